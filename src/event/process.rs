@@ -1,0 +1,103 @@
+//! The nginx processes of a host: masters, their workers and what they may still open.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::site::Version;
+use crate::time::Timestamp;
+
+/// All nginx masters found, and whether anything was hidden from us.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Processes {
+    /// By pid.
+    pub masters: Vec<Master>,
+}
+
+/// One master process (or a single process with `master_process off`) and its workers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Master {
+    /// Process id in our namespace.
+    pub pid: u32,
+    /// When it started.
+    pub started: Option<Timestamp>,
+    /// The executable, `None` when /proc/PID/exe may not be read.
+    pub binary: Option<String>,
+    /// What `nginx -v` of that executable says; `None` when unknown.
+    pub version: Option<Version>,
+    /// `-c`, made absolute; the build's default when the command line has none and `nginx -V` told it.
+    pub conf: Option<String>,
+    /// `-p`, or the build's prefix.
+    pub prefix: Option<String>,
+    /// `-e`, or the build's error log.
+    pub error_log: Option<String>,
+    /// What its `configure` was told; `None` when `nginx -V` could not be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<BuildDefaults>,
+    /// Where its file system is seen from here, `/proc/PID/root`, when it has another one than we do (a container): every
+    /// path above and in its configuration is to be looked up under it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+    /// Whether it lives in another network namespace than we do.
+    pub other_net: bool,
+    /// The addresses that it listens on; looked for only where several masters run, to tell them apart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listens: Vec<SocketAddr>,
+    /// Its workers, by pid.
+    pub workers: Vec<Worker>,
+}
+
+/// The paths that an nginx binary was built with. A relative one counts from the prefix in force (core/nginx.c,
+/// `ngx_process_options`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildDefaults {
+    /// `--prefix=`.
+    pub prefix: String,
+    /// `--conf-path=`.
+    pub conf_path: String,
+    /// `--error-log-path=`; may be `stderr`.
+    pub error_log_path: String,
+    /// `--http-log-path=`.
+    pub http_log_path: String,
+    /// `--sbin-path=`.
+    pub sbin: String,
+}
+
+impl Default for BuildDefaults {
+    /// What nginx's own `configure` chooses when it is told nothing (auto/options).
+    fn default() -> Self {
+        Self {
+            prefix: "/usr/local/nginx".into(),
+            conf_path: "conf/nginx.conf".into(),
+            error_log_path: "logs/error.log".into(),
+            http_log_path: "logs/access.log".into(),
+            sbin: "sbin/nginx".into(),
+        }
+    }
+}
+
+impl BuildDefaults {
+    /// `path` as seen from the prefix.
+    #[must_use]
+    pub fn absolute(&self, path: &str) -> String {
+        Path::new(&self.prefix).join(path).to_string_lossy().into_owned()
+    }
+}
+
+/// One worker process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Process id in our namespace.
+    pub pid: u32,
+    /// When it started: workers of one generation start together.
+    pub started: Option<Timestamp>,
+    /// Its title says `worker process is shutting down`: it serves its last tunnels.
+    pub shutting_down: bool,
+    /// Open descriptors.
+    pub fds: Option<u64>,
+    /// The soft limit of open descriptors.
+    pub fd_limit: Option<u64>,
+    /// Resident memory in bytes.
+    pub rss: Option<u64>,
+}

@@ -1,0 +1,122 @@
+//! What a recording or a screen must not carry: secret header values and token-like query values become `***`.
+
+/// What stands in the place of a secret.
+pub const HIDDEN: &str = "***";
+
+/// Names that are secret as a whole.
+const SECRET_NAMES: [&str; 7] = ["auth", "code", "key", "pass", "pwd", "sid", "sig"];
+
+/// Parts that make a name secret.
+const SECRET_PARTS: [&str; 16] = [
+    "-auth",
+    "_auth",
+    "access-key",
+    "access_key",
+    "api-key",
+    "api_key",
+    "apikey",
+    "authoriz",
+    "cookie",
+    "credential",
+    "jwt",
+    "passw",
+    "secret",
+    "session",
+    "ticket",
+    "token",
+];
+
+/// Whether the value of a header or query argument of this name is not to be shown.
+#[must_use]
+pub fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_NAMES.contains(&name.as_str())
+        || name.contains("signature")
+        || SECRET_PARTS.iter().any(|part| name.contains(part))
+}
+
+/// Whether a value gives itself away: a JSON Web Token begins with `{"` in base64 (RFC 7519 section 3.1).
+fn is_token(value: &str) -> bool {
+    value.starts_with("eyJ") && value.len() > 20
+}
+
+/// A path or URL with the secret values of its query hidden.
+#[must_use]
+pub fn query(target: &str) -> String {
+    let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
+    let shown: Vec<String> = query.split('&').map(argument).collect();
+    format!("{path}?{}", shown.join("&"))
+}
+
+fn argument(pair: &str) -> String {
+    match pair.split_once('=') {
+        Some((name, value)) if !value.is_empty() && (is_secret_name(name) || is_token(value)) => {
+            format!("{name}={HIDDEN}")
+        }
+        None if is_token(pair) => HIDDEN.to_owned(),
+        _ => pair.to_owned(),
+    }
+}
+
+/// The value of the header `name` as it may be shown.
+#[must_use]
+pub fn header_value(name: &str, value: &str) -> String {
+    if name.eq_ignore_ascii_case("Set-Cookie") {
+        return set_cookie(value);
+    }
+    if name.eq_ignore_ascii_case("Location") || name.eq_ignore_ascii_case("Referer") {
+        return query(value);
+    }
+    if name.eq_ignore_ascii_case("Sec-WebSocket-Protocol") {
+        let items: Vec<&str> = value.split(',').map(str::trim).map(subprotocol).collect();
+        return items.join(", ");
+    }
+    // An authorization value keeps its scheme: `Basic ***` tells more than `***` and nothing secret.
+    let scheme = value.split_once(' ').map(|(scheme, _)| scheme);
+    match scheme {
+        Some(scheme) if name.to_ascii_lowercase().ends_with("authorization") => format!("{scheme} {HIDDEN}"),
+        _ if is_secret_name(name) || is_token(value) => HIDDEN.to_owned(),
+        _ => value.to_owned(),
+    }
+}
+
+/// Browsers cannot set headers on a WebSocket, so some services carry a bearer token as a subprotocol.
+fn subprotocol(item: &str) -> &str {
+    if is_token(item) || item.len() > 48 { HIDDEN } else { item }
+}
+
+fn set_cookie(value: &str) -> String {
+    let (pair, attributes) = value.find(';').map_or((value, ""), |at| value.split_at(at));
+    match pair.split_once('=') {
+        Some((name, _)) => format!("{name}={HIDDEN}{attributes}"),
+        None => HIDDEN.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_hidden_and_the_rest_is_not() {
+        assert_eq!(query("/ws?room=7&access_token=abc&Key=1&x"), "/ws?room=7&access_token=***&Key=***&x");
+        assert_eq!(query("/ws?v=eyJhbGciOiJIUzI1NiJ9.e30.x"), "/ws?v=***");
+        assert_eq!(query("/ws"), "/ws");
+        assert_eq!(header_value("Authorization", "Bearer abc"), "Bearer ***");
+        assert_eq!(header_value("proxy-authorization", "abc"), "***");
+        assert_eq!(header_value("Cookie", "sid=1"), "***");
+        assert_eq!(header_value("X-Api-Key", "1"), "***");
+        assert_eq!(header_value("Set-Cookie", "sid=secret; Path=/; HttpOnly"), "sid=***; Path=/; HttpOnly");
+        assert_eq!(header_value("Location", "https://x/?token=1"), "https://x/?token=***");
+        assert_eq!(
+            header_value("Sec-WebSocket-Protocol", "chat,eyJhbGciOiJIUzI1NiJ9.e30.x"),
+            "chat, ***",
+            "a token smuggled as a subprotocol"
+        );
+        for (name, value) in
+            [("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="), ("Host", "a.test"), ("User-Agent", "x y")]
+        {
+            assert_eq!(header_value(name, value), value);
+        }
+    }
+}
