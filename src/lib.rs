@@ -12,3 +12,5 @@ pub mod time;
 pub mod human;
 
 pub mod event;
+
+pub mod nginx;

@@ -1,0 +1,11 @@
+//! Text of nginx turned into event data. Pure: opens no file.
+
+pub mod access;
+pub mod backend;
+pub mod category;
+pub mod conf;
+pub mod debug;
+pub mod error;
+pub mod frame;
+pub mod resolve;
+pub mod version;

@@ -1,0 +1,520 @@
+//! A directive tree turned into a Site: includes, inheritance, maps, locations, upstreams, logs.
+
+mod context;
+mod include;
+mod listen;
+mod logs;
+mod time;
+mod upstream;
+mod variables;
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+pub use include::Reader;
+
+use self::context::Context;
+use self::include::{Node, Notes};
+use self::logs::Logs;
+use self::upstream::Pools;
+use self::variables::{Sets, Variables};
+use super::version::{BuildDefaults, proxy_http_version_default};
+use crate::event::route::pattern;
+use crate::event::site::{Header, Listen, Location, Matching, Server, Setting, Site, Version};
+
+/// `proxy_read_timeout`, `proxy_send_timeout` and `proxy_connect_timeout` unless set (http/modules/ngx_http_proxy_module.c).
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// `worker_connections` unless set (event/ngx_event.c, DEFAULT_CONNECTIONS).
+const WORKER_CONNECTIONS: u64 = 512;
+/// Headers and peers that all locations together may hold: each carries a copy of what it inherits, and a hostile file
+/// could multiply many headers with many locations.
+const MAX_COPIES: usize = 500_000;
+
+/// Directives that may stand only once at a level; nginx refuses a second one.
+const SINGLE: [&str; 5] =
+    ["proxy_http_version", "proxy_read_timeout", "proxy_send_timeout", "proxy_connect_timeout", "proxy_pass"];
+
+/// Reads the configuration whose main file is `main` and works out what holds where.
+///
+/// `build` are the paths in force: the binary's, with `-p` and `-e` already put in. `main` should be absolute. Where
+/// `version` is unknown, the defaults of releases before 1.29.7 are applied; [`Site::version`] stays `None` then.
+/// What cannot be read or understood becomes a [`Site::problems`] entry; a main file that cannot be read gives a site
+/// without files. `stream` and `mail` blocks are passed over.
+#[must_use]
+pub fn resolve(main: &str, reader: &mut dyn Reader, build: &BuildDefaults, version: Option<Version>) -> Site {
+    let loaded = include::load(main, reader);
+    let mut resolver = Resolver {
+        site: Site { conf: main.to_owned(), files: loaded.files, version, ..Site::default() },
+        notes: loaded.notes,
+        logs: Logs::new(build),
+        variables: Variables::default(),
+        pools: Pools::new(),
+        copies_left: MAX_COPIES,
+    };
+    resolver.main(&loaded.nodes);
+    let Resolver { mut site, notes, logs, .. } = resolver;
+    site.problems = notes.0;
+    site.error_logs = logs.errors;
+    site.access_logs = logs.accesses;
+    site
+}
+
+/// What a block hands down to the blocks in it.
+#[derive(Clone)]
+struct Level {
+    http_version: Setting<String>,
+    headers: Rc<Vec<Header>>,
+    lost_headers: Rc<Vec<Header>>,
+    read_timeout: Setting<Duration>,
+    send_timeout: Setting<Duration>,
+    connect_timeout: Setting<Duration>,
+    sets: Rc<Sets>,
+    /// Of the server; those of a location around it do not run for the locations in it.
+    rewrite: Option<Setting<String>>,
+    internal: bool,
+}
+
+impl Level {
+    fn built_in(version: Option<Version>) -> Self {
+        Self {
+            http_version: Setting::built_in(proxy_http_version_default(version).to_owned()),
+            headers: Rc::default(),
+            lost_headers: Rc::default(),
+            read_timeout: Setting::built_in(TIMEOUT),
+            send_timeout: Setting::built_in(TIMEOUT),
+            connect_timeout: Setting::built_in(TIMEOUT),
+            sets: Rc::default(),
+            rewrite: None,
+            internal: false,
+        }
+    }
+}
+
+struct Resolver<'a> {
+    site: Site,
+    notes: Notes,
+    logs: Logs<'a>,
+    variables: Variables,
+    pools: Pools,
+    copies_left: usize,
+}
+
+impl Resolver<'_> {
+    fn main(&mut self, nodes: &[Node]) {
+        context::check(nodes, Context::Main, &mut self.notes);
+        self.site.worker_connections = Some(Setting::built_in(WORKER_CONNECTIONS));
+        let mut own_error_log = false;
+        for node in nodes {
+            match node.name() {
+                "error_log" => {
+                    own_error_log = true;
+                    self.logs.error_log(node, &mut self.notes);
+                }
+                "worker_shutdown_timeout" => {
+                    let value = self.time(node).map(|value| Setting { value, place: Some(node.place.clone()) });
+                    self.site.worker_shutdown_timeout = value;
+                }
+                "events" => self.events(node),
+                "http" if node.block.is_none() => self.no_block(node),
+                "http" => self.http(node.nodes()),
+                _ => {}
+            }
+        }
+        if !own_error_log {
+            self.logs.default_error_log();
+        }
+    }
+
+    fn events(&mut self, events: &Node) {
+        for node in events.nodes().iter().filter(|n| n.name() == "worker_connections") {
+            match node.arg(0).and_then(|n| n.parse().ok()) {
+                Some(value) => {
+                    self.site.worker_connections = Some(Setting { value, place: Some(node.place.clone()) });
+                }
+                None => self.notes.on(node, "invalid number of worker_connections"),
+            }
+        }
+    }
+
+    fn http(&mut self, nodes: &[Node]) {
+        context::check(nodes, Context::Http, &mut self.notes);
+        // Maps, upstreams and formats may be named before they are written.
+        for node in nodes {
+            match node.name() {
+                "map" => self.variables.add_map(node, &mut self.notes),
+                "log_format" => self.logs.log_format(node, &mut self.notes),
+                "upstream" => {
+                    if let Some(name) = node.arg(0) {
+                        let upstream = upstream::upstream(node, &mut self.notes);
+                        self.pools.insert(name.to_ascii_lowercase(), upstream.peers.clone());
+                        self.site.upstreams.insert(name.to_owned(), upstream);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.site.upgrade_map = self.variables.upgrade_map();
+        let level = self.enter(&Level::built_in(self.site.version), nodes);
+        let own_access_log = self.logs_of(nodes);
+        let own_http2 = switched_on(nodes, "http2");
+        for node in nodes.iter().filter(|n| n.name() == "server") {
+            if node.block.is_none() {
+                self.no_block(node);
+                continue;
+            }
+            let server = self.server(node, &level, own_http2.unwrap_or(false));
+            self.site.servers.push(server);
+            if !self.logs_of(node.nodes()) && !own_access_log {
+                self.logs.default_access_log();
+            }
+        }
+        share_socket_options(&mut self.site.servers);
+    }
+
+    /// Takes in the logs of one block; whether it says where requests are written.
+    fn logs_of(&mut self, nodes: &[Node]) -> bool {
+        let mut own_access_log = false;
+        for node in nodes {
+            match node.name() {
+                "error_log" => self.logs.error_log(node, &mut self.notes),
+                "access_log" => {
+                    own_access_log = true;
+                    self.logs.access_log(node, &mut self.notes);
+                }
+                _ => {}
+            }
+        }
+        own_access_log
+    }
+
+    fn server(&mut self, server: &Node, outer: &Level, http2: bool) -> Server {
+        let nodes = server.nodes();
+        self.check_block(nodes, Context::Server, Context::ServerIf);
+        let mut level = self.enter(outer, nodes);
+        level.rewrite = rewrite(nodes);
+        let names = nodes.iter().filter(|n| n.name() == "server_name").flat_map(Node::args);
+        let mut out = Server {
+            place: server.place.clone(),
+            names: names.map(|w| w.text.clone()).collect(),
+            listens: self.listens(server),
+            locations: self.locations(nodes, &level, None),
+            returns: self.returns(nodes, &level.sets),
+        };
+        let http2 = switched_on(nodes, "http2").unwrap_or(http2);
+        let tls = switched_on(nodes, "ssl").unwrap_or(false);
+        for listen in &mut out.listens {
+            listen.http2 |= http2;
+            listen.tls |= tls;
+        }
+        for name in out.names.iter().filter_map(|n| n.strip_prefix('~')) {
+            self.check_pattern(server, name, "server name");
+        }
+        out
+    }
+
+    fn listens(&mut self, server: &Node) -> Vec<Listen> {
+        let mut any = false;
+        let mut listens = Vec::new();
+        for node in server.nodes().iter().filter(|n| n.name() == "listen") {
+            any = true;
+            match listen::listen(node) {
+                Ok(found) => listens.extend(found),
+                Err(why) => self.notes.on(node, why),
+            }
+        }
+        if !any {
+            listens.push(listen::default(server));
+        }
+        listens
+    }
+
+    fn locations(&mut self, nodes: &[Node], level: &Level, parent: Option<&Location>) -> Vec<Location> {
+        let mut all = Vec::new();
+        for node in nodes.iter().filter(|n| n.name() == "location") {
+            if node.block.is_none() {
+                self.no_block(node);
+                continue;
+            }
+            let Some((matching, path)) = self.matching(node) else { continue };
+            if parent.is_some_and(|p| outside(p, matching, &path)) {
+                self.notes.on(node, format!("location \"{path}\" is outside of the location around it"));
+            }
+            all.push(self.location(node, matching, path, level));
+        }
+        all
+    }
+
+    /// `location [=|^~|~|~*] PATH`, also with the modifier glued to the path (`ngx_http_core_location`).
+    fn matching(&mut self, node: &Node) -> Option<(Matching, String)> {
+        let found = match node.args() {
+            [word] => {
+                let text = word.text.as_str();
+                let glued = [
+                    ("=", Matching::Exact),
+                    ("^~", Matching::PrefixNoRegex),
+                    ("~*", Matching::RegexNoCase),
+                    ("~", Matching::Regex),
+                ];
+                let glued = glued.iter().find_map(|(mark, m)| Some((*m, text.strip_prefix(mark)?.to_owned())));
+                let plain = if text.starts_with('@') { Matching::Named } else { Matching::Prefix };
+                Some(glued.unwrap_or_else(|| (plain, text.to_owned())))
+            }
+            [modifier, word] => {
+                let matching = match modifier.text.as_str() {
+                    "=" => Some(Matching::Exact),
+                    "^~" => Some(Matching::PrefixNoRegex),
+                    "~" => Some(Matching::Regex),
+                    "~*" => Some(Matching::RegexNoCase),
+                    _ => None,
+                };
+                matching.map(|m| (m, word.text.clone()))
+            }
+            _ => None,
+        };
+        match &found {
+            None => self.notes.on(node, "invalid location modifier or number of arguments"),
+            Some((Matching::Regex | Matching::RegexNoCase, path)) => self.check_pattern(node, path, "location"),
+            Some(_) => {}
+        }
+        found
+    }
+
+    fn check_pattern(&mut self, node: &Node, text: &str, what: &str) {
+        if pattern(text, false).is_none() {
+            let said = format!("cannot tell what the {what} pattern \"{text}\" matches: it is taken to match nothing");
+            self.notes.on(node, said);
+        }
+    }
+
+    fn location(&mut self, node: &Node, matching: Matching, path: String, outer: &Level) -> Location {
+        let nodes = node.nodes();
+        self.check_block(nodes, Context::Location, Context::If);
+        let level = self.enter(outer, nodes);
+        self.logs_of(nodes);
+        let pass = self.proxy_pass(nodes, &level.sets);
+        let peers = match &pass {
+            Some(p) if self.copies_left > 0 => upstream::peers(&p.value, &self.pools, &mut self.variables, &level.sets),
+            _ => Vec::new(),
+        };
+        let mut location = Location {
+            place: node.place.clone(),
+            matching,
+            path,
+            proxy_pass: pass,
+            peers,
+            http_version: level.http_version.clone(),
+            headers: self.evaluated(&level.headers, &level.sets),
+            lost_headers: self.evaluated(&level.lost_headers, &level.sets),
+            own_headers: nodes.iter().any(|n| n.name() == "proxy_set_header"),
+            rewrite: rewrite(nodes).or_else(|| level.rewrite.clone()),
+            read_timeout: level.read_timeout.clone(),
+            send_timeout: level.send_timeout.clone(),
+            connect_timeout: level.connect_timeout.clone(),
+            returns: self.returns(nodes, &level.sets),
+            internal: level.internal,
+            locations: Vec::new(),
+        };
+        self.spend(node, &mut location);
+        location.locations = self.locations(nodes, &level, Some(&location));
+        location
+    }
+
+    /// Counts what the location carries; past the bound it carries nothing.
+    fn spend(&mut self, node: &Node, location: &mut Location) {
+        let copies = location.headers.len() + location.lost_headers.len() + location.peers.len();
+        if self.copies_left == 0 {
+            return;
+        }
+        if copies < self.copies_left {
+            self.copies_left -= copies;
+            return;
+        }
+        self.notes.on(node, "too many locations with too many headers or peers: from here on they are left out");
+        self.copies_left = 0;
+        location.headers.clear();
+        location.lost_headers.clear();
+        location.peers.clear();
+    }
+
+    fn evaluated(&mut self, headers: &[Header], sets: &Sets) -> Vec<Header> {
+        if self.copies_left == 0 {
+            return Vec::new();
+        }
+        let value = |h: &Header| {
+            let for_websocket = self.variables.evaluate(&h.value, sets);
+            Header { for_websocket, ..h.clone() }
+        };
+        headers.iter().map(value).collect()
+    }
+
+    /// What holds inside a block: its own lines over the outer ones. The order of lines in a block does not matter,
+    /// except to `set`.
+    fn enter(&mut self, outer: &Level, nodes: &[Node]) -> Level {
+        let mut level = outer.clone();
+        let mut headers = Vec::new();
+        let mut seen = Vec::new();
+        for node in nodes {
+            let name = node.name();
+            if SINGLE.contains(&name) {
+                if seen.contains(&name) {
+                    self.notes.on(node, format!("\"{name}\" directive is duplicate"));
+                    continue;
+                }
+                seen.push(name);
+            }
+            let place = Some(node.place.clone());
+            match name {
+                "proxy_http_version" => match node.arg(0) {
+                    Some(value) => level.http_version = Setting { value: value.to_owned(), place },
+                    None => self.notes.on(node, "\"proxy_http_version\" takes a version"),
+                },
+                "proxy_read_timeout" => self.timeout(node, &mut level.read_timeout),
+                "proxy_send_timeout" => self.timeout(node, &mut level.send_timeout),
+                "proxy_connect_timeout" => self.timeout(node, &mut level.connect_timeout),
+                "proxy_set_header" => headers.extend(self.header(node)),
+                "internal" => level.internal = true,
+                "set" => self.set(node, &mut level.sets, true),
+                "if" => self.enter_if(node, &mut level.sets),
+                _ => {}
+            }
+        }
+        if !headers.is_empty() {
+            // Compared with the bound here as well, because every level copies what it pushes out.
+            if level.headers.len() + level.lost_headers.len() > self.copies_left {
+                level.headers = Rc::default();
+                level.lost_headers = Rc::default();
+            }
+            replace_headers(&mut level, headers);
+            self.copies_left -= level.lost_headers.len().min(self.copies_left);
+        }
+        level
+    }
+
+    fn header(&mut self, node: &Node) -> Option<Header> {
+        let [name, value] = node.args() else {
+            self.notes.on(node, "invalid number of arguments in \"proxy_set_header\" directive");
+            return None;
+        };
+        let (name, value) = (name.text.clone(), value.text.clone());
+        Some(Header { name, value, for_websocket: None, place: node.place.clone() })
+    }
+
+    fn timeout(&mut self, node: &Node, slot: &mut Setting<Duration>) {
+        if let Some(value) = self.time(node) {
+            *slot = Setting { value, place: Some(node.place.clone()) };
+        }
+    }
+
+    fn time(&mut self, node: &Node) -> Option<Duration> {
+        let value = node.arg(0).filter(|_| node.args().len() == 1).and_then(time::parse_time);
+        if value.is_none() {
+            self.notes.on(node, format!("invalid value in \"{}\" directive", node.name()));
+        }
+        value
+    }
+
+    fn set(&mut self, node: &Node, sets: &mut Rc<Sets>, certain: bool) {
+        let (Some(name), Some(text)) = (node.arg(0).and_then(|n| n.strip_prefix('$')), node.arg(1)) else { return };
+        let value = if certain { self.variables.evaluate(text, sets) } else { None };
+        Rc::make_mut(sets).insert(name.to_ascii_lowercase(), value);
+    }
+
+    fn enter_if(&mut self, node: &Node, sets: &mut Rc<Sets>) {
+        let holds = self.variables.condition(node, sets);
+        if holds != Some(false) {
+            for inner in node.nodes().iter().filter(|n| n.name() == "set") {
+                self.set(inner, sets, holds == Some(true));
+            }
+        }
+    }
+
+    /// The `proxy_pass` that a WebSocket handshake meets. The last `if` that holds wins over the location's own; one
+    /// that may hold counts only where there is no other.
+    fn proxy_pass(&mut self, nodes: &[Node], sets: &Sets) -> Option<Setting<String>> {
+        let pass = |nodes: &[Node]| {
+            let node = nodes.iter().find(|n| n.name() == "proxy_pass")?;
+            Some(Setting { value: node.arg(0)?.to_owned(), place: Some(node.place.clone()) })
+        };
+        let mut chosen = pass(nodes);
+        let mut possible = None;
+        for node in nodes.iter().filter(|n| n.name() == "if") {
+            let Some(inner) = pass(node.nodes()) else { continue };
+            match self.variables.condition(node, sets) {
+                Some(true) => chosen = Some(inner),
+                Some(false) => {}
+                None => possible = possible.or(Some(inner)),
+            }
+        }
+        chosen.or(possible)
+    }
+
+    /// The first `return` that a WebSocket handshake surely meets.
+    fn returns(&mut self, nodes: &[Node], sets: &Sets) -> Option<Setting<String>> {
+        nodes.iter().find_map(|node| match node.name() {
+            "return" => {
+                let value: Vec<&str> = node.args().iter().map(|w| w.text.as_str()).collect();
+                Some(Setting { value: value.join(" "), place: Some(node.place.clone()) })
+            }
+            "if" if self.variables.condition(node, sets) == Some(true) => self.returns(node.nodes(), sets),
+            _ => None,
+        })
+    }
+
+    fn check_block(&mut self, nodes: &[Node], here: Context, in_if: Context) {
+        context::check(nodes, here, &mut self.notes);
+        for node in nodes.iter().filter(|n| n.name() == "if") {
+            context::check(node.nodes(), in_if, &mut self.notes);
+        }
+    }
+
+    fn no_block(&mut self, node: &Node) {
+        self.notes.on(node, format!("directive \"{}\" has no opening \"{{\"", node.name()));
+    }
+}
+
+/// One `proxy_set_header` at a level drops all those of the levels around it (`ngx_http_proxy_merge_loc_conf`).
+fn replace_headers(level: &mut Level, own: Vec<Header>) {
+    let own_names: HashSet<String> = own.iter().map(|o| o.name.to_ascii_lowercase()).collect();
+    let dropped = level.lost_headers.iter().chain(level.headers.iter());
+    let said_again = |h: &Header| own_names.contains(&h.name.to_ascii_lowercase());
+    level.lost_headers = Rc::new(dropped.filter(|h| !said_again(h)).cloned().collect());
+    level.headers = Rc::new(own);
+}
+
+/// The first `rewrite` of a block.
+fn rewrite(nodes: &[Node]) -> Option<Setting<String>> {
+    let node = nodes.iter().find(|n| n.name() == "rewrite")?;
+    let words: Vec<&str> = node.args().iter().map(|w| w.text.as_str()).collect();
+    Some(Setting { value: words.join(" "), place: Some(node.place.clone()) })
+}
+
+/// `NAME on;` or `NAME off;` in a block.
+fn switched_on(nodes: &[Node], name: &str) -> Option<bool> {
+    nodes.iter().find(|n| n.name() == name).map(|n| n.arg(0) == Some("on"))
+}
+
+/// nginx refuses a nested location that its parent can never lead to.
+fn outside(parent: &Location, matching: Matching, path: &str) -> bool {
+    let prefix = |m| matches!(m, Matching::Exact | Matching::Prefix | Matching::PrefixNoRegex);
+    prefix(parent.matching) && prefix(matching) && !path.starts_with(&parent.path)
+}
+
+/// One socket, one set of options: `ssl` in one server's `listen` holds for all servers on the same address and port.
+fn share_socket_options(servers: &mut [Server]) {
+    let mut sockets = HashMap::new();
+    for l in servers.iter().flat_map(|s| &s.listens) {
+        let socket: &mut (bool, bool, bool) = sockets.entry((l.ip, l.port, l.unix.clone())).or_default();
+        socket.0 |= l.tls;
+        socket.1 |= l.http2;
+        socket.2 |= l.proxy_protocol;
+    }
+    for l in servers.iter_mut().flat_map(|s| &mut s.listens) {
+        if let Some((tls, http2, proxy_protocol)) = sockets.get(&(l.ip, l.port, l.unix.clone())) {
+            (l.tls, l.http2, l.proxy_protocol) = (*tls, *http2, *proxy_protocol);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
