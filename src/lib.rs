@@ -14,3 +14,5 @@ pub mod human;
 pub mod event;
 
 pub mod nginx;
+
+pub mod source;

@@ -1,0 +1,440 @@
+//! Lines folded into counts, as cheaply as can be: no text is copied for a line that was seen before.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::addresses::Addresses;
+use super::cut::Lines;
+use super::messages::{Messages, Seen};
+use super::names::Names;
+use super::request::Filter;
+use crate::event::log::Level;
+use crate::event::tally::rate::Rate;
+use crate::event::tally::sessions::Sessions;
+use crate::event::tally::{Tally, lifetime};
+use crate::human::visible;
+use crate::nginx::access::{AccessLine, Format};
+use crate::nginx::error::skim::{self, Talkers};
+use crate::nginx::error::{self, TimeCache};
+use crate::time::{Timestamp, Zone};
+
+/// What the line before was: a line without a head follows its fate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Nothing that it could continue.
+    #[default]
+    Nothing,
+    /// An entry that counts, or a line that fits no grammar.
+    Counted,
+    /// An entry that was left out.
+    LeftOut,
+}
+
+/// What a part of a file leaves to its neighbours: the lines before its first entry, whose fate the part before decides,
+/// and what the part after has to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Edge {
+    /// Empty lines at the beginning.
+    empty: u64,
+    /// Other lines there without a head.
+    headless: u64,
+    /// Lines behind those that begin like an entry and are none.
+    unparsed: u64,
+    /// Lines without a head behind those.
+    continuations: u64,
+    overlong: u64,
+    /// What the last line was; `None`: there was no entry.
+    last: Option<Before>,
+}
+
+/// Lines that are no entries.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Figures {
+    pub(super) continuations: u64,
+    pub(super) unparsed: u64,
+    pub(super) overlong: u64,
+}
+
+impl Edge {
+    /// Counts the first lines of a part, now that the end of the part before is known; gives what the part after follows.
+    pub(super) fn settle(&self, before: Before, into: &mut Figures) -> Before {
+        if before == Before::LeftOut {
+            return self.last.unwrap_or(before);
+        }
+        into.overlong += self.overlong;
+        into.unparsed += self.unparsed;
+        into.continuations += self.empty + self.continuations;
+        if before == Before::Nothing {
+            // There is nothing that they could continue: this may be no such log at all.
+            into.unparsed += self.headless;
+        } else {
+            into.continuations += self.headless;
+        }
+        self.last.unwrap_or(if self.unparsed > 0 { Before::Counted } else { before })
+    }
+}
+
+/// What both kinds of log have in common.
+#[derive(Debug, Default)]
+struct Common {
+    entries: u64,
+    figures: Figures,
+    edge: Edge,
+    span: Option<(Timestamp, Timestamp)>,
+    rate: Rate,
+    /// Entries of the second that is being counted.
+    second: i64,
+    in_second: u64,
+    addresses: Addresses,
+    clients: Names,
+    upstreams: Names,
+    locations: Names,
+}
+
+impl Common {
+    #[inline]
+    fn entry(&mut self, overlong: bool) {
+        self.entries += 1;
+        self.figures.overlong += u64::from(overlong);
+        self.edge.last = Some(Before::Counted);
+    }
+
+    fn left_out(&mut self) {
+        self.edge.last = Some(Before::LeftOut);
+    }
+
+    /// A line that is no entry; `dated`: it begins like one.
+    fn no_entry(&mut self, line: &[u8], dated: bool, overlong: bool) {
+        match (self.edge.last, dated) {
+            (None, _) => {
+                let edge = &mut self.edge;
+                edge.overlong += u64::from(overlong);
+                match (dated, edge.unparsed > 0) {
+                    (true, _) => edge.unparsed += 1,
+                    (false, true) => edge.continuations += 1,
+                    (false, false) if line.is_empty() => edge.empty += 1,
+                    (false, false) => edge.headless += 1,
+                }
+            }
+            (Some(Before::LeftOut), _) => {}
+            (Some(_), true) => self.figures.unparsed += 1,
+            (Some(_), false) => self.figures.continuations += 1,
+        }
+        if matches!(self.edge.last, Some(Before::Counted | Before::Nothing)) {
+            self.figures.overlong += u64::from(overlong);
+        }
+    }
+
+    #[inline]
+    fn at_second(&mut self, second: i64) {
+        if second != self.second {
+            self.end_second(second);
+        }
+        self.in_second += 1;
+    }
+
+    #[cold]
+    fn end_second(&mut self, next: i64) {
+        if self.in_second > 0 {
+            self.rate.add_at_second(self.second, self.in_second);
+        }
+        (self.second, self.in_second) = (next, 0);
+    }
+
+    #[inline]
+    fn spans(&mut self, at: Timestamp) {
+        self.span = Some(self.span.map_or((at, at), |(from, to)| (from.min(at), to.max(at))));
+    }
+
+    #[inline]
+    fn client(&mut self, text: &[u8], packed: Option<u64>) {
+        match packed {
+            Some(packed) => self.addresses.add(packed),
+            None => self.clients.add(text, text.len()),
+        }
+    }
+
+    fn pour_into(mut self, tally: &mut Tally, addresses: &mut Addresses, shown: impl Fn(&[u8]) -> String) {
+        self.end_second(0);
+        tally.entries += self.entries;
+        tally.continuations += self.figures.continuations;
+        tally.unparsed += self.figures.unparsed;
+        tally.overlong += self.figures.overlong;
+        tally.spans(self.span.map(|s| s.0));
+        tally.spans(self.span.map(|s| s.1));
+        tally.rate.merge(&self.rate);
+        addresses.merge(self.addresses);
+        self.clients.pour_into(&mut tally.clients, &shown);
+        self.upstreams.pour_into(&mut tally.upstreams, &shown);
+        self.locations.pour_into(&mut tally.locations, &shown);
+    }
+}
+
+/// The part of `whole` that begins where `part` does: a longer text makes [`Names::add`] cheaper.
+#[inline]
+fn from_on<'a>(whole: &'a [u8], part: &'a [u8]) -> &'a [u8] {
+    let offset = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
+    whole.get(offset..).unwrap_or(part)
+}
+
+/// Counts lines of error logs.
+#[derive(Debug)]
+pub(super) struct ErrorFold<'r> {
+    filter: Option<&'r Filter>,
+    common: Common,
+    messages: Messages,
+    times: TimeCache,
+    /// The last time read and its moment.
+    time: [u8; 19],
+    at: Timestamp,
+    second: i64,
+}
+
+impl<'r> ErrorFold<'r> {
+    fn new(filter: &'r Filter, zone: Zone) -> Self {
+        Self {
+            filter: Some(filter).filter(|f| f.is_set()),
+            common: Common::default(),
+            messages: Messages::default(),
+            times: TimeCache::in_zone(zone),
+            time: [0; 19],
+            at: Timestamp::default(),
+            second: 0,
+        }
+    }
+
+    /// The level and text of an entry; its time is then in `self.at`.
+    #[inline]
+    fn head<'a>(&mut self, line: &'a [u8]) -> Option<(Level, &'a [u8])> {
+        match line.split_first_chunk::<19>() {
+            Some((time, rest)) if *time == self.time => {
+                skim::behind_time(rest).or_else(|| skim::head(line).map(|h| (h.level, h.text)))
+            }
+            _ => self.head_of_new_second(line),
+        }
+    }
+
+    #[cold]
+    fn head_of_new_second<'a>(&mut self, line: &'a [u8]) -> Option<(Level, &'a [u8])> {
+        let head = skim::head(line)?;
+        // A date that no calendar has is no date of nginx.
+        self.at = self.times.at(head.time)?;
+        self.second = self.at.secs();
+        self.time = head.time.try_into().ok()?;
+        Some((head.level, head.text))
+    }
+
+    /// The message and the talkers of an entry that is no debug output.
+    #[inline]
+    fn read<'a>(&mut self, level: Level, text: &'a [u8]) -> (Seen, Talkers<'a>) {
+        if let Some((seen, context)) = self.messages.likely(level, text) {
+            if context.is_empty() {
+                return (seen, Talkers::default());
+            }
+            let may_be_forged = seen.quotes && !skim::is_uncontested(context);
+            if let Some(talkers) = skim::ordinary_talkers(context).filter(|_| !may_be_forged) {
+                return (seen, talkers);
+            }
+        }
+        let (body, context) = skim::parts(level, text);
+        let (seen, action) = self.messages.find(level, body);
+        (seen, context.map(|c| skim::talkers(c, action)).unwrap_or_default())
+    }
+
+    fn debug(&mut self, line: &[u8], overlong: bool) {
+        let category = Some(crate::event::log::Category::Other);
+        if self.filter.is_none_or(|f| f.admits(Some(self.at), category, line)) {
+            self.messages.count_debug();
+            self.common.entry(overlong);
+            self.moment();
+        } else {
+            self.common.left_out();
+        }
+    }
+
+    #[inline]
+    fn moment(&mut self) {
+        if self.second != self.common.second || self.common.in_second == 0 {
+            self.common.spans(self.at);
+        }
+        self.common.at_second(self.second);
+    }
+
+    fn pour_into(self, tally: &mut Tally, addresses: &mut Addresses) {
+        self.messages.pour_into(tally);
+        self.common.pour_into(tally, addresses, visible);
+    }
+}
+
+impl Lines for ErrorFold<'_> {
+    #[inline]
+    fn line(&mut self, line: &[u8], overlong: bool) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let Some((level, text)) = self.head(line) else {
+            let dated = skim::has_date(line) || error::parse_console(line).is_some() || skim::head(line).is_some();
+            self.common.no_entry(line, dated, overlong);
+            return;
+        };
+        if level == Level::Debug {
+            return self.debug(line, overlong);
+        }
+        let (seen, talkers) = self.read(level, text);
+        if self.filter.is_some_and(|f| !f.admits(Some(self.at), Some(seen.category), line)) {
+            return self.common.left_out();
+        }
+        self.messages.count(seen);
+        self.common.entry(overlong);
+        self.moment();
+        if let Some(client) = talkers.client {
+            self.common.client(client, talkers.packed);
+        }
+        if let Some(peer) = talkers.peer {
+            self.common.upstreams.add(from_on(line, peer), peer.len());
+        }
+        if let Some(path) = talkers.request.and_then(skim::path) {
+            self.common.locations.add(from_on(line, path), path.len());
+        }
+    }
+}
+
+/// Counts lines of access logs of one format.
+#[derive(Debug)]
+pub(super) struct AccessFold<'r> {
+    filter: Option<&'r Filter>,
+    format: &'r Format,
+    common: Common,
+    statuses: Vec<u64>,
+    bytes_sent: u64,
+    sessions: Sessions,
+}
+
+impl<'r> AccessFold<'r> {
+    fn new(filter: &'r Filter, format: &'r Format) -> Self {
+        Self {
+            filter: Some(filter).filter(|f| f.is_set()),
+            format,
+            common: Common::default(),
+            statuses: vec![0; 1_000],
+            bytes_sent: 0,
+            sessions: Sessions::default(),
+        }
+    }
+
+    fn talkers(&mut self, line: &[u8], read: &AccessLine<'_>) {
+        if let Some(client) = read.client {
+            self.common.client(client, skim::whole_dotted(client));
+        }
+        if let Some(upstream) = read.upstream {
+            self.common.upstreams.add(from_on(line, upstream), upstream.len());
+        }
+        let path = match read.request {
+            Some(request) => skim::path(request),
+            None => read.target.or(read.path).map(skim::without_arguments),
+        };
+        if let Some(path) = path {
+            self.common.locations.add(from_on(line, path), path.len());
+        }
+    }
+
+    fn pour_into(self, tally: &mut Tally, addresses: &mut Addresses) {
+        let format = self.format;
+        self.common.pour_into(tally, addresses, |bytes| format.text(bytes));
+        for (status, n) in (0..).zip(self.statuses).filter(|(_, n)| *n > 0) {
+            *tally.by_status.entry(status).or_default() += n;
+        }
+        tally.bytes_sent += self.bytes_sent;
+        tally.sessions.merge(self.sessions);
+    }
+}
+
+impl Lines for AccessFold<'_> {
+    #[inline]
+    fn line(&mut self, line: &[u8], overlong: bool) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let Some(read) = self.format.read(line) else {
+            self.common.no_entry(line, !line.is_empty(), overlong);
+            return;
+        };
+        if self.filter.is_some_and(|f| !f.admits(read.at, None, line)) {
+            return self.common.left_out();
+        }
+        self.common.entry(overlong);
+        if let Some(at) = read.at {
+            self.common.spans(at);
+            self.common.at_second(at.secs());
+        }
+        if let Some(count) = self.statuses.get_mut(usize::from(read.status)) {
+            *count += 1;
+        }
+        self.bytes_sent += read.bytes_sent.or(read.body_bytes_sent).unwrap_or(0);
+        if read.status == 101 {
+            self.sessions.add(read.at, lifetime(read.request_time, read.upstream_response_time));
+        }
+        self.talkers(line, &read);
+    }
+}
+
+/// Counts whatever one thread reads.
+#[derive(Debug)]
+pub(super) struct Fold<'r> {
+    filter: &'r Filter,
+    zone: Zone,
+    formats: &'r [Format],
+    errors: Option<Box<ErrorFold<'r>>>,
+    accesses: Vec<Option<Box<AccessFold<'r>>>>,
+    bytes: u64,
+    done: &'r AtomicU64,
+}
+
+impl<'r> Fold<'r> {
+    /// `done` counts bytes for the progress.
+    pub(super) fn new(filter: &'r Filter, zone: Zone, formats: &'r [Format], done: &'r AtomicU64) -> Self {
+        Self { filter, zone, formats, errors: None, accesses: formats.iter().map(|_| None).collect(), bytes: 0, done }
+    }
+
+    /// The fold for error logs.
+    pub(super) fn errors(&mut self) -> &mut ErrorFold<'r> {
+        self.errors.get_or_insert_with(|| Box::new(ErrorFold::new(self.filter, self.zone)))
+    }
+
+    /// The fold for access logs in the format of this number.
+    pub(super) fn accesses(&mut self, format: usize) -> Option<&mut AccessFold<'r>> {
+        let compiled = self.formats.get(format)?;
+        let fold = self.accesses.get_mut(format)?;
+        Some(fold.get_or_insert_with(|| Box::new(AccessFold::new(self.filter, compiled))))
+    }
+
+    /// So many bytes of log text were folded.
+    pub(super) fn add_text(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
+    /// So many bytes of files were read.
+    pub(super) fn add_done(&self, bytes: u64) {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Adds all to a tally, and the addresses of clients to `addresses`.
+    pub(super) fn pour_into(self, tally: &mut Tally, addresses: &mut Addresses) {
+        tally.bytes += self.bytes;
+        if let Some(errors) = self.errors {
+            errors.pour_into(tally, addresses);
+        }
+        for accesses in self.accesses.into_iter().flatten() {
+            accesses.pour_into(tally, addresses);
+        }
+    }
+}
+
+impl ErrorFold<'_> {
+    /// The edge of the part that was read since the last call.
+    pub(super) fn take_edge(&mut self) -> Edge {
+        std::mem::take(&mut self.common.edge)
+    }
+}
+
+impl AccessFold<'_> {
+    /// The edge of the part that was read since the last call.
+    pub(super) fn take_edge(&mut self) -> Edge {
+        std::mem::take(&mut self.common.edge)
+    }
+}

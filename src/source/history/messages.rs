@@ -1,0 +1,271 @@
+//! Remembers which class a message has: most logs repeat a few dozen messages, and classifying one costs more than
+//! reading its line.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use crate::event::log::{Category, Level};
+use crate::event::tally::top::Top;
+use crate::event::tally::{KEPT, Tally, shape};
+use crate::human::visible;
+use crate::nginx::category;
+use crate::nginx::error::skim;
+
+/// Messages remembered; when there are more, all are forgotten and learnt again.
+const MOST: usize = 8_192;
+/// A longer message is not worth remembering: nearly all of it is a client's text.
+const LONGEST: usize = 512;
+/// Messages with the same beginning that are tried before any search.
+const TRIED: usize = 6;
+/// Different beginnings.
+const BEGINNINGS: usize = 256;
+/// No message.
+const NONE: u16 = u16::MAX;
+
+/// One message of one level.
+#[derive(Debug)]
+struct Known {
+    level: Level,
+    category: Category,
+    /// Written while the request line was being read: the context has its own rules.
+    while_reading: bool,
+    /// It quotes something: a context behind it may be forged.
+    quotes: bool,
+    body: Arc<[u8]>,
+    shape: Box<str>,
+    count: u64,
+}
+
+/// A message that was asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Its number, until the next question.
+    id: u16,
+    /// Its class.
+    pub(super) category: Category,
+    /// It quotes something: a context behind it may be forged.
+    pub(super) quotes: bool,
+}
+
+/// All messages, their classes and counts.
+#[derive(Debug)]
+pub(super) struct Messages {
+    known: Vec<Known>,
+    by_body: [HashMap<Arc<[u8]>, u16, RandomState>; 8],
+    /// By a hash of their beginning, the last ones first.
+    likely: Vec<[u16; TRIED]>,
+    by_level: [u64; 8],
+    by_category: BTreeMap<Category, u64>,
+    shapes: Top<Box<str>>,
+    /// The one message that is too long to be remembered.
+    long: Option<Known>,
+}
+
+impl Default for Messages {
+    fn default() -> Self {
+        Self {
+            known: Vec::new(),
+            by_body: Default::default(),
+            likely: vec![[NONE; TRIED]; BEGINNINGS],
+            by_level: [0; 8],
+            by_category: BTreeMap::new(),
+            shapes: Top::new(KEPT),
+            long: None,
+        }
+    }
+}
+
+/// A hash of the level and the first eight bytes.
+#[inline]
+fn beginning(level: Level, text: &[u8]) -> usize {
+    let bytes = text.first_chunk::<8>().map_or(0, |b| u64::from_le_bytes(*b));
+    let mixed = (bytes ^ (level as u64) << 3).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    usize::try_from(mixed >> 56).unwrap_or(0) % BEGINNINGS
+}
+
+impl Messages {
+    /// The message that `text` begins with, if it is a likely one, and what stands behind it: nothing or a context. What
+    /// was written while a request line was being read is not told here.
+    #[inline]
+    pub(super) fn likely<'a>(&mut self, level: Level, text: &'a [u8]) -> Option<(Seen, &'a [u8])> {
+        let tried = self.likely.get_mut(beginning(level, text))?;
+        for at in 0..TRIED {
+            let id = *tried.get(at)?;
+            let Some(known) = self.known.get(usize::from(id)) else { break };
+            // The cheap question first: it tells most messages with the same beginning apart.
+            if !matches!(text.get(known.body.len()), None | Some(b',')) {
+                continue;
+            }
+            let Some(rest) = text.strip_prefix(&*known.body) else { continue };
+            if known.level == level && (rest.is_empty() || rest.starts_with(b", client: ")) {
+                if at > 0 {
+                    tried.swap(at, at - 1);
+                }
+                return Some((known.seen(id), rest));
+            }
+        }
+        None
+    }
+
+    /// The message `body` as [`skim::parts`] gave it, and its action.
+    pub(super) fn find<'a>(&mut self, level: Level, body: &'a [u8]) -> (Seen, Option<&'a [u8]>) {
+        let id = self.by_body.get(level as usize).and_then(|bodies| bodies.get(body)).copied().unwrap_or(NONE);
+        if let Some(known) = self.known.get(usize::from(id)) {
+            let seen = known.seen(id);
+            if known.while_reading {
+                return (seen, skim::suffixes(body).action);
+            }
+            self.make_likely(id, level, body);
+            return (seen, None);
+        }
+        let known = Known::of(level, body);
+        let seen = known.seen(NONE);
+        let action = if known.while_reading { skim::suffixes(body).action } else { None };
+        if body.len() > LONGEST {
+            self.flush_long();
+            self.long = Some(known);
+            return (seen, action);
+        }
+        (Seen { id: self.learn(known), ..seen }, action)
+    }
+
+    fn learn(&mut self, known: Known) -> u16 {
+        if self.known.len() >= MOST {
+            self.forget();
+        }
+        let id = u16::try_from(self.known.len()).unwrap_or(NONE);
+        let (level, body) = (known.level, Arc::clone(&known.body));
+        if !known.while_reading {
+            self.make_likely(id, level, &body);
+        }
+        self.by_body[level as usize].insert(body, id);
+        self.known.push(known);
+        id
+    }
+
+    /// Puts a message behind those that already proved likely.
+    fn make_likely(&mut self, id: u16, level: Level, body: &[u8]) {
+        let Some(tried) = self.likely.get_mut(beginning(level, body)) else { return };
+        if tried.contains(&id) {
+            return;
+        }
+        let free = tried.iter().position(|t| *t == NONE).unwrap_or(TRIED - 1);
+        if let Some(last) = tried.get_mut(free) {
+            *last = id;
+        }
+    }
+
+    /// Counts a message once, before the next question.
+    #[inline]
+    pub(super) fn count(&mut self, seen: Seen) {
+        match self.known.get_mut(usize::from(seen.id)) {
+            Some(known) => known.count += 1,
+            None => self.long.iter_mut().for_each(|known| known.count += 1),
+        }
+    }
+
+    /// Counts a line of debug output, of which no two are alike.
+    pub(super) fn count_debug(&mut self) {
+        self.by_level[Level::Debug as usize] += 1;
+        *self.by_category.entry(Category::Other).or_default() += 1;
+    }
+
+    fn forget(&mut self) {
+        for known in std::mem::take(&mut self.known) {
+            self.flush(known);
+        }
+        self.by_body.iter_mut().for_each(HashMap::clear);
+        self.likely.fill([NONE; TRIED]);
+    }
+
+    fn flush_long(&mut self) {
+        if let Some(known) = self.long.take() {
+            self.flush(known);
+        }
+    }
+
+    fn flush(&mut self, known: Known) {
+        if known.count > 0 {
+            self.by_level[known.level as usize] += known.count;
+            *self.by_category.entry(known.category).or_default() += known.count;
+            self.shapes.add_owned(known.shape, known.count);
+        }
+    }
+
+    /// Adds all to a tally.
+    pub(super) fn pour_into(mut self, tally: &mut Tally) {
+        self.forget();
+        self.flush_long();
+        for (level, n) in Level::ALL.into_iter().zip(self.by_level).filter(|(_, n)| *n > 0) {
+            *tally.by_level.entry(level).or_default() += n;
+        }
+        for (category, n) in self.by_category {
+            *tally.by_category.entry(category).or_default() += n;
+        }
+        tally.messages.merge(self.shapes);
+    }
+}
+
+impl Known {
+    fn seen(&self, id: u16) -> Seen {
+        Seen { id, category: self.category, quotes: self.quotes }
+    }
+
+    fn of(level: Level, body: &[u8]) -> Self {
+        let ends = skim::suffixes(body);
+        let text = |field: Option<&[u8]>| field.map(visible);
+        Self {
+            level,
+            category: category::classify(level, ends.message, ends.errno, ends.action),
+            while_reading: ends.action.is_some_and(|a| a.starts_with(b"reading client")),
+            quotes: memchr::memchr(b'"', body).is_some(),
+            shape: shape(&visible(ends.message), text(ends.ssl).as_deref(), ends.errno, text(ends.action).as_deref())
+                .into_boxed_str(),
+            body: Arc::from(body),
+            count: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_likely_message_is_told_by_its_whole_text_and_level() {
+        let mut all = Messages::default();
+        let body = b"recv() failed (104: x) while proxying upgraded connection";
+        let (seen, _) = all.find(Level::Error, body);
+        assert_eq!(seen.category, Category::UpstreamClosed);
+        let text = [&body[..], b", client: 1.1.1.1"].concat();
+        assert_eq!(all.likely(Level::Error, &text), Some((seen, &b", client: 1.1.1.1"[..])));
+        assert_eq!(all.likely(Level::Error, body), Some((seen, &b""[..])));
+        assert_eq!(all.likely(Level::Info, &text), None, "at another level it means another thing");
+        assert_eq!(all.likely(Level::Error, b"recv() failed (104: x) while proxying"), None);
+        assert_eq!(all.likely(Level::Error, &[&body[..], b"s"].concat()), None);
+        assert_eq!(all.find(Level::Info, body).0.category, Category::ClientClosed);
+    }
+
+    #[test]
+    fn more_messages_than_are_remembered_are_all_counted() {
+        let mut all = Messages::default();
+        for n in 0..3 * MOST {
+            let body = format!("open() \"/srv/{n}\" failed (2: No such file or directory)");
+            let (seen, _) = all.find(Level::Error, body.as_bytes());
+            all.count(seen);
+            let long = format!("{body}{}", "x".repeat(LONGEST));
+            let (seen, _) = all.find(Level::Error, long.as_bytes());
+            all.count(seen);
+        }
+        assert!(all.known.len() <= MOST);
+        let mut tally = Tally::default();
+        all.pour_into(&mut tally);
+        assert_eq!(tally.by_level[&Level::Error], 6 * MOST as u64);
+        assert_eq!(
+            tally.messages.get("open() \"…\" failed (2: No such file or directory)").map(|c| c.count),
+            Some(3 * MOST as u64)
+        );
+    }
+}

@@ -1,0 +1,101 @@
+//! What to read and what to count of it, and what came out.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use regex::bytes::Regex;
+
+use crate::event::log::Category;
+use crate::event::tally::Tally;
+use crate::nginx::access::Format;
+use crate::time::{Timestamp, Zone};
+
+/// Which logs to read, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Files, globs, and `-` for the standard input.
+    pub paths: Vec<PathBuf>,
+    /// Formats that access logs may be written in, tried in this order; none means `combined`.
+    pub formats: Vec<Format>,
+    /// Which entries to count.
+    pub filter: Filter,
+    /// Where the clock of the error logs hung: their times bear no offset.
+    pub zone: Zone,
+    /// Threads that read; `None`: as many as the machine has cores for this program.
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// Which entries count. A line that continues an entry, and one that fits no grammar, shares the fate of the entry before.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// None before this moment.
+    pub since: Option<Timestamp>,
+    /// None after this moment.
+    pub until: Option<Timestamp>,
+    /// Only of these categories, if any are given; entries of access logs have none.
+    pub categories: Vec<Category>,
+    /// Only whose line, without those that continue it, matches.
+    pub grep: Option<Regex>,
+}
+
+impl Filter {
+    /// Whether anything is left out.
+    pub(super) fn is_set(&self) -> bool {
+        self.since.is_some() || self.until.is_some() || !self.categories.is_empty() || self.grep.is_some()
+    }
+
+    /// Whether an entry counts. One without a time is before and after nothing.
+    pub(super) fn admits(&self, at: Option<Timestamp>, category: Option<Category>, line: &[u8]) -> bool {
+        let in_time = match at {
+            Some(at) => self.since.is_none_or(|s| at >= s) && self.until.is_none_or(|u| at <= u),
+            None => self.since.is_none() && self.until.is_none(),
+        };
+        in_time
+            && (self.categories.is_empty() || category.is_some_and(|c| self.categories.contains(&c)))
+            && self.grep.as_ref().is_none_or(|g| g.is_match(line))
+    }
+}
+
+/// How far the reading is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of files read, compressed ones as they lie on the disk.
+    pub done: u64,
+    /// Bytes of all files; `None` when one of them is a pipe.
+    pub total: Option<u64>,
+}
+
+/// What the logs said in sum, and how each file fared.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// The sum.
+    pub tally: Tally,
+    /// Every file in the order in which it counts: rotated ones of a log together, the oldest first.
+    pub files: Vec<FileOutcome>,
+}
+
+/// How one file fared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileOutcome {
+    /// The file, or `-`.
+    pub path: PathBuf,
+    /// What it turned out to be.
+    pub kind: LogKind,
+    /// The log whose rotated part it is; equal for all files of a set.
+    pub log: PathBuf,
+    /// Bytes of log text read from it, after decompression.
+    pub bytes: u64,
+    /// One sentence that names the file, what went wrong and what helps; what was readable is counted all the same.
+    pub error: Option<String>,
+}
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogKind {
+    /// Lines of nginx's error log.
+    Error,
+    /// Lines of an access log, in the format of this number in [`Request::formats`] (0 is `combined` when none were given).
+    Access(usize),
+    /// Nothing that fits either: empty, or no log. Its lines count as those of an error log.
+    Unknown,
+}

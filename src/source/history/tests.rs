@@ -1,0 +1,307 @@
+//! Whole files read: parts add up to the whole, packed and damaged files, rotated sets, filters, and logs as lines followed.
+
+use std::fs;
+use std::io::Write as _;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use proptest::prelude::*;
+use regex::bytes::Regex;
+use tempfile::TempDir;
+
+use super::work::read_in_parts;
+use super::*;
+use crate::event::log::{Category, Level};
+use crate::event::tally::Tally;
+use crate::nginx::access::Format;
+use crate::source::logs::{History, read_access_tail, read_error_tail};
+use crate::time::Timestamp;
+
+fn line(second: u32, level: &str, text: &str) -> String {
+    format!("2026/11/21 14:{:02}:{:02} [{level}] 7#7: *1 {text}\n", second / 60, second % 60)
+}
+
+fn refused(second: u32, client: &str) -> String {
+    let context =
+        format!("client: {client}, server: a, request: \"GET /ws?x HTTP/1.1\", upstream: \"http://10.0.0.7:80/ws\"");
+    line(
+        second,
+        "error",
+        &format!("connect() failed (111: Connection refused) while connecting to upstream, {context}"),
+    )
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(text).unwrap();
+    packed.finish().unwrap()
+}
+
+struct Logs(TempDir);
+
+impl Logs {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn with(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        fs::write(self.path(name), content).unwrap();
+        self
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn request(&self, names: &[&str]) -> Request {
+        Request {
+            paths: names.iter().map(|n| self.path(n)).collect(),
+            threads: NonZeroUsize::new(2),
+            ..Request::default()
+        }
+    }
+
+    fn read(&self, names: &[&str]) -> Outcome {
+        quietly(&self.request(names))
+    }
+}
+
+fn quietly(request: &Request) -> Outcome {
+    let outcome = read(request, &mut |_| ());
+    adds_up(&outcome.tally);
+    outcome
+}
+
+fn adds_up(tally: &Tally) {
+    assert_eq!(tally.lines, tally.entries + tally.continuations + tally.unparsed);
+    let counted = tally.by_level.values().sum::<u64>() + tally.by_status.values().sum::<u64>();
+    assert_eq!(counted, tally.entries);
+    assert!(tally.rate.buckets().map(|b| b.1).sum::<u64>() <= tally.entries);
+}
+
+fn figures(tally: &Tally) -> (u64, u64, u64) {
+    (tally.entries, tally.continuations, tally.unparsed)
+}
+
+/// Pieces of which logs, and what is none, are made.
+fn piece() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        8 => (0_u32..3_600, 0_u8..4).prop_map(|(s, c)| refused(s, &format!("192.0.2.{c}")).into_bytes()),
+        4 => (0_u32..3_600, 0_u8..9).prop_map(|(s, n)| line(s, "info", &format!("client {n} \"x{n}\" went")).into_bytes()),
+        1 => (0_u32..3_600).prop_map(|s| line(s, "debug", "http header: \"a: b\"").into_bytes()),
+        2 => Just(b"Host: a.example\r\n".to_vec()),
+        1 => Just(b"\n".to_vec()),
+        1 => Just(b"2026/11/21 14:02:31 what is this\n".to_vec()),
+        1 => Just(b"2026/13/45 14:02:31 [error] 7#7: no such day\r\n".to_vec()),
+        1 => Just(vec![0; 30]),
+        1 => prop::collection::vec(any::<u8>(), 0..40),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// However a file is cut and filtered, and by however many threads, the sum is that of reading it in one go; and
+    /// without a filter it is what following the file finds.
+    #[test]
+    fn parts_are_the_whole(pieces in prop::collection::vec(piece(), 0..40), part in 1_u64..400, filter in 0_u8..4) {
+        let logs = Logs::new().with("error.log", pieces.concat());
+        let mut request = logs.request(&["error.log"]);
+        match filter {
+            1 => request.filter.since = Timestamp::parse_rfc3339("2026-11-21T14:30:00Z"),
+            2 => request.filter.categories = vec![Category::UpstreamConnect],
+            3 => request.filter.grep = Regex::new(r"192\.0\.2\.[12]").ok(),
+            _ => {}
+        }
+        let whole = read_in_parts(&Request { threads: NonZeroUsize::new(1), ..request.clone() }, u64::MAX, &mut |_| ());
+        let parts = read_in_parts(&request, part, &mut |_| ());
+        prop_assert_eq!(&parts.tally, &whole.tally);
+        prop_assert_eq!(&parts.files, &whole.files);
+        adds_up(&whole.tally);
+        if filter == 0 && whole.files[0].kind == LogKind::Error {
+            let mut followed = Tally::default();
+            followed.add_errors(&read_error_tail(&logs.path("error.log"), History::ALL).unwrap());
+            let known = Tally { bytes: followed.bytes, ..whole.tally };
+            // A carriage return is a part of a followed message and none here.
+            if !pieces.concat().contains(&b'\r') {
+                prop_assert_eq!(known, followed);
+            }
+        }
+    }
+}
+
+#[test]
+fn history_counts_what_following_counts() {
+    let mut compared = 0;
+    for file in fs::read_dir("tests/data/logs").unwrap().map(|e| e.unwrap().path()) {
+        let outcome = quietly(&Request { paths: vec![file.clone()], ..Request::default() });
+        if outcome.files[0].kind != LogKind::Error {
+            continue;
+        }
+        let mut followed = Tally::default();
+        followed.add_errors(&read_error_tail(&file, History::ALL).unwrap());
+        assert_eq!(Tally { bytes: 0, ..outcome.tally }, followed, "{}", file.display());
+        compared += 1;
+    }
+    assert!(compared > 40, "{compared}");
+}
+
+#[test]
+fn an_access_log_gives_sessions_whoever_reads_it() {
+    let format = r#"$remote_addr [$time_local] "$request" $status $bytes_sent $request_time "$upstream_addr""#;
+    let format = Format::compile(format, crate::event::site::Escape::Default).unwrap();
+    let entry = |s: u32, status: u16, lived: &str| {
+        let time = format!("21/Nov/2026:14:{:02}:{:02} +0000", s / 60, s % 60);
+        format!("2001:db8::{s} [{time}] \"GET /w\\x22s?a HTTP/1.1\" {status} 10 {lived} \"10.0.0.1:80\"\n")
+    };
+    let mut text: String = (0..40).map(|s| entry(s, 101, "60.003")).collect();
+    text.push_str(&entry(50, 502, "0.001"));
+    text.push_str(&entry(51, 101, "-"));
+    text.push_str("not such a line\n\n");
+    let logs = Logs::new().with("a.log", text);
+    let request = Request { formats: vec![Format::combined(), format.clone()], ..logs.request(&["a.log"]) };
+    let outcome = quietly(&request);
+    assert_eq!(outcome.files[0].kind, LogKind::Access(1));
+    let tally = outcome.tally;
+    assert_eq!((tally.sessions.count, tally.sessions.lifetimes.total()), (41, 40));
+    assert_eq!(tally.sessions.spikes(&[])[0].count, 40);
+    assert_eq!(tally.locations.ranked(1)[0].0.as_ref(), "/w\"s");
+    assert_eq!(figures(&tally), (42, 1, 1));
+    let mut followed = Tally::default();
+    followed.add_accesses(&read_access_tail(&logs.path("a.log"), History::ALL, format).unwrap());
+    assert_eq!(Tally { bytes: 0, ..tally }, followed);
+}
+
+#[test]
+fn packed_files_are_known_by_their_first_bytes() {
+    let (a, b) = (refused(1, "192.0.2.1"), refused(2, "::1"));
+    let two_members = [gzip(a.as_bytes()), gzip(b.as_bytes())].concat();
+    let logs = Logs::new().with("no-name", two_members).with("plain.gz", &a);
+    let outcome = logs.read(&["no-name", "plain.gz"]);
+    assert_eq!(figures(&outcome.tally), (3, 0, 0));
+    assert!(outcome.files.iter().all(|f| f.error.is_none() && f.kind == LogKind::Error), "{:?}", outcome.files);
+    assert_eq!(outcome.files[0].bytes, (a.len() + b.len()) as u64);
+    assert_eq!(outcome.tally.clients.get("::1").map(|c| c.count), Some(1));
+}
+
+#[cfg(feature = "zstd")]
+#[test]
+fn zstd_is_read_and_half_of_it_counts_as_far_as_it_goes() {
+    let text: String = (0..30_000).map(|n| refused(n % 3_600, &format!("10.0.{}.{}", n % 251, n % 13))).collect();
+    let packed = ::zstd::encode_all(text.as_bytes(), 1).unwrap();
+    let logs = Logs::new().with("whole.zst", &packed).with("half.zst", &packed[..packed.len() / 2]);
+    assert_eq!(logs.read(&["whole.zst"]).tally.entries, 30_000);
+    let half = logs.read(&["half.zst"]);
+    assert!(half.files[0].error.as_deref().is_some_and(|e| e.contains("half.zst")), "{:?}", half.files);
+    assert!((1..30_000).contains(&half.tally.entries), "{}", half.tally.entries);
+}
+
+#[test]
+fn half_a_gzip_counts_as_far_as_it_goes_and_says_so() {
+    let text: String = (0..30_000).map(|n| refused(n % 3_600, &format!("10.0.{}.{}", n % 251, n % 13))).collect();
+    let packed = gzip(text.as_bytes());
+    let mut damaged = packed.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 40].fill(0xff);
+    let logs = Logs::new()
+        .with("half.gz", &packed[..packed.len() / 2])
+        .with("damaged.gz", damaged)
+        .with("ok", refused(1, "1.1.1.1"));
+    for name in ["half.gz", "damaged.gz"] {
+        let outcome = logs.read(&[name, "ok"]);
+        let said = outcome.files[0].error.as_deref().unwrap_or_default();
+        assert!(said.contains(name) && said.contains("what was readable is counted"), "{said}");
+        assert!((2..30_001).contains(&outcome.tally.entries), "{}", outcome.tally.entries);
+        assert_eq!(outcome.files[1].error, None, "the other files are still read");
+    }
+}
+
+#[test]
+fn what_is_no_file_is_refused_with_a_remedy_and_the_rest_is_read() {
+    let logs = Logs::new().with("ok", refused(1, "1.1.1.1")).with("empty", "").with("x.bz2", "BZh91AY");
+    fs::create_dir(logs.path("dir")).unwrap();
+    let mut request = logs.request(&["dir", "none.log", "no*match", "empty", "x.bz2", "ok"]);
+    request.paths.push("/dev/null".into());
+    let outcome = quietly(&request);
+    let said: Vec<_> = outcome.files.iter().map(|f| f.error.clone().unwrap_or_default()).collect();
+    assert!(said[0].contains("is a directory") && said[0].contains("dir/*.log*"), "{said:?}");
+    assert!(said[1].contains("none.log: no such file") && said[2].contains("no*match: no such file"), "{said:?}");
+    assert!(said[4].contains("bzip2 -dc"), "{said:?}");
+    assert_eq!([&said[3], &said[5], &said[6]], ["", "", ""]);
+    assert_eq!(figures(&outcome.tally), (1, 0, 0));
+}
+
+#[test]
+fn a_rotated_set_is_read_by_time_and_an_entry_goes_on_in_the_next_file() {
+    let logs = Logs::new()
+        .with("error.log", refused(30, "3.3.3.3"))
+        .with("error.log.1", format!("Host: goes on\n{}", refused(20, "2.2.2.2")))
+        .with("error.log.2.gz", gzip(refused(10, "1.1.1.1").as_bytes()))
+        .with("other.log", "no log at all\n");
+    let mut request = logs.request(&["error.log*", "other.log", "error.log"]);
+    let outcome = quietly(&request);
+    let names: Vec<_> = outcome.files.iter().map(|f| f.path.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, ["error.log.2.gz", "error.log.1", "error.log", "other.log"], "oldest first, none twice");
+    assert!(outcome.files[..3].iter().all(|f| f.log == logs.path("error.log")));
+    assert_eq!(figures(&outcome.tally), (3, 1, 1), "the first line of error.log.1 continues error.log.2.gz");
+    // With the first entry left out, what continues it is left out too.
+    request.filter.grep = Regex::new("2.2.2.2").ok();
+    assert_eq!(figures(&quietly(&request).tally), (1, 0, 1));
+}
+
+#[test]
+fn strange_bytes_are_counted_and_hurt_nobody() {
+    let huge = format!("{}{}", refused(1, "1.1.1.1").trim_end(), "x".repeat(5 << 20));
+    let crlf = refused(2, "2.2.2.2").replace('\n', "\r\n");
+    let holes = [vec![0_u8; 100_000].as_slice(), refused(3, "3.3.3.3").as_bytes(), &[0; 50]].concat();
+    let no_end = refused(4, "4.4.4.4");
+    let whole = [huge.as_bytes(), b"\n", crlf.as_bytes(), &holes, b"\n", no_end.trim_end().as_bytes()].concat();
+    let logs = Logs::new()
+        .with("strange", &whole)
+        .with("junk", (0..200_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect::<Vec<_>>());
+    let outcome = logs.read(&["strange"]);
+    assert_eq!(figures(&outcome.tally), (4, 1, 0), "a hole alone is an empty line");
+    assert_eq!((outcome.tally.overlong, outcome.tally.bytes), (1, whole.len() as u64));
+    assert_eq!(outcome.tally.messages.len(), 1, "{:?}", outcome.tally.messages);
+    let small_parts = read_in_parts(&logs.request(&["strange"]), 100_000, &mut |_| ());
+    assert_eq!(small_parts.tally, outcome.tally);
+    let junk = logs.read(&["junk"]);
+    assert_eq!((junk.files[0].kind, junk.tally.entries), (LogKind::Unknown, 0));
+}
+
+#[test]
+fn filters_choose_entries() {
+    let text: String = (0..60)
+        .map(|s| refused(s, "1.1.1.1") + &line(s, "info", "client timed out (110: x) while waiting for request"))
+        .collect();
+    let logs = Logs::new().with("e", text);
+    let count = |filter: Filter| quietly(&Request { filter, ..logs.request(&["e"]) }).tally.entries;
+    // The log is in this machine's zone.
+    let at = |s: u32| error_time(s);
+    assert_eq!(count(Filter::default()), 120);
+    assert_eq!(count(Filter { since: at(50), ..Filter::default() }), 20);
+    assert_eq!(count(Filter { since: at(50), until: at(50), ..Filter::default() }), 2);
+    assert_eq!(count(Filter { categories: vec![Category::ClientClosed], ..Filter::default() }), 60);
+    assert_eq!(count(Filter { grep: Regex::new(r"14:00:0\d.*refused").ok(), ..Filter::default() }), 10);
+    let tally = quietly(&Request {
+        filter: Filter { categories: vec![Category::ClientClosed], ..Filter::default() },
+        ..logs.request(&["e"])
+    })
+    .tally;
+    assert_eq!(tally.by_level.into_iter().collect::<Vec<_>>(), [(Level::Info, 60)]);
+}
+
+fn error_time(second: u32) -> Option<Timestamp> {
+    crate::nginx::error::TimeCache::new().at(&line(second, "info", "").as_bytes()[..19])
+}
+
+#[test]
+fn the_progress_reaches_the_end() {
+    let logs = Logs::new().with("e", refused(1, "1.1.1.1").repeat(1_000)).with("e.gz", gzip(&[b'x'; 5_000]));
+    let size: u64 = ["e", "e.gz"].iter().map(|n| fs::metadata(logs.path(n)).unwrap().len()).sum();
+    let mut last = None;
+    let _ = read(&logs.request(&["e", "e.gz"]), &mut |p| last = Some(p));
+    assert_eq!(last, Some(Progress { done: size, total: Some(size) }));
+}

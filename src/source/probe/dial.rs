@@ -1,0 +1,236 @@
+//! One attempt: resolve, connect, TLS, upgrade. Each phase is timed, bounded, and told as a step when it ends.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::answer;
+use super::fault::{Fault, kind_of, words};
+use super::options::ProbeOptions;
+use super::request::Request;
+use super::tls;
+use super::url::{Host, WsUrl};
+use super::wire::Wire;
+use crate::event::probe::{Answer, Failure, FailureKind, Phase, Step};
+use crate::human::latency;
+
+/// Hears every step of a probe's life.
+pub type Steps<'a> = dyn FnMut(Step) + Send + 'a;
+
+/// A tunnel that was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// The connection.
+    pub wire: Wire,
+    /// Bytes that came behind the answer's header: the first frames.
+    pub leftover: Vec<u8>,
+    /// When it opened.
+    pub at: Instant,
+}
+
+/// Dials `url` once and tells each step; the last one is `Upgraded` or `Refused`.
+///
+/// # Errors
+/// Where and why it failed; the same failure was told as `Refused`, with the evidence.
+pub async fn dial(options: &ProbeOptions, url: &WsUrl, steps: &mut Steps<'_>) -> Result<Opened, Failure> {
+    let mut attempt = Attempt {
+        options,
+        url,
+        steps,
+        deadline: Instant::now() + options.total_timeout,
+        started: Instant::now(),
+        shown: String::new(),
+    };
+    match attempt.run().await {
+        Ok(opened) => Ok(opened),
+        Err(fault) => {
+            let Fault { failure, answer, tls, took } = *fault;
+            let took = took.unwrap_or_else(|| attempt.started.elapsed());
+            let request = std::mem::take(&mut attempt.shown);
+            (attempt.steps)(Step::Refused { failure: failure.clone(), took, request, answer, tls });
+            Err(failure)
+        }
+    }
+}
+
+struct Attempt<'a, 'b> {
+    options: &'a ProbeOptions,
+    url: &'a WsUrl,
+    steps: &'a mut Steps<'b>,
+    deadline: Instant,
+    /// When the phase began that now runs.
+    started: Instant,
+    /// The request as told; empty until it is sent.
+    shown: String,
+}
+
+impl Attempt<'_, '_> {
+    async fn run(&mut self) -> Result<Opened, Box<Fault>> {
+        let addresses = self.resolve().await?;
+        let tcp = self.connect(&addresses).await?;
+        if !self.url.is_secure() {
+            return self.upgrade(Wire::plain(tcp)).await;
+        }
+        let (wire, shown) = self.secure(tcp).await?;
+        // What TLS showed belongs to a refusal too: an expired certificate let through is still expired.
+        self.upgrade(wire).await.map_err(|fault| fault.with_tls(Some(shown)))
+    }
+
+    /// Begins a phase, and says until when it may last.
+    fn begin(&mut self, limit: Duration) -> Instant {
+        self.started = Instant::now();
+        (self.started + limit).min(self.deadline)
+    }
+
+    fn late(&self, phase: Phase, doing: &str) -> Box<Fault> {
+        let said = format!("{doing} took longer than {}", latency(self.started.elapsed()));
+        Fault::new(phase, FailureKind::Timeout, said)
+    }
+
+    fn told(&mut self, step: Step) {
+        (self.steps)(step);
+    }
+
+    async fn resolve(&mut self) -> Result<Vec<SocketAddr>, Box<Fault>> {
+        let until = self.begin(self.options.connect_timeout);
+        let port = self.url.port();
+        let addresses = match (self.options.prescribed(self.url), self.url.host()) {
+            (Some(addresses), _) => addresses,
+            (None, Host::Ip(ip)) => vec![SocketAddr::new(*ip, port)],
+            (None, Host::Name(name)) => {
+                let not_found = |why: String| Fault::new(Phase::Resolve, FailureKind::NameNotFound, why);
+                match timeout_at(until, lookup_host((name.as_str(), port))).await {
+                    Err(_) => return Err(self.late(Phase::Resolve, &format!("resolving the name '{name}'"))),
+                    Ok(Err(e)) => return Err(not_found(format!("the name '{name}' has no address: {}", words(&e)))),
+                    Ok(Ok(found)) => distinct(found)
+                        .ok_or_else(|| not_found(format!("the name '{name}' exists but has no address")))?,
+                }
+            }
+        };
+        self.told(Step::Resolved { took: self.started.elapsed(), addresses: addresses.clone() });
+        Ok(addresses)
+    }
+
+    /// Tries the addresses in turn; each may take the connect timeout.
+    async fn connect(&mut self, addresses: &[SocketAddr]) -> Result<TcpStream, Box<Fault>> {
+        self.started = Instant::now();
+        let mut failures = Vec::new();
+        for address in addresses {
+            let limit = self.options.connect_timeout.min(self.deadline.saturating_duration_since(Instant::now()));
+            match timeout(limit, TcpStream::connect(address)).await {
+                Ok(Ok(tcp)) => match (tcp.set_nodelay(true), tcp.local_addr()) {
+                    (Ok(()), Ok(local)) => {
+                        self.told(Step::Connected { took: self.started.elapsed(), local, peer: *address });
+                        return Ok(tcp);
+                    }
+                    (Err(e), _) | (_, Err(e)) => failures.push((kind_of(&e), format!("{address}: {}", words(&e)))),
+                },
+                Ok(Err(e)) => failures.push((kind_of(&e), format!("{address}: {}", words(&e)))),
+                Err(_) => {
+                    failures.push((FailureKind::Timeout, format!("{address}: no answer within {}", latency(limit))));
+                }
+            }
+        }
+        Err(unconnected(&failures))
+    }
+
+    async fn secure(&mut self, tcp: TcpStream) -> Result<(Wire, crate::event::probe::Tls), Box<Fault>> {
+        let until = self.begin(self.options.handshake_timeout);
+        match timeout_at(until, tls::secure(tcp, self.url, self.options)).await {
+            Err(_) => Err(self.late(Phase::Tls, &format!("the TLS handshake with {}", self.url.host_port()))),
+            Ok(secured) => {
+                let (stream, tls) = secured?;
+                self.told(Step::Secured { took: self.started.elapsed(), tls: tls.clone() });
+                Ok((Wire::tls(stream), tls))
+            }
+        }
+    }
+
+    async fn upgrade(&mut self, mut wire: Wire) -> Result<Opened, Box<Fault>> {
+        let request = Request::new(self.url, self.options);
+        self.shown = request.shown();
+        let until = self.begin(self.options.handshake_timeout);
+        let mut buffer = Vec::new();
+        let asked = async {
+            // A server that answers before it has read all may reset the connection: its answer counts, not our writing.
+            let sent = wire.write_all(&request.bytes()).await;
+            if sent.is_ok() {
+                let _ = wire.flush().await;
+            }
+            answer::read_head(&mut wire, &mut buffer).await
+        };
+        let answer = match timeout_at(until, asked).await {
+            Ok(answer) => answer?,
+            Err(_) => return Err(answer::too_late(&buffer, self.started.elapsed())),
+        };
+        self.conclude(wire, buffer, answer, &request).await
+    }
+
+    async fn conclude(
+        &mut self,
+        mut wire: Wire,
+        leftover: Vec<u8>,
+        mut answer: Answer,
+        request: &Request,
+    ) -> Result<Opened, Box<Fault>> {
+        let took = self.started.elapsed();
+        let judged = answer::judge(&answer, request);
+        if let Err((kind, said)) = judged {
+            if kind == FailureKind::HttpStatus {
+                answer::read_body(&mut wire, leftover, &mut answer).await;
+            }
+            answer::hide_secrets(&mut answer);
+            let mut fault = Fault::new(Phase::Upgrade, kind, said).with_answer(answer);
+            fault.took = Some(took);
+            return Err(fault);
+        }
+        answer::hide_secrets(&mut answer);
+        self.told(Step::Upgraded { took, request: self.shown.clone(), answer });
+        Ok(Opened { wire, leftover, at: Instant::now() })
+    }
+}
+
+/// The addresses in their order, each once; `None` when there are none.
+fn distinct(found: impl Iterator<Item = SocketAddr>) -> Option<Vec<SocketAddr>> {
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in found {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    (!addresses.is_empty()).then_some(addresses)
+}
+
+/// The fault of an attempt whose addresses all failed. Where one address cannot be reached at all (IPv6 on a machine
+/// without it), the failure of another tells more.
+fn unconnected(failures: &[(FailureKind, String)]) -> Box<Fault> {
+    let telling = failures.iter().find(|(kind, _)| *kind != FailureKind::Unreachable).or_else(|| failures.first());
+    let kind = telling.map_or(FailureKind::Io, |(kind, _)| *kind);
+    let each: Vec<&str> = failures.iter().map(|(_, said)| said.as_str()).collect();
+    Fault::new(Phase::Connect, kind, format!("no connection to {}", each.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_keep_their_order_and_come_once() {
+        let at = |p| SocketAddr::from(([127, 0, 0, 1], p));
+        assert_eq!(distinct([at(2), at(1), at(2)].into_iter()), Some(vec![at(2), at(1)]));
+        assert_eq!(distinct([].into_iter()), None);
+    }
+
+    #[test]
+    fn the_telling_failure_gives_the_kind_and_all_are_named() {
+        let unreachable = (FailureKind::Unreachable, "[2001:db8::1]:80: network is unreachable".to_owned());
+        let refused = (FailureKind::ConnectionRefused, "10.0.0.1:80: connection refused".to_owned());
+        let fault = unconnected(&[unreachable.clone(), refused]);
+        assert_eq!(fault.failure.kind, FailureKind::ConnectionRefused);
+        assert!(fault.failure.said.contains("2001:db8::1") && fault.failure.said.contains("10.0.0.1"));
+        assert_eq!(unconnected(&[unreachable]).failure.kind, FailureKind::Unreachable);
+    }
+}

@@ -1,0 +1,218 @@
+//! How a probe dials, asks and holds: plain data with defaults, and the readers of its command-line forms.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::heartbeat::Rhythm;
+use super::url::{Host, WsUrl};
+use crate::human::visible;
+
+/// How one target is probed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProbeOptions {
+    /// From ping to ping; the first goes at once.
+    pub ping_interval: Duration,
+    /// A pong that takes longer is missed.
+    pub ping_timeout: Duration,
+    /// Missed pongs in a row after which the tunnel is given up.
+    pub give_up_after: u32,
+    /// Bounds the resolving of the name, and the connect to each address.
+    pub connect_timeout: Duration,
+    /// Bounds the TLS handshake, and from the request to the end of the answer's header.
+    pub handshake_timeout: Duration,
+    /// Bounds all phases of one attempt together.
+    pub total_timeout: Duration,
+    /// More headers; one that the handshake sends anyway replaces it.
+    pub headers: Vec<(String, String)>,
+    /// The `Origin` that a browser would send.
+    pub origin: Option<String>,
+    /// Subprotocols to offer, most wanted first.
+    pub subprotocols: Vec<String>,
+    /// Another `Host` than the URL's own host and port.
+    pub host_header: Option<String>,
+    /// A PEM file of more trusted certificates.
+    pub cacert: Option<PathBuf>,
+    /// Our own certificate for servers that ask for one.
+    pub client_cert: Option<ClientCert>,
+    /// Dials on whatever certificate the server shows; it is recorded all the same.
+    pub insecure: bool,
+    /// Addresses to use instead of the resolver's.
+    pub resolve: Vec<ResolveOverride>,
+}
+
+/// A client certificate in PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCert {
+    /// The certificate and its intermediates.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+impl Default for ProbeOptions {
+    fn default() -> Self {
+        Self {
+            ping_interval: Duration::from_secs(15),
+            ping_timeout: Duration::from_secs(10),
+            give_up_after: 3,
+            connect_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
+            total_timeout: Duration::from_secs(30),
+            headers: Vec::new(),
+            origin: None,
+            subprotocols: Vec::new(),
+            host_header: None,
+            cacert: None,
+            client_cert: None,
+            insecure: false,
+            resolve: Vec::new(),
+        }
+    }
+}
+
+/// Without the headers' values, which may be secrets.
+impl fmt::Debug for ProbeOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("ProbeOptions")
+            .field("headers", &names)
+            .field("origin", &self.origin)
+            .field("host_header", &self.host_header)
+            .field("insecure", &self.insecure)
+            .field("resolve", &self.resolve)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ProbeOptions {
+    /// How its tunnels are pinged.
+    #[must_use]
+    pub fn rhythm(&self) -> Rhythm {
+        Rhythm { interval: self.ping_interval, timeout: self.ping_timeout, give_up_after: self.give_up_after }
+    }
+
+    /// The addresses that the options prescribe for `url`, if they do.
+    #[must_use]
+    pub fn prescribed(&self, url: &WsUrl) -> Option<Vec<SocketAddr>> {
+        let of_url = |o: &&ResolveOverride| o.port == url.port() && o.fits(url.host());
+        let found = self.resolve.iter().find(of_url)?;
+        Some(found.addresses.iter().map(|ip| SocketAddr::new(*ip, url.port())).collect())
+    }
+}
+
+/// `HOST:PORT:ADDR[,ADDR]...`, as curl's `--resolve` takes it: which addresses to dial for a host and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolveOverride {
+    host: String,
+    port: u16,
+    addresses: Vec<IpAddr>,
+}
+
+/// Why a text from the command line is not understood, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OptionError {
+    /// A wrong `--resolve`.
+    #[error("'{0}' is no address override; write it as HOST:PORT:ADDR, as in example.test:443:127.0.0.1")]
+    Resolve(String),
+    /// A wrong `--header`. The value is not repeated: it may be a secret.
+    #[error("the header '{0}' cannot be sent; write it as 'Name: value' on one line")]
+    Header(String),
+    /// A wrong `--subprotocol` (RFC 6455 section 4.1: a token).
+    #[error("'{0}' is no subprotocol; use letters, digits and -._~!#$%&'*+^`| without spaces")]
+    Subprotocol(String),
+}
+
+impl ResolveOverride {
+    /// Reads `HOST:PORT:ADDR[,ADDR]...`; `*` is any host, IPv6 addresses may stand in brackets.
+    ///
+    /// # Errors
+    /// One sentence that names the text and the right form.
+    pub fn parse(text: &str) -> Result<Self, OptionError> {
+        let wrong = || OptionError::Resolve(visible(text.as_bytes()));
+        let (host, rest) = match text.strip_prefix('[').and_then(|t| t.split_once("]:")) {
+            Some((inner, rest)) => (format!("[{inner}]"), rest),
+            None => text.split_once(':').map(|(host, rest)| (host.to_owned(), rest)).ok_or_else(wrong)?,
+        };
+        let (port, addresses) = rest.split_once(':').ok_or_else(wrong)?;
+        let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;
+        let bare = |a: &str| a.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(a).parse::<IpAddr>();
+        let addresses: Vec<IpAddr> = addresses.split(',').map(bare).collect::<Result<_, _>>().map_err(|_| wrong())?;
+        if host.is_empty() { Err(wrong()) } else { Ok(Self { host, port, addresses }) }
+    }
+
+    fn fits(&self, host: &Host) -> bool {
+        self.host == "*" || self.host.eq_ignore_ascii_case(&host.to_string())
+    }
+}
+
+/// Whether `b` may stand in a token (RFC 9110 section 5.6.2).
+fn is_token_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
+}
+
+/// Reads `Name: value`.
+///
+/// # Errors
+/// When the name is no token or the value holds a control character: such a line would change the whole request.
+pub fn parse_header(text: &str) -> Result<(String, String), OptionError> {
+    let (name, value) = text.split_once(':').unwrap_or((text, "\n"));
+    let (name, value) = (name.trim_end(), value.trim_matches([' ', '\t']));
+    let name_ok = !name.is_empty() && name.bytes().all(is_token_byte);
+    if name_ok && !value.chars().any(|c| c.is_control() && c != '\t') {
+        Ok((name.to_owned(), value.to_owned()))
+    } else {
+        Err(OptionError::Header(visible(name.as_bytes())))
+    }
+}
+
+/// Reads the name of a subprotocol.
+///
+/// # Errors
+/// When it is no token.
+pub fn parse_subprotocol(text: &str) -> Result<String, OptionError> {
+    if !text.is_empty() && text.bytes().all(is_token_byte) {
+        Ok(text.to_owned())
+    } else {
+        Err(OptionError::Subprotocol(visible(text.as_bytes())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prescribed(overrides: &[&str], url: &str) -> Option<Vec<SocketAddr>> {
+        let resolve = overrides.iter().map(|o| ResolveOverride::parse(o).expect(o)).collect();
+        ProbeOptions { resolve, ..ProbeOptions::default() }.prescribed(&WsUrl::parse(url).unwrap())
+    }
+
+    #[test]
+    fn overrides_fit_host_and_port() {
+        let list = ["a.test:443:127.0.0.1,[::1]", "[2001:db8::1]:80:::1", "*:81:10.0.0.1"];
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        assert_eq!(prescribed(&list, "wss://A.test/"), Some(vec![at("127.0.0.1:443"), at("[::1]:443")]));
+        assert_eq!(prescribed(&list, "ws://[2001:db8::1]/"), Some(vec![at("[::1]:80")]));
+        assert_eq!(prescribed(&list, "ws://b.test:81/"), Some(vec![at("10.0.0.1:81")]));
+        assert_eq!(prescribed(&list, "ws://a.test/"), None);
+        for wrong in
+            ["", "a", "a:1", "a:1:", "a:x:127.0.0.1", ":1:127.0.0.1", "a:0:127.0.0.1", "a:1:b.test", "[::1:80:::1"]
+        {
+            assert!(ResolveOverride::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_header_cannot_smuggle_a_line() {
+        assert_eq!(parse_header("X-A:  b c "), Ok(("X-A".into(), "b c".into())));
+        assert_eq!(parse_header("Cookie:"), Ok(("Cookie".into(), String::new())));
+        for wrong in ["", ":", "no colon", "a b: c", "a: b\r\nc: d", "a: b\0", "\r\na: b"] {
+            let said = parse_header(wrong).expect_err(wrong).to_string();
+            assert!(!said.contains('\n'), "{said}");
+        }
+        assert!(parse_subprotocol("chat.v2").is_ok());
+        assert!(parse_subprotocol("a, b").is_err());
+        assert!(parse_subprotocol("").is_err());
+    }
+}

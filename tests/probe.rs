@@ -1,0 +1,930 @@
+//! Probes against servers that follow a script: every way in which a handshake or a tunnel can end, on real sockets.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use wspulse::event::Event;
+use wspulse::event::probe::{Answer, ClosedBy, Failure, FailureKind, Phase, Route, Step, Tls};
+use wspulse::source::probe::{ClientCert, ProbeOptions, ProbeSource, ResolveOverride, WsUrl, look, target};
+use wspulse::source::supervise;
+
+/// No story takes longer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+// ---- the scripted server
+
+/// One accepted connection.
+struct Peer<S> {
+    stream: S,
+    request: String,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
+    /// Reads the request's header.
+    async fn hear(&mut self) {
+        let mut byte = [0];
+        while !self.request.ends_with("\r\n\r\n") {
+            match self.stream.read(&mut byte).await {
+                Ok(1) => self.request.push(char::from(byte[0])),
+                _ => return,
+            }
+        }
+    }
+
+    async fn say(&mut self, text: impl AsRef<[u8]>) {
+        let _ = self.stream.write_all(text.as_ref()).await;
+        let _ = self.stream.flush().await;
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let wanted = format!("{}:", name.to_ascii_lowercase());
+        let line = self.request.lines().find(|l| l.to_ascii_lowercase().starts_with(&wanted))?;
+        line.get(wanted.len()..).map(str::trim)
+    }
+
+    fn switching(&self) -> String {
+        let accept = derive_accept_key(self.header("Sec-WebSocket-Key").unwrap().as_bytes());
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        )
+    }
+
+    async fn upgrade(&mut self) {
+        self.hear().await;
+        let answer = self.switching();
+        self.say(answer).await;
+    }
+
+    /// Reads one short frame of the client: opcode and unmasked payload.
+    async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        let mut head = [0; 6];
+        self.stream.read_exact(&mut head).await.ok()?;
+        assert_eq!(head[1] & 0x80, 0x80, "clients mask (RFC 6455 section 5.1)");
+        let mut payload = vec![0; usize::from(head[1] & 0x7f)];
+        self.stream.read_exact(&mut payload).await.ok()?;
+        payload.iter_mut().enumerate().for_each(|(i, b)| *b ^= head[2 + i % 4]);
+        Some((head[0] & 0x0f, payload))
+    }
+
+    /// Answers pings until the client closes or goes; gives the close frame's payload.
+    async fn echo_pings(&mut self) -> Option<Vec<u8>> {
+        loop {
+            match self.frame().await? {
+                (9, payload) => self.say(frame(10, &payload)).await,
+                (8, payload) => {
+                    self.say(frame(8, &payload)).await;
+                    return Some(payload);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads until the client goes.
+    async fn drain(&mut self) {
+        let mut bytes = [0; 1024];
+        while matches!(self.stream.read(&mut bytes).await, Ok(n) if n > 0) {}
+    }
+}
+
+/// A frame as servers send it.
+fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0x80 | opcode, u8::try_from(payload.len()).unwrap()];
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// Listens on a free port and plays `script` to every connection.
+async fn server<F, R>(script: F) -> SocketAddr
+where
+    F: Fn(Peer<TcpStream>) -> R + Send + 'static,
+    R: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(script(Peer { stream, request: String::new() }));
+        }
+    });
+    at
+}
+
+/// A server that hears the request, says `text`, and closes.
+async fn says(text: impl Into<Vec<u8>>) -> SocketAddr {
+    let text = text.into();
+    server(move |mut peer| {
+        let text = text.clone();
+        async move {
+            peer.hear().await;
+            peer.say(text).await;
+        }
+    })
+    .await
+}
+
+// ---- the probe's side
+
+fn quick() -> ProbeOptions {
+    ProbeOptions {
+        ping_interval: Duration::from_millis(100),
+        ping_timeout: Duration::from_secs(5),
+        connect_timeout: Duration::from_secs(5),
+        handshake_timeout: Duration::from_secs(5),
+        ..ProbeOptions::default()
+    }
+}
+
+fn impatient() -> ProbeOptions {
+    let short = Duration::from_millis(200);
+    ProbeOptions { handshake_timeout: short, ping_timeout: short, ..quick() }
+}
+
+async fn look_at(url: &str, options: &ProbeOptions, hold: Duration) -> Vec<Step> {
+    let url = WsUrl::parse(url).unwrap();
+    let looked = look(&url, options, hold);
+    tokio::time::timeout(PATIENCE, Box::pin(looked)).await.expect("a look is bounded in time")
+}
+
+async fn look_ws(at: SocketAddr, options: &ProbeOptions) -> Vec<Step> {
+    look_at(&format!("ws://{at}/ws"), options, Duration::ZERO).await
+}
+
+struct Refusal {
+    failure: Failure,
+    took: Duration,
+    request: String,
+    answer: Option<Answer>,
+    tls: Option<Tls>,
+}
+
+fn refusal(steps: &[Step]) -> Refusal {
+    match steps.last().cloned() {
+        Some(Step::Refused { failure, took, request, answer, tls }) => Refusal { failure, took, request, answer, tls },
+        other => panic!("no refusal but {other:?}"),
+    }
+}
+
+async fn refused(at: SocketAddr, kind: FailureKind) -> Refusal {
+    let r = refusal(&look_ws(at, &quick()).await);
+    assert_eq!((r.failure.phase, r.failure.kind), (Phase::Upgrade, kind), "{}", r.failure.said);
+    assert!(r.request.starts_with("GET /ws HTTP/1.1\nHost: 127.0.0.1:"), "{}", r.request);
+    r
+}
+
+fn closed(steps: &[Step]) -> (ClosedBy, Option<u16>, String, Duration, Duration) {
+    match steps.last().cloned() {
+        Some(Step::Closed { by, code, reason, held, idle }) => (by, code, reason, held, idle),
+        other => panic!("not closed but {other:?}"),
+    }
+}
+
+fn has_pong(steps: &[Step]) -> bool {
+    steps.iter().any(|s| matches!(s, Step::Pong { .. }))
+}
+
+fn names(steps: &[Step]) -> Vec<String> {
+    let name = |s: &Step| serde_json::to_value(s).unwrap()["step"].as_str().unwrap().to_owned();
+    steps.iter().map(name).collect()
+}
+
+// ---- a good tunnel
+
+#[tokio::test]
+async fn a_good_tunnel_is_pinged_and_closed_with_1000() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let at = server(move |mut peer| {
+        let tell = tell.clone();
+        async move {
+            peer.upgrade().await;
+            let _ = tell.send((peer.echo_pings().await, peer.request));
+        }
+    })
+    .await;
+    let options = ProbeOptions { headers: vec![("Cookie".into(), "sid=s3cret".into())], ..quick() };
+    let steps = look_at(&format!("ws://{at}/ws?token=s3cret"), &options, Duration::from_millis(250)).await;
+
+    let names = names(&steps);
+    assert_eq!(names[..6], ["dialing", "resolved", "connected", "upgraded", "pinged", "pong"], "{names:?}");
+    assert!(names.iter().filter(|n| *n == "pong").count() >= 2, "one ping a 100 ms: {names:?}");
+    let Step::Connected { local, peer, .. } = &steps[2] else { panic!("{:?}", steps[2]) };
+    assert_eq!((*peer, local.ip()), (at, at.ip()));
+    let (by, code, _, held, idle) = closed(&steps);
+    assert_eq!((by, code), (ClosedBy::Us, Some(1000)));
+    assert!(held >= Duration::from_millis(250) && idle <= held);
+
+    let (close, request) = told.recv().await.unwrap();
+    assert_eq!(close, Some(vec![0x03, 0xe8]), "1000, without a reason");
+    assert!(request.starts_with("GET /ws?token=s3cret HTTP/1.1\r\n"), "{request}");
+    assert!(request.contains("Cookie: sid=s3cret"));
+    assert!(!format!("{steps:?}").contains("s3cret"), "a secret was recorded");
+}
+
+#[tokio::test]
+async fn lists_and_cases_in_a_101_are_accepted_and_kept() {
+    let at = server(|mut peer| async move {
+        peer.hear().await;
+        let answer = peer
+            .switching()
+            .replace("Connection: upgrade", "CONNECTION: keep-alive, Upgrade")
+            .replace("websocket", "WebSocket");
+        peer.say(format!("HTTP/1.1 100 Continue\r\n\r\n{answer}")).await;
+        peer.echo_pings().await;
+    })
+    .await;
+    let steps = look_ws(at, &quick()).await;
+    let Step::Upgraded { answer, .. } = &steps[3] else { panic!("{steps:?}") };
+    assert_eq!(answer.headers[1], ("CONNECTION".into(), "keep-alive, Upgrade".into()));
+    assert_eq!(closed(&steps).0, ClosedBy::Us);
+}
+
+#[tokio::test]
+async fn frames_in_the_same_packet_as_the_101_are_not_lost() {
+    let at = server(|mut peer| async move {
+        peer.hear().await;
+        let mut bytes = peer.switching().into_bytes();
+        bytes.extend(frame(1, b"welcome"));
+        bytes.extend(frame(9, b"are you there"));
+        bytes.extend(frame(10, b"one-way heartbeat"));
+        peer.say(bytes).await;
+        let mut seen = Vec::new();
+        while seen.len() < 2 {
+            seen.push(peer.frame().await.expect("a ping of its own and a pong to ours"));
+        }
+        assert!(seen.contains(&(10, b"are you there".to_vec())), "{seen:?}");
+        // Only a probe that answered our ping learns this code.
+        peer.say(frame(8, &[0x0f, 0xa1])).await;
+        peer.drain().await;
+    })
+    .await;
+    let (by, code, ..) = closed(&look_ws(at, &quick()).await);
+    assert_eq!((by, code), (ClosedBy::ServerClose, Some(4001)));
+}
+
+#[tokio::test]
+async fn an_answer_that_drips_byte_by_byte_is_read() {
+    let at = server(|mut peer| async move {
+        peer.hear().await;
+        for byte in peer.switching().into_bytes() {
+            peer.say([byte]).await;
+            tokio::task::yield_now().await;
+        }
+        peer.echo_pings().await;
+    })
+    .await;
+    assert!(has_pong(&look_ws(at, &quick()).await));
+}
+
+#[tokio::test]
+async fn a_flood_of_messages_starves_neither_pings_nor_the_end() {
+    let at = server(|mut peer| async move {
+        peer.upgrade().await;
+        let flood = frame(2, &[7; 100]).repeat(1_000);
+        while peer.stream.write_all(&flood).await.is_ok() {}
+    })
+    .await;
+    let options = ProbeOptions { give_up_after: 1, ..impatient() };
+    let steps = look_at(&format!("ws://{at}/"), &options, Duration::from_millis(300)).await;
+    assert_eq!(closed(&steps).0, ClosedBy::PongTimeout, "it sends, but it does not answer");
+}
+
+// ---- answers that are no 101
+
+#[tokio::test]
+async fn a_refusal_is_kept_whole() {
+    let at = says(
+        "HTTP/1.1 426 Upgrade Required\r\nupgrade: websocket\r\nX-ODD: a\r\nSet-Cookie: sid=s3cret; Path=/\r\nContent-Length: 9\r\n\r\nno\r\nnever!",
+    )
+    .await;
+    let r = refused(at, FailureKind::HttpStatus).await;
+    assert!(r.failure.said.contains("426 Upgrade Required"), "{}", r.failure.said);
+    let answer = r.answer.unwrap();
+    assert_eq!((answer.version.as_str(), answer.status, answer.body.as_str()), ("HTTP/1.1", 426, "no\nnever"));
+    assert_eq!(answer.headers[1], ("X-ODD".into(), "a".into()), "case and order as sent");
+    assert_eq!(answer.header("set-cookie"), Some("sid=***; Path=/"));
+}
+
+#[tokio::test]
+async fn other_statuses_and_versions_are_told() {
+    let cases = [
+        ("HTTP/1.1 400 Bad Request\r\n\r\n<html>no</html>", 400, "<html>no</html>"),
+        ("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<p>hello", 200, "<p>hello"),
+        ("HTTP/1.0 505 HTTP Version Not Supported\r\n\r\n", 505, ""),
+        (
+            "HTTP/1.1 301 Moved\r\nLocation: http://a.test/ws/?token=s3cret\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+            301,
+            "hi",
+        ),
+    ];
+    for (text, status, body) in cases {
+        let answer = refused(says(text).await, FailureKind::HttpStatus).await.answer.unwrap();
+        assert_eq!((answer.status, answer.body.as_str()), (status, body));
+        if status == 301 {
+            assert_eq!(answer.header("Location"), Some("http://a.test/ws/?token=***"));
+        }
+        assert_eq!(answer.version == "HTTP/1.0", status == 505);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_not_waited_for() {
+    let at = server(|mut peer| async move {
+        peer.hear().await;
+        peer.say("HTTP/1.1 503 x\r\nContent-Length: 1000\r\n\r\n").await;
+        // The body comes in a packet of its own, as from nginx.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        peer.say("beginning").await;
+        peer.drain().await;
+    })
+    .await;
+    let r = refused(at, FailureKind::HttpStatus).await;
+    assert_eq!(r.answer.unwrap().body, "beginning");
+    assert!(r.took < Duration::from_millis(500), "the wait for the body is no part of the handshake: {:?}", r.took);
+}
+
+#[tokio::test]
+async fn a_101_that_is_wrong_is_refused_with_its_answer() {
+    type Spoil = fn(String) -> String;
+    let cases: [(Spoil, FailureKind); 4] = [
+        (|a| a.replace("Accept: ", "Accept: x"), FailureKind::AcceptMismatch),
+        (|a| a.replace("Upgrade: websocket\r\n", ""), FailureKind::BadUpgradeHeaders),
+        (|a| a.replace("Connection: upgrade", "Connection: close"), FailureKind::BadUpgradeHeaders),
+        (|a| a.replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: x\r\n\r\n"), FailureKind::SubprotocolMismatch),
+    ];
+    for (spoil, kind) in cases {
+        let at = server(move |mut peer| async move {
+            peer.hear().await;
+            let answer = spoil(peer.switching());
+            peer.say(answer).await;
+            peer.drain().await;
+        })
+        .await;
+        assert_eq!(refused(at, kind).await.answer.unwrap().status, 101);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_named() {
+    let r = refused(says("SSH-2.0-OpenSSH_9.9\r\n").await, FailureKind::NotHttp).await;
+    assert!(r.failure.said.contains("SSH-2.0-OpenSSH_9.9"), "{}", r.failure.said);
+    let r = refused(says(b"\x15\x03\x03\x00\x02\x02\x28".to_vec()).await, FailureKind::NotHttp).await;
+    assert!(r.failure.said.contains("wss://"), "{}", r.failure.said);
+    let r = refused(says("\x1b]0;owned\x07").await, FailureKind::NotHttp).await;
+    assert!(!r.failure.said.contains('\x1b'));
+}
+
+#[tokio::test]
+async fn an_endless_header_is_cut() {
+    let at = server(|mut peer| async move {
+        peer.hear().await;
+        peer.say("HTTP/1.1 200 OK\r\n").await;
+        while peer.stream.write_all(b"X-Filler: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n").await.is_ok() {}
+    })
+    .await;
+    let r = refused(at, FailureKind::NotHttp).await;
+    assert!(r.failure.said.contains("64 KiB"), "{}", r.failure.said);
+}
+
+#[tokio::test]
+async fn a_server_that_goes_before_it_answers_is_told_from_one_that_resets() {
+    let r = refused(says("").await, FailureKind::ClosedEarly).await;
+    assert!(r.answer.is_none());
+    refused(says("HTTP/1.1 101 Swi").await, FailureKind::ClosedEarly).await;
+    let at = server(|mut peer| async move {
+        peer.hear().await;
+        SockRef::from(&peer.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    })
+    .await;
+    refused(at, FailureKind::Reset).await;
+}
+
+#[tokio::test]
+async fn silence_is_bounded_and_says_how_far_the_answer_came() {
+    for (text, part) in [("", "no answer within"), ("HTTP/1.1 101 Sw", "only a part of the answer")] {
+        let at = server(move |mut peer| async move {
+            peer.hear().await;
+            peer.say(text).await;
+            peer.drain().await;
+        })
+        .await;
+        let r = refusal(&look_ws(at, &impatient()).await);
+        assert_eq!((r.failure.phase, r.failure.kind), (Phase::Upgrade, FailureKind::Timeout));
+        assert!(r.failure.said.starts_with(part), "{}", r.failure.said);
+        assert!(r.took >= Duration::from_millis(200) && r.took < Duration::from_secs(3), "{:?}", r.took);
+    }
+}
+
+// ---- before HTTP
+
+#[tokio::test]
+async fn a_closed_port_and_an_unknown_name_are_told() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let r = refusal(&look_ws(free, &quick()).await);
+    assert_eq!((r.failure.phase, r.failure.kind), (Phase::Connect, FailureKind::ConnectionRefused));
+    assert_eq!(r.failure.said, format!("no connection to {free}: connection refused"));
+    assert!(r.request.is_empty() && r.answer.is_none());
+
+    let r = refusal(&look_at("ws://no-such-host.invalid/", &quick(), Duration::ZERO).await);
+    // A machine without any resolver may take its time over it.
+    assert_eq!(r.failure.phase, Phase::Resolve);
+    assert!(matches!(r.failure.kind, FailureKind::NameNotFound | FailureKind::Timeout), "{:?}", r.failure);
+    assert!(r.failure.said.contains("no-such-host.invalid"));
+}
+
+#[tokio::test]
+async fn an_override_replaces_the_resolver_and_addresses_are_tried_in_turn() {
+    let at = server(|mut peer| async move {
+        peer.upgrade().await;
+        peer.echo_pings().await;
+    })
+    .await;
+    // 127.0.0.2 is this machine too, but the server listens on 127.0.0.1 only.
+    let text = format!("example.test:{}:127.0.0.2,127.0.0.1", at.port());
+    let options = ProbeOptions { resolve: vec![ResolveOverride::parse(&text).unwrap()], ..quick() };
+    let steps = look_at(&format!("ws://example.test:{}/", at.port()), &options, Duration::ZERO).await;
+    let Step::Resolved { addresses, .. } = &steps[1] else { panic!("{steps:?}") };
+    assert_eq!(addresses.len(), 2);
+    let Step::Connected { peer, .. } = &steps[2] else { panic!("{steps:?}") };
+    assert_eq!(*peer, at);
+    assert!(has_pong(&steps));
+}
+
+// ---- how tunnels end
+
+#[tokio::test]
+async fn every_end_of_a_tunnel_has_its_name() {
+    /// What the server does to the tunnel.
+    #[derive(Clone, Copy)]
+    enum Deed {
+        Say(&'static [u8]),
+        Fin,
+        Reset,
+    }
+    let cases: [(&str, Deed, ClosedBy, Option<u16>, &str); 10] = [
+        ("1011", Deed::Say(b"\x88\x06\x03\xf3oops"), ClosedBy::ServerClose, Some(1011), "oops"),
+        ("hostile reason", Deed::Say(b"\x88\x05\x03\xe9\x1b[J"), ClosedBy::ServerClose, Some(1001), "\\x1b[J"),
+        ("no code", Deed::Say(b"\x88\x00"), ClosedBy::ServerClose, None, ""),
+        ("fin", Deed::Fin, ClosedBy::Fin, None, ""),
+        ("rst", Deed::Reset, ClosedBy::Reset, None, "connection reset by peer"),
+        ("masked", Deed::Say(b"\x81\x81\x01\x02\x03\x04a"), ClosedBy::ProtocolError, None, "asked frame"),
+        ("10 GB", Deed::Say(b"\x82\x7f\x00\x00\x00\x02\x54\x0b\xe4\x00"), ClosedBy::ProtocolError, None, "10000000000"),
+        ("reserved bits", Deed::Say(b"\xc1\x01a"), ClosedBy::ProtocolError, None, "eserved"),
+        ("bad text", Deed::Say(b"\x81\x01\xff"), ClosedBy::ProtocolError, None, "UTF-8"),
+        ("stray continuation", Deed::Say(b"\x80\x01a"), ClosedBy::ProtocolError, None, "ontinu"),
+    ];
+    for (story, deed, by, code, part) in cases {
+        let at = server(move |mut peer| async move {
+            peer.upgrade().await;
+            assert_eq!(peer.frame().await.unwrap().0, 9, "the first ping comes at once");
+            match deed {
+                Deed::Say(bytes) => {
+                    peer.say(bytes).await;
+                    peer.drain().await;
+                }
+                Deed::Fin => {}
+                Deed::Reset => SockRef::from(&peer.stream).set_linger(Some(Duration::ZERO)).unwrap(),
+            }
+        })
+        .await;
+        let options = ProbeOptions { ping_interval: Duration::from_secs(60), ..quick() };
+        let (got, got_code, reason, held, idle) = closed(&look_ws(at, &options).await);
+        assert_eq!((got, got_code), (by, code), "{story}: {reason}");
+        assert!(reason.contains(part), "{story}: {reason}");
+        assert!(idle <= held, "{story}");
+    }
+}
+
+#[tokio::test]
+async fn idle_is_the_silence_before_the_end_even_before_a_close_frame() {
+    for close in [true, false] {
+        let at = server(move |mut peer| async move {
+            peer.upgrade().await;
+            let ping = peer.frame().await.unwrap().1;
+            peer.say(frame(10, &ping)).await;
+            // The silence itself is what is measured here.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            if close {
+                peer.say(frame(8, &[0x03, 0xe9])).await;
+                peer.drain().await;
+            }
+        })
+        .await;
+        let options = ProbeOptions { ping_interval: Duration::from_secs(60), ..quick() };
+        let (_, _, _, held, idle) = closed(&look_at(&format!("ws://{at}/"), &options, PATIENCE).await);
+        assert!(idle >= Duration::from_millis(250) && idle <= held, "close frame {close}: idle {idle:?} of {held:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_never_pongs_is_given_up() {
+    let at = server(|mut peer| async move {
+        peer.upgrade().await;
+        peer.drain().await;
+    })
+    .await;
+    let options = ProbeOptions { give_up_after: 2, ..impatient() };
+    let steps = look_at(&format!("ws://{at}/"), &options, PATIENCE).await;
+    let missed = steps.iter().filter(|s| matches!(s, Step::Missed { .. })).count();
+    assert_eq!(missed, 2, "{steps:?}");
+    let (by, code, reason, ..) = closed(&steps);
+    assert_eq!((by, code), (ClosedBy::PongTimeout, None));
+    assert_eq!(reason, "2 pings in a row went unanswered");
+}
+
+// ---- TLS
+
+/// A certificate authority, and servers with certificates of several faults.
+struct Lab {
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    ca: CertificateDer<'static>,
+    dir: tempfile::TempDir,
+}
+
+/// What is wrong with a certificate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Flaw {
+    None,
+    Expired,
+    NotYet,
+    SelfSigned,
+    SelfSignedCa,
+    Name,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "wspulse lab CA");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let cert = params.self_signed(&key).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("ca.pem"), cert.pem()).unwrap();
+        Self { ca: cert.der().clone(), issuer: rcgen::Issuer::new(params, key), dir }
+    }
+
+    fn trusting(&self) -> ProbeOptions {
+        ProbeOptions { cacert: Some(self.dir.path().join("ca.pem")), ..quick() }
+    }
+
+    fn identity(&self, flaw: Flaw) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>, String) {
+        let name = if flaw == Flaw::Name { "other.test" } else { "127.0.0.1" };
+        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "the server");
+        match flaw {
+            Flaw::Expired => params.not_after = rcgen::date_time_ymd(2024, 1, 2),
+            Flaw::NotYet => params.not_before = rcgen::date_time_ymd(4000, 1, 2),
+            Flaw::SelfSignedCa => params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained),
+            _ => {}
+        }
+        let key = rcgen::KeyPair::generate().unwrap();
+        let alone = matches!(flaw, Flaw::SelfSigned | Flaw::SelfSignedCa);
+        let cert = if alone { params.self_signed(&key) } else { params.signed_by(&key, &self.issuer) }.unwrap();
+        let chain = if alone { vec![cert.der().clone()] } else { vec![cert.der().clone(), self.ca.clone()] };
+        (chain, PrivateKeyDer::try_from(key.serialize_der()).unwrap(), cert.pem())
+    }
+
+    fn config(&self, flaw: Flaw) -> (rustls::ServerConfig, String) {
+        let (chain, key, pem) = self.identity(flaw);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        (config, pem)
+    }
+
+    /// A WebSocket server over TLS.
+    async fn serve(&self, flaw: Flaw) -> (SocketAddr, String) {
+        let (config, pem) = self.config(flaw);
+        (Self::serve_with(config).await, pem)
+    }
+
+    async fn serve_with(config: rustls::ServerConfig) -> SocketAddr {
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        server(move |peer| {
+            let acceptor = acceptor.clone();
+            async move {
+                let Ok(stream) = acceptor.accept(peer.stream).await else { return };
+                let mut peer = Peer { stream, request: String::new() };
+                peer.upgrade().await;
+                peer.echo_pings().await;
+                let _ = peer.stream.shutdown().await;
+            }
+        })
+        .await
+    }
+
+    /// The same, but only for clients with a certificate of our CA.
+    async fn serve_members(&self) -> SocketAddr {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.ca.clone()).unwrap();
+        let builder =
+            rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let (chain, key, _) = self.identity(Flaw::None);
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(builder.build().unwrap())
+            .with_single_cert(chain, key)
+            .unwrap();
+        Self::serve_with(config).await
+    }
+
+    fn member(&self) -> ClientCert {
+        let mut params = rcgen::CertificateParams::new(vec!["member.test".to_owned()]).unwrap();
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let (cert, key) = (self.dir.path().join("member.pem"), self.dir.path().join("member.key"));
+        std::fs::write(&cert, params.signed_by(&pair, &self.issuer).unwrap().pem()).unwrap();
+        std::fs::write(&key, pair.serialize_pem()).unwrap();
+        ClientCert { cert, key }
+    }
+}
+
+async fn look_wss(at: SocketAddr, options: &ProbeOptions) -> Vec<Step> {
+    look_at(&format!("wss://{at}/ws"), options, Duration::ZERO).await
+}
+
+#[tokio::test]
+async fn a_tunnel_over_tls_shows_what_was_negotiated() {
+    let lab = Lab::new();
+    let (at, _) = lab.serve(Flaw::None).await;
+    let steps = look_wss(at, &lab.trusting()).await;
+    assert_eq!(names(&steps)[..5], ["dialing", "resolved", "connected", "secured", "upgraded"], "{steps:?}");
+    let Step::Secured { tls, .. } = &steps[3] else { panic!("{steps:?}") };
+    assert_eq!(tls.version.as_deref(), Some("TLSv1.3"));
+    assert!(tls.cipher.as_deref().is_some_and(|c| c.starts_with("TLS13_")), "{tls:?}");
+    assert_eq!((tls.alpn.as_deref(), tls.chain), (Some("http/1.1"), 2), "h2 carries no Upgrade: it is not offered");
+    assert!(tls.issuer.as_deref().is_some_and(|i| i.contains("wspulse lab CA")), "{tls:?}");
+    assert_eq!(tls.names, ["127.0.0.1"]);
+    assert!(has_pong(&steps));
+    assert_eq!(closed(&steps).0, ClosedBy::Us);
+}
+
+#[tokio::test]
+async fn tls_cut_without_a_farewell_is_a_fin() {
+    let lab = Lab::new();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(lab.config(Flaw::None).0));
+    let at = server(move |peer| {
+        let acceptor = acceptor.clone();
+        async move {
+            let stream = acceptor.accept(peer.stream).await.unwrap();
+            let mut peer = Peer { stream, request: String::new() };
+            peer.upgrade().await;
+            peer.frame().await.unwrap();
+            // Dropped without close_notify (RFC 8446 section 6.1).
+        }
+    })
+    .await;
+    let options = ProbeOptions { ping_interval: Duration::from_secs(60), ..lab.trusting() };
+    let (by, code, ..) = closed(&look_wss(at, &options).await);
+    assert_eq!((by, code), (ClosedBy::Fin, None));
+}
+
+#[tokio::test]
+async fn every_flaw_of_a_certificate_is_named_and_shown() {
+    let lab = Lab::new();
+    let cases = [
+        (Flaw::Expired, FailureKind::TlsExpired, "expired on 2024-01-02", 2),
+        (Flaw::NotYet, FailureKind::TlsFailed, "not valid before 4000-01-02", 2),
+        (Flaw::SelfSigned, FailureKind::TlsUntrusted, "is self-signed", 1),
+        (Flaw::SelfSignedCa, FailureKind::TlsUntrusted, "is self-signed", 1),
+        (Flaw::Name, FailureKind::TlsNameMismatch, "is for other.test, not for 127.0.0.1", 2),
+    ];
+    for (flaw, kind, part, chain) in cases {
+        let (at, _) = lab.serve(flaw).await;
+        let r = refusal(&look_wss(at, &lab.trusting()).await);
+        assert_eq!((r.failure.phase, r.failure.kind), (Phase::Tls, kind), "{flaw:?}: {}", r.failure.said);
+        assert!(r.failure.said.contains(part), "{flaw:?}: {}", r.failure.said);
+        let tls = r.tls.expect("a distrusted certificate is shown");
+        assert_eq!(tls.chain, chain, "{flaw:?}");
+        assert!(tls.subject.is_some_and(|s| s.contains("the server")) && tls.not_after.is_some(), "{flaw:?}");
+        assert!(r.request.is_empty(), "nothing is asked of a server that is not trusted");
+
+        let insecure = ProbeOptions { insecure: true, ..quick() };
+        let steps = look_wss(at, &insecure).await;
+        assert!(has_pong(&steps), "{flaw:?}: --insecure dials on: {steps:?}");
+        let Step::Secured { tls, .. } = &steps[3] else { panic!("{steps:?}") };
+        assert_eq!(tls.chain, chain, "{flaw:?}: and still shows it");
+    }
+}
+
+#[tokio::test]
+async fn without_its_ca_a_good_certificate_is_untrusted() {
+    let lab = Lab::new();
+    let (at, _) = lab.serve(Flaw::None).await;
+    let r = refusal(&look_wss(at, &quick()).await);
+    assert_eq!(r.failure.kind, FailureKind::TlsUntrusted, "{}", r.failure.said);
+    assert!(r.failure.said.contains("wspulse lab CA") || r.failure.said.contains("no root"), "{}", r.failure.said);
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_can_be_trusted_by_itself() {
+    let lab = Lab::new();
+    for flaw in [Flaw::SelfSigned, Flaw::SelfSignedCa] {
+        let (at, pem) = lab.serve(flaw).await;
+        let path = lab.dir.path().join("own.pem");
+        std::fs::write(&path, pem).unwrap();
+        let steps = look_wss(at, &ProbeOptions { cacert: Some(path), ..quick() }).await;
+        assert!(has_pong(&steps), "{flaw:?}: {steps:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_ca_file_that_cannot_be_read_is_named() {
+    let lab = Lab::new();
+    let (at, _) = lab.serve(Flaw::None).await;
+    let r = refusal(&look_wss(at, &ProbeOptions { cacert: Some("/nonexistent/ca.pem".into()), ..quick() }).await);
+    assert_eq!((r.failure.phase, r.failure.kind), (Phase::Tls, FailureKind::TlsFailed));
+    assert!(r.failure.said.contains("/nonexistent/ca.pem"), "{}", r.failure.said);
+}
+
+#[tokio::test]
+async fn a_server_that_wants_a_client_certificate_says_so_and_gets_it() {
+    let lab = Lab::new();
+    let at = lab.serve_members().await;
+    let r = refusal(&look_wss(at, &lab.trusting()).await);
+    // In TLS 1.3 the refusal comes after the handshake, as the answer to the request.
+    assert_eq!((r.failure.phase, r.failure.kind), (Phase::Tls, FailureKind::TlsFailed), "{}", r.failure.said);
+    assert!(r.failure.said.contains("--cert and --key"), "{}", r.failure.said);
+    let options = ProbeOptions { client_cert: Some(lab.member()), ..lab.trusting() };
+    let steps = look_wss(at, &options).await;
+    assert!(has_pong(&steps), "{steps:?}");
+}
+
+#[tokio::test]
+async fn a_plain_peer_on_the_tls_port_is_recognised() {
+    let page = "HTTP/1.1 400 Bad Request\r\nServer: nginx\r\nContent-Length: 5\r\n\r\nplain";
+    for (text, status) in [(page, Some(400)), ("220 mail.test ESMTP\r\n", None)] {
+        let at = server(move |mut peer| async move {
+            let mut hello = [0; 64];
+            let _ = peer.stream.read(&mut hello).await;
+            peer.say(text).await;
+            peer.drain().await;
+        })
+        .await;
+        let r = refusal(&look_wss(at, &quick()).await);
+        assert_eq!((r.failure.phase, r.failure.kind), (Phase::Tls, FailureKind::NotTls), "{}", r.failure.said);
+        assert!(r.failure.said.contains("ws://"), "{}", r.failure.said);
+        assert_eq!(r.answer.as_ref().map(|a| a.status), status);
+        if let Some(answer) = r.answer {
+            assert_eq!((answer.header("server"), answer.body.as_str()), (Some("nginx"), "plain"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn tls_that_is_silent_or_gone_is_told() {
+    let at = server(|mut peer| async move { peer.drain().await }).await;
+    let r = refusal(&look_wss(at, &impatient()).await);
+    assert_eq!((r.failure.phase, r.failure.kind), (Phase::Tls, FailureKind::Timeout));
+    let at = server(|mut peer| async move {
+        let mut hello = [0; 4096];
+        let _ = peer.stream.read(&mut hello).await;
+    })
+    .await;
+    let r = refusal(&look_wss(at, &quick()).await);
+    assert_eq!((r.failure.phase, r.failure.kind), (Phase::Tls, FailureKind::ClosedEarly), "{}", r.failure.said);
+}
+
+// ---- the source
+
+fn source(at: SocketAddr, options: ProbeOptions) -> ProbeSource {
+    let url = WsUrl::parse(&format!("ws://{at}/ws")).unwrap();
+    let id = target(&WsUrl::parse("wss://example.test/ws?token=s3cret").unwrap(), &url, Route::Direct);
+    ProbeSource::new(&Arc::from("h"), id, url, options)
+}
+
+#[tokio::test]
+async fn the_source_dials_again_and_stops_politely() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let turn = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let at = server(move |mut peer| {
+        let (tell, first) = (tell.clone(), turn.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0);
+        async move {
+            peer.upgrade().await;
+            if !first {
+                let _ = tell.send(peer.echo_pings().await);
+            }
+        }
+    })
+    .await;
+    let probe = source(at, quick());
+    let stop = probe.stop_handle();
+    let (tx, mut rx) = mpsc::channel(1);
+    let task = supervise(probe, tx);
+    let mut steps = Vec::new();
+    let began = Instant::now();
+    while let Ok(Some(stamped)) = tokio::time::timeout(PATIENCE, rx.recv()).await {
+        assert_eq!(stamped.from.to_string(), "probe wss://example.test/ws?token=*** direct");
+        if let Event::Probe(probe) = stamped.event {
+            assert_eq!(probe.target.route, Route::Direct);
+            if matches!(probe.step, Step::Pong { .. }) {
+                stop.cancel();
+            }
+            steps.push(probe.step);
+        }
+    }
+    assert!(began.elapsed() < PATIENCE);
+    task.await.unwrap();
+    let mut names = names(&steps);
+    names.retain(|n| !n.starts_with("pin") && n != "pong");
+    let expected = [
+        "dialing",
+        "resolved",
+        "connected",
+        "upgraded",
+        "closed",
+        "waiting",
+        "dialing",
+        "resolved",
+        "connected",
+        "upgraded",
+        "closed",
+        "stopped",
+    ];
+    assert_eq!(names, expected);
+    assert!(steps.contains(&Step::Dialing { attempt: 2 }));
+    assert_eq!(told.recv().await, Some(Some(vec![0x03, 0xe8])), "the server saw a close frame with 1000");
+}
+
+#[tokio::test]
+async fn the_source_dials_again_after_a_refusal_and_stops_while_it_waits() {
+    let probe = source(says("HTTP/1.1 502 Bad Gateway\r\n\r\n").await, quick());
+    let stop = probe.stop_handle();
+    let (tx, mut rx) = mpsc::channel(1);
+    let task = supervise(probe, tx);
+    let mut steps = Vec::new();
+    while let Ok(Some(stamped)) = tokio::time::timeout(PATIENCE, rx.recv()).await {
+        let Event::Probe(probe) = stamped.event else { continue };
+        steps.push(probe.step);
+        if names(&steps).iter().filter(|n| *n == "waiting").count() == 2 {
+            stop.cancel();
+        }
+    }
+    task.await.unwrap();
+    let turn = ["dialing", "resolved", "connected", "refused", "waiting"];
+    assert_eq!(names(&steps), [&turn[..], &turn, &["stopped"]].concat());
+}
+
+#[tokio::test]
+async fn the_source_ends_when_nobody_listens() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let at = server(move |mut peer| {
+        let tell = tell.clone();
+        async move {
+            peer.upgrade().await;
+            let _ = tell.send(peer.echo_pings().await);
+        }
+    })
+    .await;
+    let (tx, mut rx) = mpsc::channel(64);
+    let task = supervise(source(at, ProbeOptions { ping_interval: Duration::from_secs(600), ..quick() }), tx);
+    while let Some(stamped) = rx.recv().await {
+        if matches!(&stamped.event, Event::Probe(p) if matches!(p.step, Step::Pong { .. })) {
+            break;
+        }
+    }
+    drop(rx);
+    tokio::time::timeout(PATIENCE, task).await.expect("ends without waiting for the next ping").unwrap();
+    assert_eq!(told.recv().await, Some(Some(vec![0x03, 0xe8])));
+}
+
+#[tokio::test]
+async fn a_full_channel_does_not_distort_round_trip_times() {
+    let at = server(|mut peer| async move {
+        peer.upgrade().await;
+        peer.echo_pings().await;
+    })
+    .await;
+    let probe = source(at, ProbeOptions { ping_interval: Duration::from_secs(600), ..quick() });
+    let stop = probe.stop_handle();
+    let (tx, mut rx) = mpsc::channel(1);
+    let task = supervise(probe, tx);
+    // The reader of the channel sleeps through the handshake and the first pong: that is the story.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let mut rtt = None;
+    while let Some(stamped) = rx.recv().await {
+        if let Event::Probe(p) = stamped.event
+            && let Step::Pong { rtt: took, .. } = p.step
+        {
+            rtt = Some(took);
+            stop.cancel();
+        }
+    }
+    task.await.unwrap();
+    assert!(rtt.is_some_and(|rtt| rtt < Duration::from_millis(500)), "{rtt:?}");
+}
