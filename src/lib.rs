@@ -16,3 +16,9 @@ pub mod event;
 pub mod nginx;
 
 pub mod source;
+
+pub mod model;
+
+pub mod diagnose;
+
+pub mod report;

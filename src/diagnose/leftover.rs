@@ -1,0 +1,88 @@
+//! What no rule explains: an endpoint that fails must never leave the report without a word.
+
+use std::time::Duration;
+
+use crate::event::probe::{ClosedBy, FailureKind};
+use crate::model::Model;
+
+use super::finding::{Confidence, Finding, Fix, Severity};
+use super::handshake::is_the_backends;
+use super::look::{Case, cases};
+use super::upstream::gateway_without_log;
+
+/// A tunnel that the server closes normally within this time was not meant to be held.
+const SHORT: Duration = Duration::from_secs(30);
+
+/// A finding for every failing endpoint that none of `known` speaks of.
+pub(super) fn unexplained(model: &Model, known: &[Finding]) -> Vec<Finding> {
+    let mut out = Vec::new();
+    for case in cases(model) {
+        if known.iter().any(|f| explains(f, &case)) {
+            continue;
+        }
+        if let Some(failure) = case.failure() {
+            out.push(failed(&case, failure.kind, &failure.said));
+        } else {
+            out.extend(dropped(&case));
+        }
+    }
+    out
+}
+
+/// It is serious, and about this endpoint, its location, its backend, or a resource of the whole host.
+fn explains(f: &Finding, case: &Case<'_>) -> bool {
+    let url = f.subject.url.as_deref() == Some(&*case.target.url);
+    let spot = case.spot.is_some_and(|s| f.subject.location.as_ref() == Some(&s.location.path));
+    let peer = |u: &String| case.spot.is_some_and(|s| s.location.peers.iter().any(|p| p.address.ends_with(u.as_str())));
+    let upstream = f.subject.upstream.as_ref().is_some_and(peer);
+    let host = f.subject.url.is_none() && f.subject.location.is_none() && f.subject.upstream.is_none();
+    let about = url || spot || upstream || (host && f.severity == Severity::Critical);
+    // Something that threatens tunnels later does not explain a handshake that fails now.
+    f.is_serious() && about && (f.severity == Severity::Critical || case.failure().is_none())
+}
+
+fn failed(case: &Case<'_>, kind: FailureKind, said: &str) -> Finding {
+    if let Some(status @ (502 | 504)) = case.status() {
+        return gateway_without_log(case, status);
+    }
+    let direct = case.direct_works();
+    let (id, why) = match (kind, case.status()) {
+        (FailureKind::HttpStatus, Some(_)) if direct => (
+            "backend-rejects-handshake",
+            "refused through nginx, though the backend accepts the same handshake directly",
+        ),
+        (FailureKind::HttpStatus, Some(_)) if is_the_backends(case) && case.spot.is_some() => {
+            ("backend-rejects-handshake", "the backend refuses the handshake")
+        }
+        (FailureKind::HttpStatus, _) => ("backend-rejects-handshake", "the handshake is refused"),
+        (FailureKind::Timeout, _) => ("backend-handshake-timeout", "the handshake is never answered"),
+        (FailureKind::ClosedEarly, _) => ("bad-handshake-response", "the connection is closed without an answer"),
+        (FailureKind::Reset, _) => ("bad-handshake-response", "the connection is reset without an answer"),
+        _ => ("bad-handshake-response", said),
+    };
+    let said = format!("{}: {why}", case.symptom());
+    let fix = Fix::new("read nginx's error log at level info at the moment of the failure");
+    // nginx itself answers 500 and above for many reasons of its own.
+    let likely = is_the_backends(case) && case.spot.is_some() && case.status().is_some_and(|s| s < 500);
+    let confidence = if likely { Confidence::Likely } else { Confidence::Possible };
+    Finding::new(id, Severity::Critical, confidence, case.subject(), said).seen(case.evidence()).fixed_by(fix)
+}
+
+fn dropped(case: &Case<'_>) -> Option<Finding> {
+    let (_, closed) = case.dropped()?;
+    let after = format!("after {:.1} s", closed.held.as_secs_f64());
+    let (id, why) = match closed.by {
+        ClosedBy::Reset => ("backend-reset", format!("the tunnel was reset {after}")),
+        ClosedBy::PongTimeout => ("half-open-tunnels", format!("pings were no longer answered {after}")),
+        ClosedBy::ProtocolError => ("backend-closed-with-code", format!("the server broke the protocol {after}")),
+        ClosedBy::ServerClose if closed.held >= SHORT => return None,
+        _ => ("backend-went-away", format!("the tunnel was closed {after}")),
+    };
+    let said = format!("{}: {why}", case.path());
+    let fix = Fix::new("look at the backend's log at that moment");
+    Some(
+        Finding::new(id, Severity::Warning, Confidence::Possible, case.subject(), said)
+            .seen(case.evidence())
+            .fixed_by(fix),
+    )
+}

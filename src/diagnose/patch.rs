@@ -1,0 +1,348 @@
+//! Fixes of the configuration as unified diffs: edits of directives, in the text and the style of the real files.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use crate::event::site::{Location, Place, Site};
+use crate::nginx::conf::{self, Body, Directive, Tree};
+
+/// Lines shown around a change.
+const CONTEXT: usize = 3;
+
+/// A fix in the making. An edit that cannot be made spoils it: half a fix is none.
+pub(super) struct Patch<'a> {
+    site: &'a Site,
+    files: BTreeMap<&'a str, File<'a>>,
+    spoilt: bool,
+}
+
+struct File<'a> {
+    text: &'a str,
+    tree: Tree,
+    /// The path to write to: that of the file itself, not of a link to it.
+    path: &'a str,
+    edits: Vec<(Range<usize>, String)>,
+}
+
+impl<'a> Patch<'a> {
+    pub(super) fn of(site: &'a Site) -> Self {
+        Self { site, files: BTreeMap::new(), spoilt: false }
+    }
+
+    fn file(&mut self, name: &str) -> Option<&mut File<'a>> {
+        let (key, source) = self.site.sources.get_key_value(name)?;
+        let file = self.files.entry(key.as_str()).or_insert_with(|| File {
+            text: &source.text,
+            tree: conf::parse(source.text.as_bytes()),
+            path: source.real.as_deref().unwrap_or(key),
+            edits: Vec::new(),
+        });
+        Some(file)
+    }
+
+    /// Writes `with` in the place of the directive at `place` that `is` knows.
+    pub(super) fn replace(&mut self, place: &Place, is: impl Fn(&Directive) -> bool, with: &str) {
+        let done = self.file(&place.file).and_then(|f| f.replace(place.line, &is, with));
+        self.spoilt |= done.is_none();
+    }
+
+    /// Adds directives to a location, beside the `proxy_` lines that it has.
+    pub(super) fn insert(&mut self, location: &Location, lines: &[String]) {
+        if !lines.is_empty() {
+            let done = self.file(&location.place.file).and_then(|f| f.insert(location.place.line, lines));
+            self.spoilt |= done.is_none();
+        }
+    }
+
+    /// Gives the directive `name` this value in a location: where it stands now, or as a line of the location's own.
+    pub(super) fn set(&mut self, location: &Location, now: Option<&Place>, name: &str, value: &str) {
+        let line = format!("{name} {value};");
+        match now.filter(|p| self.is_inside(location, p)) {
+            Some(place) => self.replace(place, |d| begins(d, &[name]), &line),
+            None => self.insert(location, &[line]),
+        }
+    }
+
+    /// Whether the directive at `place` stands in the block of `location`, perhaps by way of an included file.
+    fn is_inside(&mut self, location: &Location, place: &Place) -> bool {
+        let found = self.file(&location.place.file).and_then(|f| {
+            let block = find(&f.tree.directives, location.place.line, &|d| d.name() == "location")?;
+            let Body::Block(inner) = &block.body else { return None };
+            let span = block.span.clone();
+            if place.file != location.place.file {
+                return inner.iter().any(|d| d.name() == "include").then_some(());
+            }
+            find(inner, place.line, &|d| span.contains(&d.span.start)).map(|_| ())
+        });
+        found.is_some()
+    }
+
+    /// The diff, in the form that `patch -p1` takes in `/`; `None` when there is nothing to change or it cannot be told how.
+    pub(super) fn finish(self) -> Option<String> {
+        let diffs: Vec<String> = self.files.into_values().filter_map(File::diff).collect();
+        (!self.spoilt && !diffs.is_empty()).then(|| diffs.concat())
+    }
+}
+
+fn find<'d>(all: &'d [Directive], line: u32, is: &dyn Fn(&Directive) -> bool) -> Option<&'d Directive> {
+    all.iter().find_map(|d| {
+        if d.line == line && is(d) {
+            return Some(d);
+        }
+        match &d.body {
+            Body::Block(inner) => find(inner, line, is),
+            Body::End | Body::Raw(_) => None,
+        }
+    })
+}
+
+/// A value as an argument of a directive: in quotes where nginx would read it otherwise.
+pub(super) fn argument(value: &str) -> String {
+    let plain = |c: char| !c.is_whitespace() && !matches!(c, ';' | '{' | '}' | '"' | '\'' | '#' | '\\');
+    if !value.is_empty() && value.chars().all(plain) {
+        return value.to_owned();
+    }
+    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// The words of a directive begin so, without regard to case.
+pub(super) fn begins(d: &Directive, words: &[&str]) -> bool {
+    d.words.len() >= words.len() && words.iter().zip(&d.words).all(|(w, d)| d.text.eq_ignore_ascii_case(w))
+}
+
+impl File<'_> {
+    fn replace(&mut self, line: u32, is: &dyn Fn(&Directive) -> bool, with: &str) -> Option<()> {
+        let span = find(&self.tree.directives, line, is)?.span.clone();
+        self.text.get(span.clone()).filter(|t| t.ends_with(';'))?;
+        self.edits.push((span, with.to_owned()));
+        Some(())
+    }
+
+    fn insert(&mut self, line: u32, lines: &[String]) -> Option<()> {
+        let block = find(&self.tree.directives, line, &|d| d.name() == "location")?;
+        let Body::Block(inner) = &block.body else { return None };
+        let last = |name: &str| inner.iter().rfind(|d| d.name() == name && d.body == Body::End);
+        let anchor = last("proxy_set_header").or_else(|| last("proxy_pass")).or_else(|| last("include"));
+        let (end, indent) = if let Some(d) = anchor {
+            (d.span.end, self.indent(d.span.start))
+        } else {
+            let words_end = block.words.last()?.span.end;
+            let brace = words_end + self.text.get(words_end..)?.find('{')? + 1;
+            (brace, self.indent_inside(block, inner))
+        };
+        let rest = self.text.get(end..)?;
+        let line_end = rest.find('\n');
+        let tail = rest.get(..line_end.unwrap_or(rest.len()))?;
+        let alone = tail.trim().is_empty() || tail.trim_start().starts_with('#');
+        let ending = if tail.ends_with('\r') { "\r\n" } else { "\n" };
+        let mut text = String::new();
+        let at = if let (Some(at), Some(indent)) = (line_end.filter(|_| alone), indent) {
+            for l in lines {
+                let _ = write!(text, "{indent}{l}{ending}");
+            }
+            end + at + 1
+        } else {
+            // Everything on one line stays on one line.
+            for l in lines {
+                let _ = write!(text, " {l}");
+            }
+            end
+        };
+        self.edits.push((at..at, text));
+        Some(())
+    }
+
+    /// The indentation of what stands in a block, or would.
+    fn indent_inside(&self, block: &Directive, inner: &[Directive]) -> Option<String> {
+        let around = self.indent(block.span.start);
+        let deeper = |a: String| format!("{a}{}", if a.starts_with('\t') { "\t" } else { "    " });
+        inner.iter().find_map(|d| self.indent(d.span.start)).or_else(|| around.map(deeper))
+    }
+
+    /// The blanks before the first directive of a line; `None` when something else stands before it.
+    fn indent(&self, at: usize) -> Option<String> {
+        let before = self.text.get(..at)?;
+        let line = before.rsplit('\n').next().unwrap_or(before);
+        line.trim().is_empty().then(|| line.to_owned())
+    }
+
+    fn diff(mut self) -> Option<String> {
+        if self.edits.is_empty() {
+            return None;
+        }
+        self.edits.sort_by_key(|(range, _)| (range.start, range.end));
+        let starts: Vec<usize> = std::iter::once(0).chain(self.text.match_indices('\n').map(|(i, _)| i + 1)).collect();
+        let line_of = |at: usize| starts.partition_point(|s| *s <= at).saturating_sub(1);
+        let mut changes: Vec<Change<'_>> = Vec::new();
+        for (range, text) in &self.edits {
+            let inserts_lines = range.is_empty() && starts.contains(&range.start);
+            let first = line_of(range.start);
+            let after = if inserts_lines { first } else { line_of(range.end.max(range.start + 1) - 1) + 1 };
+            match changes.last_mut().filter(|c| c.after > first || (c.after == first && c.after > c.first)) {
+                Some(last) => last.after = last.after.max(after),
+                None => changes.push(Change { first, after, edits: Vec::new() }),
+            }
+            changes.last_mut()?.edits.push((range.clone(), text.as_str()));
+        }
+        let old: Vec<&str> = self.text.split_inclusive('\n').collect();
+        let mut out = format!("--- a{0}\n+++ b{0}\n", self.path);
+        let mut grown = 0_isize;
+        let mut rest = changes.as_slice();
+        while !rest.is_empty() {
+            // Changes whose surroundings touch are shown as one.
+            let near = |(a, b): &(&Change<'_>, &Change<'_>)| b.first <= a.after + 2 * CONTEXT;
+            let together = 1 + rest.iter().zip(rest.iter().skip(1)).take_while(near).count();
+            let (hunk, later) = rest.split_at(together);
+            grown += self.hunk(&mut out, &old, &starts, hunk, grown)?;
+            rest = later;
+        }
+        Some(out)
+    }
+
+    fn hunk(
+        &self,
+        out: &mut String,
+        old: &[&str],
+        starts: &[usize],
+        changes: &[Change<'_>],
+        grown: isize,
+    ) -> Option<isize> {
+        let from = changes.first()?.first.saturating_sub(CONTEXT);
+        let to = (changes.last()?.after + CONTEXT).min(old.len());
+        let (mut body, mut at, mut added, mut removed) = (String::new(), from, 0_usize, 0_usize);
+        for change in changes {
+            old.get(at..change.first)?.iter().for_each(|l| line(&mut body, ' ', l));
+            let gone = old.get(change.first..change.after.min(old.len()))?;
+            for l in gone {
+                line(&mut body, '-', l);
+            }
+            let new = self.rewritten(change, starts)?;
+            for l in new.split_inclusive('\n') {
+                line(&mut body, '+', l);
+                added += 1;
+            }
+            removed += gone.len();
+            at = change.after;
+        }
+        old.get(at.min(to)..to)?.iter().for_each(|l| line(&mut body, ' ', l));
+        let (length, gain) = (to - from, isize::try_from(added).ok()? - isize::try_from(removed).ok()?);
+        let new_from = isize::try_from(from + 1).ok()? + grown;
+        let new_length = isize::try_from(length).ok()? + gain;
+        let _ = writeln!(out, "@@ -{},{length} +{new_from},{new_length} @@", from + 1);
+        out.push_str(&body);
+        Some(gain)
+    }
+
+    /// The lines of a change with its edits made.
+    fn rewritten(&self, change: &Change<'_>, starts: &[usize]) -> Option<String> {
+        let begin = *starts.get(change.first)?;
+        let end = starts.get(change.after).copied().unwrap_or(self.text.len());
+        let (mut new, mut at) = (String::new(), begin);
+        for (range, text) in &change.edits {
+            new.push_str(self.text.get(at..range.start)?);
+            new.push_str(text);
+            at = range.end;
+        }
+        new.push_str(self.text.get(at..end)?);
+        Some(new)
+    }
+}
+
+/// Lines `first..after` (from 0) and the edits in them.
+struct Change<'e> {
+    first: usize,
+    after: usize,
+    edits: Vec<(Range<usize>, &'e str)>,
+}
+
+fn line(out: &mut String, sign: char, text: &str) {
+    out.push(sign);
+    out.push_str(text);
+    if !text.ends_with('\n') {
+        out.push_str("\n\\ No newline at end of file\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::site::SourceText;
+
+    fn site(text: &str) -> Site {
+        let source = SourceText { text: text.into(), real: None };
+        Site { sources: [("/etc/n.conf".to_owned(), source)].into(), ..Site::default() }
+    }
+
+    fn place(line: u32) -> Place {
+        Place { file: "/etc/n.conf".into(), line }
+    }
+
+    fn inserted(text: &str, line: u32, lines: &[&str]) -> Option<String> {
+        let site = site(text);
+        let mut patch = Patch::of(&site);
+        let file = patch.file("/etc/n.conf").expect("is kept");
+        let lines: Vec<String> = lines.iter().map(|l| (*l).to_owned()).collect();
+        file.insert(line, &lines)?;
+        patch.finish()
+    }
+
+    #[test]
+    fn lines_are_added_behind_the_last_proxy_line_with_its_indentation() {
+        let text = "server {\n\tlocation /ws {\n\t\tproxy_pass http://b; # the app\n\t\troot x;\n\t}\n}\n";
+        let want = "--- a/etc/n.conf\n+++ b/etc/n.conf\n@@ -1,6 +1,7 @@\n server {\n \tlocation /ws {\n \t\tproxy_pass http://b; # the app\n+\t\ta b;\n \t\troot x;\n \t}\n }\n";
+        assert_eq!(inserted(text, 2, &["a b;"]).as_deref(), Some(want));
+    }
+
+    #[test]
+    fn one_line_stays_one_line_and_a_missing_last_line_end_is_said() {
+        let text = "location / { proxy_pass http://b; }";
+        let want = "--- a/etc/n.conf\n+++ b/etc/n.conf\n@@ -1,1 +1,1 @@\n-location / { proxy_pass http://b; }\n\\ No newline at end of file\n+location / { proxy_pass http://b; a b; c; }\n\\ No newline at end of file\n";
+        assert_eq!(inserted(text, 1, &["a b;", "c;"]).as_deref(), Some(want));
+    }
+
+    #[test]
+    fn carriage_returns_and_empty_blocks_are_kept_in_style() {
+        let text = "location / {\r\n    root x;\r\n}\r\n";
+        let got = inserted(text, 1, &["a b;"]).expect("a diff");
+        assert!(got.contains(" location / {\r\n+    a b;\r\n     root x;\r\n"), "{got:?}");
+        let got = inserted("  location / {\n  }\n", 1, &["a b;"]).expect("a diff");
+        assert!(got.contains("+      a b;\n"), "{got:?}");
+    }
+
+    #[test]
+    fn far_changes_are_two_hunks_and_the_second_counts_the_first() {
+        let filler = "#\n".repeat(20);
+        let text = format!("x 1;\n{filler}location / {{\n  proxy_pass y;\n}}\nz 1;\n");
+        let site = site(&text);
+        let mut patch = Patch::of(&site);
+        patch.replace(&place(1), |d| begins(d, &["X"]), "x 2;\nx 3;");
+        patch.replace(&place(25), |d| d.name() == "z", "z 2;");
+        let got = patch.finish().expect("a diff");
+        let heads: Vec<&str> = got.lines().filter(|l| l.starts_with("@@")).collect();
+        assert_eq!(heads, ["@@ -1,4 +1,5 @@", "@@ -22,4 +23,4 @@"], "{got}");
+        assert!(got.contains("-x 1;\n+x 2;\n+x 3;\n") && got.contains("-z 1;\n+z 2;\n"), "{got}");
+    }
+
+    #[test]
+    fn a_directive_that_is_not_there_spoils_the_whole() {
+        let site = site("x 1;\ny 2;\n");
+        let mut patch = Patch::of(&site);
+        patch.replace(&place(1), |d| d.name() == "x", "x 2;");
+        patch.replace(&place(1), |d| d.name() == "y", "y 3;");
+        assert_eq!(patch.finish(), None);
+        let mut elsewhere = Patch::of(&site);
+        elsewhere.replace(&Place { file: "/etc/other".into(), line: 1 }, |_| true, "x 2;");
+        assert_eq!(elsewhere.finish(), None);
+    }
+
+    #[test]
+    fn a_link_is_patched_where_it_leads() {
+        let mut site = site("x 1;\n");
+        let source = site.sources.get_mut("/etc/n.conf").expect("is kept");
+        source.real = Some("/real/n.conf".into());
+        let mut patch = Patch::of(&site);
+        patch.replace(&place(1), |d| d.name() == "x", "x 2;");
+        assert!(patch.finish().expect("a diff").starts_with("--- a/real/n.conf\n+++ b/real/n.conf\n"));
+    }
+}

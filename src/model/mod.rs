@@ -1,0 +1,210 @@
+//! The one state: events folded into what is known. Pure: no clock, no input or output, no colour.
+//!
+//! [`Model::apply`] is total and silent: any sequence of events gives a model. Time is that of the events. Everything
+//! is bounded, whatever the world does: rings for the recent past, capped maps for what clients can choose.
+
+pub mod connections;
+pub mod errors;
+pub mod headroom;
+pub mod legs;
+pub mod marks;
+pub mod place;
+pub mod probes;
+pub mod sessions;
+pub mod stats;
+pub mod tunnels;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::event::process::{Master, Processes};
+use crate::event::site::Site;
+use crate::event::{Event, Sense, Sight, SourceId, SourceKind, Stamped};
+use crate::time::Timestamp;
+
+use connections::Connections;
+use errors::Errors;
+use headroom::Gauge;
+use marks::Marks;
+use place::Places;
+use probes::Probes;
+use sessions::Sessions;
+
+/// What is known about one host.
+#[derive(Debug)]
+pub struct Model {
+    /// The host's name.
+    pub host: Arc<str>,
+    /// The latest moment any event spoke of.
+    pub now: Timestamp,
+    /// The moment of the first event.
+    pub since: Option<Timestamp>,
+    /// How well each source sees.
+    pub senses: BTreeMap<SourceId, SenseState>,
+    /// The configuration, once it was read.
+    pub site: Option<Site>,
+    /// The processes, once they were looked for.
+    pub processes: Option<Processes>,
+    /// What belongs where.
+    pub places: Places,
+    /// Sockets and the tunnels they form.
+    pub connections: Connections,
+    /// Error-log entries by category.
+    pub errors: Errors,
+    /// Access-log sessions and refused handshakes.
+    pub sessions: Sessions,
+    /// Heartbeat probes.
+    pub probes: Probes,
+    /// What happened when, oldest first.
+    pub marks: Marks,
+}
+
+/// A source's light and since when it burns so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SenseState {
+    /// The latest word.
+    pub sense: Sense,
+    /// Since when the light has this colour.
+    pub since: Timestamp,
+    /// Bytes of a log that are not read yet.
+    pub behind: u64,
+}
+
+impl Model {
+    /// A model of `host` that knows nothing yet.
+    #[must_use]
+    pub fn new(host: &str) -> Self {
+        Self {
+            host: Arc::from(host),
+            now: Timestamp::default(),
+            since: None,
+            senses: BTreeMap::new(),
+            site: None,
+            processes: None,
+            places: Places::default(),
+            connections: Connections::default(),
+            errors: Errors::default(),
+            sessions: Sessions::default(),
+            probes: Probes::default(),
+            marks: Marks::default(),
+        }
+    }
+
+    /// Folds one event in.
+    pub fn apply(&mut self, e: &Stamped) {
+        self.now = self.now.max(e.at);
+        self.since.get_or_insert(e.at);
+        match &e.event {
+            Event::Tick => self.connections.expire(self.now),
+            Event::Site(site) => self.apply_site(site),
+            Event::Processes(p) => self.apply_processes(e.at, p),
+            Event::Errors(batch) => {
+                self.behind(&e.from, batch.read.behind);
+                self.errors.apply(batch);
+            }
+            Event::Access(batch) => {
+                self.behind(&e.from, batch.read.behind);
+                self.sessions.apply(batch, &self.places);
+            }
+            Event::Sockets(delta) => self.connections.apply(e.at, delta, &self.places, &self.probes),
+            Event::Probe(p) => {
+                if let Some(mark) = self.probes.apply(e.at, p) {
+                    self.marks.push(mark);
+                }
+            }
+            Event::Sense(sense) => self.apply_sense(e, sense),
+        }
+    }
+
+    fn apply_site(&mut self, site: &Site) {
+        self.places = Places::of(site);
+        self.site = Some(site.clone());
+        self.connections.place_again(&self.places, &self.probes);
+    }
+
+    fn apply_processes(&mut self, at: Timestamp, new: &Processes) {
+        let old = self.processes.as_ref().map(|p| p.masters.as_slice());
+        self.marks.compare(at, old, &new.masters);
+        self.processes = Some(new.clone());
+    }
+
+    fn apply_sense(&mut self, e: &Stamped, sense: &Sense) {
+        let state = self.senses.entry(e.from.clone()).or_insert_with(|| SenseState {
+            sense: sense.clone(),
+            since: e.at,
+            behind: 0,
+        });
+        if state.sense.sight != sense.sight {
+            state.since = e.at;
+        }
+        state.sense = sense.clone();
+    }
+
+    fn behind(&mut self, from: &SourceId, behind: u64) {
+        if let Some(state) = self.senses.get_mut(from) {
+            state.behind = behind;
+        }
+    }
+
+    /// The counters begin again (key `r`); what is open stays open.
+    pub fn reset_counters(&mut self) {
+        self.errors = Errors::default();
+        self.sessions = Sessions::default();
+        self.connections.reset_counters();
+        self.probes.reset_counters();
+        self.since = Some(self.now);
+    }
+
+    /// The worst light among the sources of one kind, with the word to it; `None` when there is no such source.
+    #[must_use]
+    pub fn sight(&self, kind: SourceKind) -> Option<&Sense> {
+        let of_kind = self.senses.iter().filter(|(id, _)| id.kind == kind).map(|(_, s)| &s.sense);
+        of_kind.max_by_key(|s| match s.sight {
+            Sight::Off => 0,
+            Sight::Seen => 1,
+            Sight::Degraded => 2,
+            Sight::Blind => 3,
+        })
+    }
+
+    /// All nginx masters that are known to run.
+    #[must_use]
+    pub fn masters(&self) -> &[Master] {
+        self.processes.as_ref().map_or(&[], |p| &p.masters)
+    }
+
+    /// The master whose configuration was read, else the first.
+    #[must_use]
+    pub fn master(&self) -> Option<&Master> {
+        let conf = self.site.as_ref().map(|s| s.conf.as_str());
+        let masters = self.masters();
+        masters.iter().find(|m| m.conf.is_some() && m.conf.as_deref() == conf).or(masters.first())
+    }
+
+    /// Its workers that serve, and those that only finish their tunnels.
+    #[must_use]
+    pub fn workers(&self) -> (usize, usize) {
+        let all = self.master().into_iter().flat_map(|m| &m.workers);
+        let (draining, serving): (Vec<_>, Vec<_>) = all.partition(|w| w.shutting_down);
+        (serving.len(), draining.len())
+    }
+
+    /// Connection slots in use and in all, over the serving workers.
+    #[must_use]
+    pub fn slots(&self) -> Option<Gauge> {
+        let per_worker = self.site.as_ref()?.worker_connections.as_ref()?.value;
+        headroom::slots(per_worker, self.workers().0, &self.connections)
+    }
+
+    /// Open descriptors of the worker that is nearest to its limit.
+    #[must_use]
+    pub fn fds(&self) -> Option<Gauge> {
+        headroom::fds(self.master().into_iter().flat_map(|m| &m.workers))
+    }
+
+    /// The accept queue of the listener that is nearest to its backlog.
+    #[must_use]
+    pub fn queue(&self) -> Option<Gauge> {
+        headroom::queue(&self.connections.listeners)
+    }
+}

@@ -1,0 +1,101 @@
+//! Which location and upstream a socket or a line belongs to, as far as the configuration tells.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::event::site::{Matching, Site};
+
+/// What the configuration says about ports and paths, laid out for look-ups.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    listen_ports: BTreeSet<u16>,
+    /// Backend ports with the locations that lead there.
+    upstreams: BTreeMap<u16, Vec<LocationPlace>>,
+    /// Prefixes of locations meant for WebSockets.
+    websocket_prefixes: Vec<(Matching, String)>,
+    tls_ports: BTreeSet<u16>,
+}
+
+/// The location that a tunnel belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocationPlace {
+    /// The location's prefix or pattern.
+    pub path: String,
+    /// The peer as written, `10.0.0.7:8080`.
+    pub peer: String,
+    /// Its effective `proxy_read_timeout`.
+    pub read_timeout: Duration,
+    /// It passes Upgrade on, or was meant to.
+    pub websocket: bool,
+}
+
+impl Places {
+    /// Reads a configuration.
+    #[must_use]
+    pub fn of(site: &Site) -> Self {
+        let mut places = Self::default();
+        for listen in site.servers.iter().flat_map(|s| &s.listens) {
+            places.listen_ports.extend(listen.port);
+            if listen.tls {
+                places.tls_ports.extend(listen.port);
+            }
+        }
+        for (_, location) in site.locations() {
+            if location.means_websocket() {
+                places.websocket_prefixes.push((location.matching, location.path.clone()));
+            }
+            for peer in &location.peers {
+                let Some(port) = peer.port() else { continue };
+                places.upstreams.entry(port).or_default().push(LocationPlace {
+                    path: location.path.clone(),
+                    peer: peer.address.clone(),
+                    read_timeout: location.read_timeout.value,
+                    websocket: location.means_websocket(),
+                });
+            }
+        }
+        places
+    }
+
+    /// nginx listens on this port.
+    #[must_use]
+    pub fn is_listen_port(&self, port: u16) -> bool {
+        self.listen_ports.contains(&port)
+    }
+
+    /// nginx speaks TLS on this port.
+    #[must_use]
+    pub fn is_tls_port(&self, port: u16) -> bool {
+        self.tls_ports.contains(&port)
+    }
+
+    /// A backend is reached on this port.
+    #[must_use]
+    pub fn is_upstream_port(&self, port: u16) -> bool {
+        self.upstreams.contains_key(&port)
+    }
+
+    /// The locations that lead to the peer at `addr`, WebSocket locations alone where there are any.
+    #[must_use]
+    pub fn locations_of(&self, addr: SocketAddr) -> Vec<&LocationPlace> {
+        let Some(all) = self.upstreams.get(&addr.port()) else { return Vec::new() };
+        let exact: Vec<&LocationPlace> =
+            all.iter().filter(|l| l.peer.parse::<SocketAddr>().is_ok_and(|p| p == addr)).collect();
+        // A peer given by name cannot be compared with an address: then the port decides.
+        let found = if exact.is_empty() { all.iter().collect() } else { exact };
+        let websocket: Vec<&LocationPlace> = found.iter().copied().filter(|l| l.websocket).collect();
+        if websocket.is_empty() { found } else { websocket }
+    }
+
+    /// `path` falls below a location that is meant for WebSockets.
+    #[must_use]
+    pub fn is_websocket_path(&self, path: &str) -> bool {
+        self.websocket_prefixes.iter().any(|(matching, prefix)| match matching {
+            Matching::Exact => path == prefix,
+            // "/" catches everything: that a plain page failed there says nothing about handshakes.
+            Matching::Prefix | Matching::PrefixNoRegex => prefix != "/" && path.starts_with(prefix.as_str()),
+            Matching::Regex | Matching::RegexNoCase | Matching::Named => false,
+        })
+    }
+}

@@ -1,0 +1,346 @@
+//! The life of every heartbeat probe: what it does now, how fast each phase was, its pongs and its deaths.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use crate::event::probe::{Answer, ClosedBy, Failure, Phase, ProbeEvent, Route, Step, TargetId, Tls};
+use crate::time::Timestamp;
+
+use super::marks::{Mark, MarkKind};
+use super::stats::new_histogram;
+
+/// Round-trip times kept for the sparkline.
+const RECENT_RTTS: usize = 64;
+/// Connects and deaths kept.
+const HISTORY: usize = 64;
+/// Round-trip times are kept from one microsecond to one minute.
+const LONGEST_RTT_US: u64 = 60_000_000;
+
+/// All probes, by target.
+#[derive(Clone, Debug, Default)]
+pub struct Probes {
+    /// Proxy before direct for the same endpoint, as `TargetId` orders them.
+    pub by_target: BTreeMap<TargetId, Probe>,
+}
+
+/// One probe.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// What it does now.
+    pub state: ProbeState,
+    /// How long each phase of the latest attempt took.
+    pub phases: Phases,
+    /// Attempts begun.
+    pub attempts: u64,
+    /// Attempts that reached a valid 101.
+    pub opened: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Attempts failed since the last one that worked.
+    pub failed_in_a_row: u64,
+    /// Pings sent, and what became of them.
+    pub pings: u64,
+    /// Pongs received.
+    pub pongs: u64,
+    /// Pings without a pong.
+    pub missed: u64,
+    /// The latest round-trip time.
+    pub rtt: Option<Duration>,
+    /// All round-trip times in microseconds.
+    pub rtts: Histogram<u64>,
+    /// The newest round-trip times, oldest first; `None` is a missed pong.
+    pub recent: VecDeque<Option<Duration>>,
+    /// The TLS session or what was seen of it.
+    pub tls: Option<Tls>,
+    /// The request of the latest attempt, secrets redacted.
+    pub request: String,
+    /// The answer of the latest attempt.
+    pub answer: Option<Answer>,
+    /// Addresses of the name.
+    pub addresses: Vec<SocketAddr>,
+    /// Our end of the connection and the peer's.
+    pub ends: Option<(SocketAddr, SocketAddr)>,
+    /// The same of the latest connection, also after its end.
+    pub last_ends: Option<(SocketAddr, SocketAddr)>,
+    /// Openings, failures and deaths, oldest first.
+    pub history: VecDeque<(Timestamp, Outcome)>,
+}
+
+/// What a probe does now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeState {
+    /// Not begun.
+    Fresh,
+    /// On its way.
+    Dialing,
+    /// Held open since then.
+    Open(Timestamp),
+    /// The latest attempt failed.
+    Failed(Failure),
+    /// The tunnel ended.
+    Closed(Closed),
+    /// Switched off.
+    Stopped,
+}
+
+/// How a tunnel of a probe ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// By whom.
+    pub by: ClosedBy,
+    /// With which code.
+    pub code: Option<u16>,
+    /// With which words.
+    pub reason: String,
+    /// How long it was open.
+    pub held: Duration,
+    /// Silence before the end.
+    pub idle: Duration,
+}
+
+/// One entry of a probe's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A valid 101.
+    Opened,
+    /// No valid 101.
+    Failed(Failure),
+    /// An open tunnel ended.
+    Closed(Closed),
+}
+
+/// Durations of the phases of one attempt; `None` = not reached, or not needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// Name to addresses.
+    pub resolve: Option<Duration>,
+    /// TCP connect.
+    pub connect: Option<Duration>,
+    /// TLS handshake.
+    pub tls: Option<Duration>,
+    /// Opening handshake.
+    pub upgrade: Option<Duration>,
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Self {
+            state: ProbeState::Fresh,
+            phases: Phases::default(),
+            attempts: 0,
+            opened: 0,
+            failed: 0,
+            failed_in_a_row: 0,
+            pings: 0,
+            pongs: 0,
+            missed: 0,
+            rtt: None,
+            rtts: new_histogram(LONGEST_RTT_US),
+            recent: VecDeque::new(),
+            tls: None,
+            request: String::new(),
+            answer: None,
+            addresses: Vec::new(),
+            ends: None,
+            last_ends: None,
+            history: VecDeque::new(),
+        }
+    }
+}
+
+impl Probes {
+    /// Folds one step in. A change between working and failing is worth a mark.
+    pub fn apply(&mut self, at: Timestamp, e: &ProbeEvent) -> Option<Mark> {
+        let probe = self.by_target.entry(e.target.clone()).or_default();
+        let was_well = probe.well();
+        probe.apply(at, &e.step);
+        let said = || path_of(&e.target.endpoint).to_owned();
+        match (was_well, probe.well()) {
+            (Some(true) | None, Some(false)) => Some(Mark { at, kind: MarkKind::ProbeDown, said: said() }),
+            (Some(false), Some(true)) => Some(Mark { at, kind: MarkKind::ProbeUp, said: said() }),
+            _ => None,
+        }
+    }
+
+    /// Counters begin again.
+    pub fn reset_counters(&mut self) {
+        for p in self.by_target.values_mut() {
+            let fresh = Probe {
+                state: p.state.clone(),
+                phases: p.phases,
+                tls: p.tls.take(),
+                request: std::mem::take(&mut p.request),
+                answer: p.answer.take(),
+                ends: p.ends,
+                last_ends: p.last_ends,
+                ..Probe::default()
+            };
+            *p = fresh;
+        }
+    }
+
+    /// The direct twin of a proxy probe.
+    #[must_use]
+    pub fn twin(&self, target: &TargetId) -> Option<(&TargetId, &Probe)> {
+        self.by_target.iter().find(|(t, _)| t.endpoint == target.endpoint && t.route == Route::Direct)
+    }
+
+    /// Our own ends of the probes' connections with the probe's target.
+    pub fn local_ends(&self) -> impl Iterator<Item = (SocketAddr, &TargetId)> {
+        self.by_target.iter().filter_map(|(t, p)| Some((p.ends?.0, t)))
+    }
+}
+
+/// The path of a URL, for few-word marks.
+fn path_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, r)| r);
+    rest.find('/').map_or(rest, |i| &rest[i..])
+}
+
+impl Probe {
+    /// Works (`true`), fails (`false`), or not yet known.
+    #[must_use]
+    pub const fn well(&self) -> Option<bool> {
+        match self.state {
+            ProbeState::Open(_) => Some(true),
+            ProbeState::Failed(_) | ProbeState::Closed(_) => Some(false),
+            // While an attempt is under way the answer is that of the attempt before.
+            ProbeState::Dialing | ProbeState::Fresh | ProbeState::Stopped => {
+                if self.failed_in_a_row > 0 {
+                    Some(false)
+                } else {
+                    None
+                }
+            }
+        }
+    }
+
+    /// Opened again after the first time.
+    #[must_use]
+    pub const fn reconnects(&self) -> u64 {
+        self.attempts.saturating_sub(1)
+    }
+
+    /// How long the tunnel has been open.
+    #[must_use]
+    pub fn held(&self, now: Timestamp) -> Option<Duration> {
+        match &self.state {
+            ProbeState::Open(since) => Some(now.since(*since)),
+            _ => None,
+        }
+    }
+
+    /// The round-trip time below which `quantile` (0 to 1) of the pongs came; `None` without pongs.
+    #[must_use]
+    pub fn rtt_quantile(&self, quantile: f64) -> Option<Duration> {
+        (!self.rtts.is_empty()).then(|| Duration::from_micros(self.rtts.value_at_quantile(quantile)))
+    }
+
+    /// The latest failure in the history.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<&Failure> {
+        self.history.iter().rev().find_map(|(_, o)| match o {
+            Outcome::Failed(f) => Some(f),
+            _ => None,
+        })
+    }
+
+    fn apply(&mut self, at: Timestamp, step: &Step) {
+        match step {
+            Step::Dialing { attempt } => {
+                self.attempts = self.attempts.max(*attempt);
+                self.phases = Phases::default();
+                self.ends = None;
+                self.state = ProbeState::Dialing;
+            }
+            Step::Resolved { took, addresses } => {
+                self.phases.resolve = Some(*took);
+                self.addresses.clone_from(addresses);
+            }
+            Step::Connected { took, local, peer } => {
+                self.phases.connect = Some(*took);
+                self.ends = Some((*local, *peer));
+                self.last_ends = self.ends;
+            }
+            Step::Secured { took, tls } => {
+                self.phases.tls = Some(*took);
+                self.tls = Some(tls.clone());
+            }
+            Step::Upgraded { took, request, answer } => self.open(at, *took, request, answer),
+            Step::Refused { failure, took, request, answer, tls } => {
+                self.refuse(at, failure, *took);
+                request.clone_into(&mut self.request);
+                self.answer.clone_from(answer);
+                if tls.is_some() {
+                    self.tls.clone_from(tls);
+                }
+            }
+            Step::Pinged { .. } => self.pings += 1,
+            Step::Pong { rtt, .. } => self.pong(*rtt),
+            Step::Missed { .. } => {
+                self.missed += 1;
+                self.remember(None);
+            }
+            Step::Closed { by, code, reason, held, idle } => {
+                let closed = Closed { by: *by, code: *code, reason: reason.clone(), held: *held, idle: *idle };
+                self.ends = None;
+                self.record(at, Outcome::Closed(closed.clone()));
+                self.state = ProbeState::Closed(closed);
+            }
+            Step::Waiting { .. } => {}
+            Step::Stopped => {
+                self.ends = None;
+                self.failed_in_a_row = 0;
+                self.state = ProbeState::Stopped;
+            }
+        }
+    }
+
+    fn open(&mut self, at: Timestamp, took: Duration, request: &str, answer: &Answer) {
+        self.phases.upgrade = Some(took);
+        request.clone_into(&mut self.request);
+        self.answer = Some(answer.clone());
+        self.opened += 1;
+        self.failed_in_a_row = 0;
+        self.state = ProbeState::Open(at);
+        self.record(at, Outcome::Opened);
+    }
+
+    fn refuse(&mut self, at: Timestamp, failure: &Failure, took: Duration) {
+        match failure.phase {
+            Phase::Resolve => self.phases.resolve = Some(took),
+            Phase::Connect => self.phases.connect = Some(took),
+            Phase::Tls => self.phases.tls = Some(took),
+            Phase::Upgrade => self.phases.upgrade = Some(took),
+        }
+        self.failed += 1;
+        self.failed_in_a_row += 1;
+        self.ends = None;
+        self.record(at, Outcome::Failed(failure.clone()));
+        self.state = ProbeState::Failed(failure.clone());
+    }
+
+    fn pong(&mut self, rtt: Duration) {
+        self.pongs += 1;
+        self.rtt = Some(rtt);
+        self.rtts.saturating_record(u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX).max(1));
+        self.remember(Some(rtt));
+    }
+
+    fn remember(&mut self, rtt: Option<Duration>) {
+        if self.recent.len() == RECENT_RTTS {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(rtt);
+    }
+
+    fn record(&mut self, at: Timestamp, outcome: Outcome) {
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back((at, outcome));
+    }
+}

@@ -1,0 +1,335 @@
+//! The report as plain data: exactly what `--format json` prints, and all that the texts are drawn from.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::diagnose;
+use crate::diagnose::finding::{Check, Diagnosis, Finding, Verdict};
+use crate::event::probe::{Answer, Route, TargetId};
+use crate::model::Model;
+use crate::model::headroom::Gauge;
+use crate::model::probes::{Outcome, Probe, ProbeState};
+use crate::time::Timestamp;
+
+/// The version of the report's shape.
+pub const REPORT_SCHEMA: &str = "wspulse.report/1";
+
+/// One look at one host.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// Always [`REPORT_SCHEMA`].
+    pub schema: &'static str,
+    /// The moment it speaks of: that of the newest event.
+    pub at: Timestamp,
+    /// The host's name.
+    pub host: String,
+    /// The program's own version.
+    pub wspulse: String,
+    /// In one word.
+    pub verdict: Verdict,
+    /// In one sentence.
+    pub summary: String,
+    /// The running nginx, or what the configuration tells of it; `null` when neither was seen.
+    pub nginx: Option<NginxFacts>,
+    /// Most severe first, causes before consequences.
+    pub findings: Vec<Finding>,
+    /// The classic checklist.
+    pub checks: Vec<Check>,
+    /// Every probe, the direct twin after its partner.
+    pub probes: Vec<ProbeFacts>,
+    /// What the socket tables show.
+    pub tunnels: TunnelFigures,
+    /// What the error logs said.
+    pub errors: ErrorFigures,
+    /// What the access logs said.
+    pub sessions: SessionFigures,
+}
+
+/// The nginx that was looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct NginxFacts {
+    /// `1.22.1`.
+    pub version: Option<String>,
+    /// The executable.
+    pub binary: Option<String>,
+    /// The main configuration file.
+    pub conf: Option<String>,
+    /// The master's process id.
+    pub master_pid: Option<u32>,
+    /// The workers' process ids.
+    pub workers: Vec<u32>,
+}
+
+/// One probe. Times in milliseconds; `null` is unknown.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ProbeFacts {
+    /// The URL that was dialled.
+    pub url: String,
+    /// The URL that clients use.
+    pub endpoint: String,
+    /// Through the proxy or directly.
+    pub route: Route,
+    /// `fresh`, `dialing`, `open`, `failed`, `closed` or `stopped`.
+    pub state: &'static str,
+    /// The HTTP status of the latest answer.
+    pub status: Option<u16>,
+    /// What failed, or how the tunnel ended.
+    pub said: Option<String>,
+    /// Name to addresses.
+    pub resolve_ms: Option<f64>,
+    /// TCP connect.
+    pub connect_ms: Option<f64>,
+    /// TLS handshake.
+    pub tls_ms: Option<f64>,
+    /// Opening handshake.
+    pub upgrade_ms: Option<f64>,
+    /// The latest round-trip time.
+    pub rtt_ms: Option<f64>,
+    /// Half of the round-trip times are below.
+    pub rtt_p50_ms: Option<f64>,
+    /// All but one in a hundred are below.
+    pub rtt_p99_ms: Option<f64>,
+    /// Attempts begun.
+    pub attempts: u64,
+    /// Attempts that reached a valid 101.
+    pub opened: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Pings sent.
+    pub pings: u64,
+    /// Pongs received.
+    pub pongs: u64,
+    /// Pings without a pong.
+    pub missed: u64,
+    /// How long the tunnel was held, in seconds.
+    pub held_s: Option<f64>,
+    /// The end of the certificate's validity.
+    pub certificate_until: Option<Timestamp>,
+    /// The request as sent, secrets redacted.
+    pub request: Option<String>,
+    /// The answer's header, as sent.
+    pub answer: Option<String>,
+}
+
+/// What the socket tables show; `null` when they were not read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TunnelFigures {
+    /// Open now.
+    pub open: Option<usize>,
+    /// Opened while we looked.
+    pub opened: Option<u64>,
+    /// Ended while we looked.
+    pub died: Option<u64>,
+    /// Connection slots of the serving workers.
+    pub slots: Option<Usage>,
+    /// Descriptors of the worker that is nearest to its limit.
+    pub fds: Option<Usage>,
+    /// The accept queue that is nearest to its backlog.
+    pub queue: Option<Usage>,
+}
+
+/// A resource with a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// In use now.
+    pub used: u64,
+    /// At most.
+    pub limit: u64,
+}
+
+impl From<Gauge> for Usage {
+    fn from(g: Gauge) -> Self {
+        Self { used: g.used, limit: g.limit }
+    }
+}
+
+/// What the error logs said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ErrorFigures {
+    /// Whole lines: entries, continuations and unparsed ones.
+    pub lines: u64,
+    /// Entries among them.
+    pub entries: u64,
+    /// Lines that belong to the entry before.
+    pub continuations: u64,
+    /// Lines that fit no grammar.
+    pub unparsed: u64,
+    /// Entries by level.
+    pub by_level: BTreeMap<&'static str, u64>,
+    /// Entries by category.
+    pub by_category: BTreeMap<&'static str, u64>,
+}
+
+/// What the access logs said.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SessionFigures {
+    /// Ended tunnels: lines with status 101.
+    pub count: u64,
+    /// Their lifetimes in seconds; `null` when no line tells one.
+    pub lifetimes: Option<Lifetimes>,
+    /// Handshakes that were answered with another status.
+    pub refused: Vec<RefusedFacts>,
+}
+
+/// Lifetimes of tunnels in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Lifetimes {
+    /// Half of them are shorter.
+    pub p50: f64,
+    /// Nine in ten are shorter.
+    pub p90: f64,
+    /// All but one in a hundred are shorter.
+    pub p99: f64,
+    /// The longest.
+    pub max: f64,
+}
+
+/// Refused handshakes with one path and status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RefusedFacts {
+    /// The request's path.
+    pub path: String,
+    /// The status; 0 where nginx wrote 000.
+    pub status: u16,
+    /// How often.
+    pub count: u64,
+    /// When last.
+    pub last: Timestamp,
+}
+
+impl Report {
+    /// What `model` and its `diagnosis` amount to, as said by this `version` of the program.
+    #[must_use]
+    pub fn of(model: &Model, diagnosis: &Diagnosis, version: &str) -> Self {
+        Self {
+            schema: REPORT_SCHEMA,
+            at: model.now,
+            host: model.host.to_string(),
+            wspulse: version.to_owned(),
+            verdict: diagnosis.verdict,
+            summary: diagnosis.summary.clone(),
+            nginx: nginx_facts(model),
+            findings: diagnosis.findings.clone(),
+            checks: diagnose::checks(model, diagnosis),
+            probes: model.probes.by_target.iter().map(|(t, p)| probe_facts(model.now, t, p)).collect(),
+            tunnels: tunnel_figures(model),
+            errors: error_figures(model),
+            sessions: session_figures(model),
+        }
+    }
+}
+
+fn nginx_facts(model: &Model) -> Option<NginxFacts> {
+    let site = model.site.as_ref();
+    let conf = || site.map(|s| s.conf.clone()).filter(|c| !c.is_empty());
+    let version = || site.and_then(|s| s.version).map(|v| v.to_string());
+    let Some(master) = model.master() else {
+        return site.map(|_| NginxFacts { version: version(), conf: conf(), ..NginxFacts::default() });
+    };
+    Some(NginxFacts {
+        version: master.version.map(|v| v.to_string()).or_else(version),
+        binary: master.binary.clone(),
+        conf: master.conf.clone().or_else(conf),
+        master_pid: Some(master.pid),
+        workers: master.workers.iter().map(|w| w.pid).collect(),
+    })
+}
+
+fn ms(d: Option<Duration>) -> Option<f64> {
+    // Microseconds are what the probe measures; more digits would be noise.
+    d.map(|d| d.as_micros() as f64 / 1e3)
+}
+
+fn probe_facts(now: Timestamp, target: &TargetId, p: &Probe) -> ProbeFacts {
+    let (state, said) = match &p.state {
+        ProbeState::Fresh => ("fresh", None),
+        ProbeState::Dialing => ("dialing", p.last_failure().map(|f| f.said.clone())),
+        ProbeState::Open(_) => ("open", None),
+        ProbeState::Failed(f) => ("failed", Some(f.said.clone())),
+        ProbeState::Closed(c) => ("closed", Some(c.reason.clone()).filter(|r| !r.is_empty())),
+        ProbeState::Stopped => ("stopped", None),
+    };
+    let held = p.held(now).or_else(|| match p.history.back() {
+        Some((_, Outcome::Closed(c))) => Some(c.held),
+        _ => None,
+    });
+    ProbeFacts {
+        url: target.url.to_string(),
+        endpoint: target.endpoint.to_string(),
+        route: target.route,
+        state,
+        status: p.answer.as_ref().map(|a| a.status),
+        said,
+        resolve_ms: ms(p.phases.resolve),
+        connect_ms: ms(p.phases.connect),
+        tls_ms: ms(p.phases.tls),
+        upgrade_ms: ms(p.phases.upgrade),
+        rtt_ms: ms(p.rtt),
+        rtt_p50_ms: ms(p.rtt_quantile(0.5)),
+        rtt_p99_ms: ms(p.rtt_quantile(0.99)),
+        attempts: p.attempts,
+        opened: p.opened,
+        failed: p.failed,
+        pings: p.pings,
+        pongs: p.pongs,
+        missed: p.missed,
+        held_s: held.map(|d| d.as_secs_f64()),
+        certificate_until: p.tls.as_ref().and_then(|t| t.not_after),
+        request: Some(p.request.clone()).filter(|r| !r.is_empty()),
+        answer: p.answer.as_ref().map(answer_text),
+    }
+}
+
+/// The status line and the header fields, one a line.
+fn answer_text(a: &Answer) -> String {
+    let status = format!("{} {} {}", a.version, a.status, a.reason);
+    let fields = a.headers.iter().map(|(name, value)| format!("{name}: {value}"));
+    std::iter::once(status).chain(fields).collect::<Vec<_>>().join("\n")
+}
+
+fn tunnel_figures(model: &Model) -> TunnelFigures {
+    let c = &model.connections;
+    let looked = c.last_look().is_some();
+    TunnelFigures {
+        open: looked.then(|| c.count()),
+        opened: looked.then_some(c.opened_total),
+        died: looked.then_some(c.died_total),
+        slots: if looked { model.slots().map(Usage::from) } else { None },
+        fds: model.fds().map(Usage::from),
+        queue: model.queue().map(Usage::from),
+    }
+}
+
+fn error_figures(model: &Model) -> ErrorFigures {
+    let e = &model.errors;
+    ErrorFigures {
+        lines: e.lines,
+        entries: e.entries,
+        continuations: e.continuations,
+        unparsed: e.unparsed,
+        by_level: e.by_level.iter().map(|(l, n)| (l.word(), *n)).collect(),
+        by_category: e.by_category.iter().map(|(c, t)| (c.word(), t.total)).collect(),
+    }
+}
+
+fn session_figures(model: &Model) -> SessionFigures {
+    let s = &model.sessions;
+    let at = |q| s.lifetime(q).map(|d| d.as_secs_f64());
+    let lifetimes = at(0.5).zip(at(0.9)).zip(at(0.99).zip(at(1.0)));
+    SessionFigures {
+        count: s.ended,
+        lifetimes: lifetimes.map(|((p50, p90), (p99, max))| Lifetimes { p50, p90, p99, max }),
+        refused: s
+            .refused
+            .iter()
+            .map(|((path, status), r)| RefusedFacts {
+                path: path.clone(),
+                status: *status,
+                count: r.count,
+                last: r.last,
+            })
+            .collect(),
+    }
+}

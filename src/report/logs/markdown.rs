@@ -1,0 +1,82 @@
+//! What logs said as Markdown, to paste into a ticket.
+
+use std::fmt::Write as _;
+
+use super::super::markdown::{code, inert};
+use super::data::{LogsReport, TopRow};
+use super::text::{band, count, lifetime, lifetimes, moment, ranked, summary};
+use crate::human;
+
+/// The whole report as Markdown.
+#[must_use]
+pub fn logs_markdown(report: &LogsReport) -> String {
+    let mut out = String::from("# Logs\n\n");
+    for said in summary(report) {
+        let _ = writeln!(out, "- {}", inert(&said));
+    }
+    files(&mut out, report);
+    let levels: Vec<_> = report.by_level.iter().map(|(l, n)| (l.word().to_owned(), human::grouped(*n))).collect();
+    table(&mut out, "Levels", "Level", &levels);
+    let categories: Vec<_> =
+        ranked(report).into_iter().map(|(c, n)| (c.word().to_owned(), human::grouped(n))).collect();
+    table(&mut out, "Categories", "Category", &categories);
+    let statuses: Vec<_> = report.by_status.iter().map(|(s, n)| (format!("{s:03}"), human::grouped(*n))).collect();
+    table(&mut out, "Statuses", "Status", &statuses);
+    let top = &report.top;
+    table(&mut out, "Clients", "Client", &names(&top.clients));
+    table(&mut out, "Upstreams", "Upstream", &names(&top.upstreams));
+    table(&mut out, "Locations", "Path", &names(&top.locations));
+    table(&mut out, "Messages", "Message", &names(&top.messages));
+    sessions(&mut out, report);
+    if !report.not_visible.is_empty() {
+        let _ = writeln!(out, "\n## Not visible\n");
+    }
+    for note in &report.not_visible {
+        let _ = writeln!(out, "- {}", inert(note));
+    }
+    out
+}
+
+fn files(out: &mut String, report: &LogsReport) {
+    let _ = writeln!(out, "\n## Files\n\n| File | Kind | Bytes | |\n|---|---|---:|---|");
+    for f in &report.files {
+        let error = f.error.as_deref().map(inert).unwrap_or_default();
+        let _ = writeln!(out, "| {} | {} | {} | {error} |", inert(&f.path), f.kind, human::grouped(f.bytes));
+    }
+}
+
+fn names(rows: &[TopRow]) -> Vec<(String, String)> {
+    // A pipe ends a cell even inside a code span.
+    let shown = |name: &str| if name.contains('|') { inert(name) } else { code(name) };
+    rows.iter().map(|r| (shown(&r.name), count(r))).collect()
+}
+
+fn table(out: &mut String, title: &str, column: &str, rows: &[(String, String)]) {
+    if rows.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n## {title}\n\n| {column} | Lines |\n|---|---:|");
+    for (name, n) in rows {
+        let _ = writeln!(out, "| {name} | {n} |");
+    }
+}
+
+fn sessions(out: &mut String, report: &LogsReport) {
+    let s = &report.sessions;
+    if s.count == 0 {
+        return;
+    }
+    let ended = human::counted(s.count, "tunnel ended", "tunnels ended");
+    let lives = lifetimes(report).map_or_else(String::new, |l| format!("; {l}"));
+    let _ = writeln!(out, "\n## Sessions\n\n{ended}{lives}.\n");
+    for spike in &s.lifetimes.spikes {
+        let matches = spike.timeout.as_ref().map_or_else(String::new, |t| format!(": {}", inert(t)));
+        let _ = writeln!(out, "- {} ended at an age of {}{matches}", human::grouped(spike.count), lifetime(spike.at));
+    }
+    for burst in &s.bursts {
+        let at = moment(burst.at, report.zone);
+        let _ = writeln!(out, "- {} ended together at {at}", human::grouped(burst.count));
+    }
+    let bands: Vec<_> = s.lifetimes.histogram.iter().map(|b| (band(b), human::grouped(b.count))).collect();
+    table(out, "Lifetimes", "Lived", &bands);
+}

@@ -1,0 +1,23 @@
+//! Model and findings as plain data and text. Pure: returns String, prints nothing.
+//!
+//! [`Report`] is the public shape `wspulse.report/1`; `text`, `markdown` and `json` draw it and add nothing of their own.
+
+mod data;
+mod json;
+mod logs;
+mod markdown;
+mod plain;
+mod safe;
+mod summary;
+mod text;
+
+pub use data::{
+    ErrorFigures, Lifetimes, NginxFacts, ProbeFacts, REPORT_SCHEMA, RefusedFacts, Report, SessionFigures,
+    TunnelFigures, Usage,
+};
+pub use json::json;
+pub use logs::{Facts, LOGS_SCHEMA, LogFile, LogsReport, logs_json, logs_markdown, logs_text};
+pub use markdown::markdown;
+pub use plain::event_line;
+pub use summary::summary_text;
+pub use text::text;
