@@ -22,3 +22,5 @@ pub mod model;
 pub mod diagnose;
 
 pub mod report;
+
+pub mod ui;

@@ -1,0 +1,446 @@
+//! One frame.
+
+use ratatui::Frame;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::Span;
+use ratatui::widgets::{Clear, Widget as _};
+
+use crate::event::SourceKind;
+use crate::human;
+
+use super::keys::{Action, KEYS};
+use super::layout::{self, Size};
+use super::light::Light;
+use super::pane::Pane;
+use super::panes::{connections, errors, findings, handshakes, header, timeline};
+use super::popup;
+use super::snapshot::Snapshot;
+use super::state::{ScreenState, Spot};
+use super::table::{Column, Grid};
+use super::text::{Look, Seg, nth_line, put, put_ends, put_line, put_rule, wrap};
+use super::theme::{self, Tone};
+use super::view;
+
+/// Rows of the timeline with its title.
+const TIMELINE: u16 = 4;
+
+/// Draws `snap` into `area` as `state` wants it. Only scroll positions and what was seen where change in `state`.
+pub fn draw(frame: &mut Frame<'_>, area: Rect, snap: &Snapshot, state: &mut ScreenState) {
+    let buf = frame.buffer_mut();
+    let area = area.intersection(buf.area);
+    if state.size != (area.width, area.height) {
+        state.size = (area.width, area.height);
+        state.panes.iter_mut().for_each(|p| p.wide.clear());
+    }
+    state.spots.clear();
+    let look = state.look(snap.now);
+    match layout::size(area) {
+        Size::Line => one_line(buf, area, snap, &look),
+        Size::Tabs => framed(buf, area, snap, state, &look, tabs),
+        Size::Full if state.zoomed => framed(buf, area, snap, state, &look, tabs),
+        Size::Full => framed(buf, area, snap, state, &look, all_panes),
+    }
+    if state.ascii {
+        theme::to_ascii(buf, area);
+    }
+}
+
+fn one_line(buf: &mut Buffer, area: Rect, snap: &Snapshot, look: &Look) {
+    let (sign, tone, word) = header::verdict(snap.verdict);
+    put(
+        buf,
+        nth_line(area, 0),
+        &[look.span(tone, format!("{sign} {word} ")), look.span(Tone::Plain, snap.summary.clone())],
+    );
+}
+
+type Body = fn(&mut Buffer, Rect, &Snapshot, &mut ScreenState, &Look);
+
+/// Header, body, key line, and a layer over the body.
+fn framed(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenState, look: &Look, body: Body) {
+    let mut rest = area;
+    header::draw_place(buf, inset(layout::take(&mut rest, 1)), snap, state.frozen, look);
+    header::draw_verdict(buf, inset(layout::take(&mut rest, 1)), snap, look);
+    put_rule(buf, layout::take(&mut rest, 1), theme::RULE, look);
+    key_line(buf, inset(layout::take_bottom(&mut rest, 1)), snap, state, look);
+    if area.height >= 16 {
+        put_rule(buf, layout::take_bottom(&mut rest, 1), theme::RULE, look);
+    }
+    body(buf, rest, snap, state, look);
+    draw_popup(buf, rest, snap, state, look);
+}
+
+fn inset(area: Rect) -> Rect {
+    Rect { x: area.x + 1.min(area.width), width: area.width.saturating_sub(2), ..area }
+}
+
+/// ```text
+/// Handshakes          │ Findings
+/// ───────────────────────────────
+/// Connections
+/// ───────────────────────────────
+/// Errors
+/// ───────────────────────────────
+/// Timeline
+/// ```
+fn all_panes(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenState, look: &Look) {
+    let right = area.width.saturating_sub(108).clamp(36, 64);
+    let rows = |n: usize, extra: u16| u16::try_from(n).unwrap_or(u16::MAX).saturating_add(extra);
+    let mut rest = area;
+    let past = layout::take_bottom(&mut rest, TIMELINE);
+    put_rule(buf, layout::take_bottom(&mut rest, 1), theme::RULE, look);
+    let top = rows(snap.endpoints.len(), 2).max(findings::wanted(&snap.findings, right).saturating_add(1));
+    let wants = [top.min(rest.height / 2), rows(snap.tunnels.len(), 2), rows(snap.errors.len().max(1), 2)];
+    let [top, middle, _] = layout::share(rest.height.saturating_sub(2), [5, 5, 4], wants, 1);
+    let upper = layout::take(&mut rest, top);
+    put_rule(buf, layout::take(&mut rest, 1), theme::RULE, look);
+    let mid = layout::take(&mut rest, middle);
+    put_rule(buf, layout::take(&mut rest, 1), theme::RULE, look);
+    let left = Rect { width: upper.width - right, ..upper };
+    let side = Rect { x: upper.x + left.width, width: right, ..upper };
+    for y in 0..side.height {
+        put(buf, Rect { width: 1, ..nth_line(side, y) }, &[look.span(Tone::Rule, theme::UPRIGHT)]);
+    }
+    pane(buf, left, Pane::Handshakes, snap, state, look);
+    pane(buf, Rect { x: side.x + 1, width: side.width - 1, ..side }, Pane::Findings, snap, state, look);
+    pane(buf, mid, Pane::Connections, snap, state, look);
+    pane(buf, rest, Pane::Errors, snap, state, look);
+    pane(buf, past, Pane::Timeline, snap, state, look);
+}
+
+/// One pane under a line of tabs, and a strip about the others where there is room.
+fn tabs(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenState, look: &Look) {
+    let mut rest = area;
+    tab_line(buf, layout::take(&mut rest, 1), snap, state, look);
+    if rest.height >= 14 && !state.zoomed {
+        let with_past = state.focus != Pane::Timeline;
+        let strip = layout::take_bottom(&mut rest, if with_past { 5 } else { 2 });
+        put_rule(buf, layout::take_bottom(&mut rest, 1), theme::RULE, look);
+        draw_strip(buf, strip, snap, with_past, look);
+    }
+    pane(buf, rest, state.focus, snap, state, look);
+}
+
+fn tab_line(buf: &mut Buffer, line: Rect, snap: &Snapshot, state: &ScreenState, look: &Look) {
+    let mut segs = Vec::new();
+    for pane in Pane::ALL {
+        let focused = pane == state.focus;
+        let n = match pane {
+            Pane::Handshakes | Pane::Timeline => 0,
+            Pane::Connections => snap.tunnels.len() as u64,
+            Pane::Errors => snap.error_total,
+            Pane::Findings => snap.findings.len() as u64,
+        };
+        let digit = look.span(Tone::Accent, pane.digit());
+        let name = look.span(if focused { Tone::Strong } else { Tone::Muted }, format!(" {}", pane.title()));
+        let bar = look.span(Tone::Accent, if focused { theme::FOCUS } else { " " });
+        let count = look.span(Tone::Muted, if n > 0 { format!(" {}", human::scaled(n)) } else { String::new() });
+        let seg = Seg::new(vec![bar, digit.clone(), name.clone(), count]);
+        segs.push(seg.or(if focused {
+            vec![look.span(Tone::Accent, theme::FOCUS), digit, name]
+        } else {
+            vec![look.span(Tone::Accent, " "), digit]
+        }));
+    }
+    put_ends(buf, Rect { width: line.width.saturating_sub(1), ..line }, segs, Vec::new());
+}
+
+fn draw_strip(buf: &mut Buffer, area: Rect, snap: &Snapshot, with_past: bool, look: &Look) {
+    let mut rest = area;
+    if with_past {
+        timeline::draw(buf, layout::take(&mut rest, 3), snap, look);
+    }
+    let muted = |s: String| Seg::new(vec![look.span(Tone::Muted, s)]);
+    let mut facts = connections::facts(snap, look);
+    let next = snap.tunnels.iter().filter_map(|t| t.left).min();
+    facts.extend(next.map(|d| muted(format!("next cut {}", human::span_short(d))).leaves(2)));
+    facts.extend(connections::headroom(snap, look));
+    put_ends(buf, margin(nth_line(rest, 0)), facts, Vec::new());
+    let mut worst: Vec<_> = snap.errors.iter().collect();
+    worst.sort_by_key(|e| (e.light, std::cmp::Reverse(e.total)));
+    let said = worst.iter().enumerate().map(|(i, e)| {
+        let spans = vec![
+            look.span(e.light.tone(), format!("{} ", e.light.sign())),
+            look.span(Tone::Muted, format!("{} {}", e.category, human::scaled(e.total))),
+        ];
+        Seg::new(spans).leaves(u8::try_from(i).unwrap_or(u8::MAX).max(1))
+    });
+    put_ends(buf, margin(nth_line(rest, 1)), said.collect(), Vec::new());
+}
+
+fn margin(area: Rect) -> Rect {
+    Rect { x: area.x + 2.min(area.width), width: area.width.saturating_sub(3), ..area }
+}
+
+fn screen(state: &ScreenState) -> Rect {
+    Rect::new(0, 0, state.size.0, state.size.1)
+}
+
+/// A pane: its title, then its rows.
+fn pane(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, state: &mut ScreenState, look: &Look) {
+    if area.is_empty() {
+        return;
+    }
+    let order = view::shown(snap, state, pane);
+    let tabbed = layout::size(screen(state)) == Size::Tabs || state.zoomed;
+    // Where there is little room the tab alone is the title.
+    let titled = u16::from(!tabbed || state.size.1 >= 16);
+    if titled == 1 {
+        title(buf, area, pane, order.len(), snap, state, look, tabbed);
+    }
+    let body = Rect { y: area.y + titled, height: area.height - titled, width: area.width.saturating_sub(1), ..area };
+    let mut spot = Spot { pane, area, first_row: None };
+    if pane != Pane::Timeline && order.is_empty() {
+        empty(buf, body, pane, snap, state, look);
+    } else {
+        match pane {
+            Pane::Handshakes => table(buf, body, pane, &handshakes::COLUMNS, &snap.endpoints, &order, state, look),
+            Pane::Connections => table(buf, body, pane, &connections::COLUMNS, &snap.tunnels, &order, state, look),
+            Pane::Errors => table(buf, body, pane, &errors::COLUMNS, &snap.errors, &order, state, look),
+            Pane::Findings => list(buf, body, snap, &order, state, look),
+            Pane::Timeline => timeline::draw(buf, body, snap, look),
+        }
+        spot.first_row = (!matches!(pane, Pane::Findings | Pane::Timeline)).then_some(body.y + 1);
+    }
+    state.spots.push(spot);
+}
+
+/// The rows from the first one on the screen, and which of them is marked.
+fn window<'a, R>(
+    rows: &'a [R],
+    order: &[usize],
+    room: usize,
+    pane: Pane,
+    state: &mut ScreenState,
+    id: impl Fn(&R) -> u64,
+) -> (Vec<&'a R>, Option<usize>) {
+    let ids: Vec<u64> = order.iter().filter_map(|i| rows.get(*i)).map(id).collect();
+    let focused = state.focus == pane;
+    let choice = state.pane_mut(pane);
+    let at = choice.place(&ids);
+    let follow = at.filter(|_| choice.selected.is_some() || focused);
+    let offset = choice.scroll(follow, ids.len(), room);
+    let seen: Vec<&R> = order.iter().skip(offset).take(room).filter_map(|i| rows.get(*i)).collect();
+    let mark = at.filter(|_| focused).and_then(|at| at.checked_sub(offset)).filter(|at| *at < room);
+    (seen, mark)
+}
+
+/// What a table needs of a row besides its columns.
+trait Row {
+    fn id(&self) -> u64;
+}
+
+impl Row for super::snapshot::endpoint::EndpointRow {
+    fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+impl Row for super::snapshot::tunnel::TunnelRow {
+    fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+impl Row for super::snapshot::error::ErrorRow {
+    fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one signature for every table of the screen")]
+fn table<R: Row>(
+    buf: &mut Buffer,
+    area: Rect,
+    pane: Pane,
+    columns: &'static [Column<R>],
+    rows: &[R],
+    order: &[usize],
+    state: &mut ScreenState,
+    look: &Look,
+) {
+    let room = usize::from(area.height.saturating_sub(1));
+    let (seen, selected) = window(rows, order, room, pane, state, R::id);
+    let wide = &mut state.pane_mut(pane).wide;
+    Grid { columns, rows: &seen, selected, wide }.draw(buf, area, look);
+}
+
+fn list(buf: &mut Buffer, area: Rect, snap: &Snapshot, order: &[usize], state: &mut ScreenState, look: &Look) {
+    let room = usize::from(area.height);
+    let (seen, selected) = window(&snap.findings, order, room, Pane::Findings, state, |r| r.id);
+    findings::draw(buf, area, &seen, selected, look);
+}
+
+#[expect(clippy::too_many_arguments, reason = "everything that a title may speak of")]
+fn title(
+    buf: &mut Buffer,
+    area: Rect,
+    pane: Pane,
+    shown: usize,
+    snap: &Snapshot,
+    state: &ScreenState,
+    look: &Look,
+    tabbed: bool,
+) {
+    let line = nth_line(area, 0);
+    if state.focus == pane && !tabbed {
+        put(buf, Rect { width: 1, ..line }, &[look.span(Tone::Accent, theme::FOCUS)]);
+    }
+    let name = vec![look.span(Tone::Accent, pane.digit()), look.span(Tone::Strong, format!(" {}", pane.title()))];
+    let mut left = if tabbed { Vec::new() } else { vec![Seg::new(name)] };
+    let (facts, mut right) = match pane {
+        Pane::Handshakes => (handshakes::facts(snap, look), Vec::new()),
+        Pane::Connections => (connections::facts(snap, look), connections::headroom(snap, look)),
+        Pane::Errors => (errors::facts(snap, look), errors::hidden(snap, look)),
+        Pane::Findings => (counts(snap, look), Vec::new()),
+        Pane::Timeline => (timeline::facts(snap, area, look), Vec::new()),
+    };
+    left.extend(facts);
+    let choice = state.pane(pane);
+    if let Some(filter) = &choice.filter {
+        let said = format!("/{} ({shown})", filter.text);
+        left.push(Seg::new(vec![look.span(Tone::Accent, said)]).leaves(1));
+    }
+    if let Some((_, key)) = choice.sort.and_then(|s| view::sortable(pane).into_iter().find(|(i, _)| *i == s)) {
+        let (key, sign) = (if key == "left" { "time left" } else { key }, if choice.reverse { "▾" } else { "▴" });
+        right.insert(0, Seg::new(vec![look.span(Tone::Muted, format!("by {key} {sign}"))]).leaves(2));
+    }
+    // An empty pane says it in its rows.
+    if let Some(hint) = poor_sight(pane, snap, look).filter(|_| shown > 0) {
+        right = vec![hint];
+    }
+    put_ends(buf, if tabbed { margin(line) } else { inset(line) }, left, right);
+}
+
+fn counts(snap: &Snapshot, look: &Look) -> Vec<Seg> {
+    let info = snap.counts[2];
+    let said = if info > 0 { format!("{info} info") } else { String::new() };
+    if said.is_empty() { Vec::new() } else { vec![Seg::new(vec![look.span(Tone::Muted, said)]).leaves(3)] }
+}
+
+/// The sources that a pane lives on.
+const fn sources(pane: Pane) -> &'static [SourceKind] {
+    match pane {
+        Pane::Handshakes => &[SourceKind::Process, SourceKind::Config],
+        Pane::Connections => &[SourceKind::Sockets],
+        Pane::Errors => &[SourceKind::ErrorLog],
+        Pane::Findings => &[],
+        Pane::Timeline => &[SourceKind::AccessLog],
+    }
+}
+
+/// What the sources of a pane cannot see and what would help, the worst first.
+fn poor(pane: Pane, snap: &Snapshot) -> Vec<(Light, String)> {
+    let sources = sources(pane).iter().filter_map(|k| snap.source(*k));
+    let said = sources.map(|s| {
+        let remedy = s.remedy.as_ref().map_or_else(String::new, |r| format!("; {r}"));
+        (header::light(s.sight), format!("{}{remedy}", s.said))
+    });
+    let mut poor: Vec<(Light, String)> = said.filter(|(light, _)| *light <= Light::Warn).collect();
+    poor.sort_by_key(|(light, _)| *light);
+    poor
+}
+
+fn poor_sight(pane: Pane, snap: &Snapshot, look: &Look) -> Option<Seg> {
+    let (light, said) = poor(pane, snap).into_iter().next()?;
+    let short = look.span(light.tone(), format!("{} sees too little", light.sign()));
+    Some(Seg::new(vec![look.span(light.tone(), format!("{} {said}", light.sign()))]).or(vec![short]).leaves(1))
+}
+
+/// Why a pane has no rows: the filter, the source, or that all is calm.
+fn empty(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, state: &ScreenState, look: &Look) {
+    let poor = poor(pane, snap);
+    let said = if let Some(filter) = &state.pane(pane).filter {
+        vec![(Tone::Muted, format!("nothing matches /{}; Esc clears the filter", filter.text))]
+    } else if poor.is_empty() {
+        vec![(Tone::Muted, calm(pane, snap).to_owned())]
+    } else {
+        poor.into_iter().map(|(light, said)| (light.tone(), format!("{} {said}", light.sign()))).collect()
+    };
+    let inner = margin(area);
+    let lines = said.into_iter().flat_map(|(tone, text)| {
+        wrap(&text, usize::from(inner.width)).into_iter().map(move |line| (tone, line)).collect::<Vec<_>>()
+    });
+    for (y, (tone, line)) in (0..).zip(lines) {
+        put(buf, nth_line(inner, y), &[look.span(tone, line)]);
+    }
+}
+
+/// What an empty pane says when its sources see, or have not been asked yet.
+fn calm(pane: Pane, snap: &Snapshot) -> &'static str {
+    let seen = |kind| snap.source(kind).is_some();
+    match pane {
+        Pane::Handshakes if !seen(SourceKind::Config) => "looking for nginx and its configuration",
+        Pane::Handshakes => "no WebSocket location found and no URL given; try wspulse ws://HOST/PATH",
+        Pane::Connections if !seen(SourceKind::Sockets) => "waiting for the socket tables",
+        Pane::Connections => "no tunnel is open",
+        Pane::Errors if !seen(SourceKind::ErrorLog) => "no error log is followed yet; --error-log PATH names one",
+        Pane::Errors => "the error log has said nothing since the program started",
+        Pane::Findings if snap.since.is_none() => "nothing seen yet",
+        Pane::Findings => "nothing is wrong as far as can be seen",
+        Pane::Timeline => "",
+    }
+}
+
+fn hint(look: &Look, key: &str, word: &str) -> Vec<Span<'static>> {
+    vec![look.span(Tone::Accent, key.to_owned()), look.span(Tone::Muted, format!(" {word}"))]
+}
+
+fn key_line(buf: &mut Buffer, line: Rect, snap: &Snapshot, state: &ScreenState, look: &Look) {
+    if let Some(notice) = state.notice.as_ref().filter(|_| state.editing.is_none()) {
+        put_ends(buf, line, vec![Seg::new(vec![look.span(Tone::Warn, notice.clone())])], Vec::new());
+        return;
+    }
+    if let Some(text) = &state.editing {
+        let n = view::shown(snap, state, state.focus).len();
+        let typed =
+            vec![look.span(Tone::Accent, "/"), look.span(Tone::Plain, text.clone()), look.span(Tone::Accent, "▏")];
+        let keys = vec![
+            Seg::new(vec![look.span(Tone::Muted, human::counted(n as u64, "row", "rows"))]).leaves(1),
+            Seg::new(hint(look, "Enter", "keep")).leaves(2),
+            Seg::new(hint(look, "Esc", "clear")).leaves(3),
+        ];
+        let wrong = state.notice.as_ref().map(|n| vec![Seg::new(vec![look.span(Tone::Warn, n.clone())]).leaves(1)]);
+        put_ends(buf, line, vec![Seg::new(typed)], wrong.unwrap_or(keys));
+        return;
+    }
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    for b in KEYS {
+        let Some((word, leave)) = b.hint else { continue };
+        let seg = Seg::new(hint(look, b.shown, word)).leaves(leave);
+        let end = matches!(b.action, Action::Help | Action::Quit);
+        if end { &mut right } else { &mut left }.push(seg);
+    }
+    if state.popup.is_some() {
+        left = vec![Seg::new(hint(look, "Esc", "back")), Seg::new(hint(look, "j k", "scroll")).leaves(2)];
+    }
+    put_ends(buf, line, left, right);
+}
+
+/// The layer in place of the body: a title over a thin rule, and as much of its page as fits.
+fn draw_popup(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenState, look: &Look) {
+    let Some(which) = state.popup else { return };
+    // Sentences longer than this are hard to read.
+    let text = usize::from(area.width.saturating_sub(4)).min(116);
+    let Some((title, lines)) = popup::page(which, snap, look, text) else {
+        state.popup = None;
+        state.notice = Some("that row has gone".to_owned());
+        return;
+    };
+    let mut layer = area;
+    Clear.render(layer, buf);
+    let room = usize::from(layer.height.saturating_sub(2));
+    state.popup_scroll = state.popup_scroll.min(lines.len().saturating_sub(room));
+    let head = layout::take(&mut layer, 1);
+    put(buf, Rect { width: 1, ..head }, &[look.span(Tone::Accent, theme::FOCUS)]);
+    let more = lines.len() - state.popup_scroll.min(lines.len());
+    let below = if more > room { format!("{} more below", more - room) } else { String::new() };
+    let right = vec![Seg::new(vec![look.span(Tone::Muted, below)]).leaves(1)];
+    put_ends(buf, inset(head), vec![Seg::new(vec![look.span(Tone::Strong, title)])], right);
+    put_rule(buf, layout::take(&mut layer, 1), theme::RULE, look);
+    let inner = margin(layer);
+    for (i, line) in lines.iter().skip(state.popup_scroll).take(room).enumerate() {
+        put_line(buf, nth_line(inner, u16::try_from(i).unwrap_or(u16::MAX)), line);
+    }
+}

@@ -1,0 +1,258 @@
+//! Keys and clicks turned into choices, or into a wish to the program around the screen.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::layout::Position;
+
+use super::filter::Filter;
+use super::keys::{Action, action_for};
+use super::pane::Pane;
+use super::snapshot::Snapshot;
+use super::state::{Effect, Popup, ScreenState, Spot};
+use super::view;
+
+/// Rows that one notch of the wheel moves.
+const NOTCH: usize = 3;
+/// The longest filter that can be typed.
+const LONGEST_FILTER: usize = 200;
+
+/// Answers one key.
+///
+/// A terminal sends Esc and a letter typed right after it as the same bytes as Alt with that letter, and no Alt is used
+/// here: so it is read as the two keys.
+pub fn handle_key(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent) -> Effect {
+    if let (KeyCode::Char(_), true) = (key.code, key.modifiers.contains(KeyModifiers::ALT)) {
+        one_key(state, snap, KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE));
+        return one_key(state, snap, KeyEvent::new(key.code, key.modifiers - KeyModifiers::ALT));
+    }
+    one_key(state, snap, key)
+}
+
+fn one_key(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent) -> Effect {
+    state.notice = None;
+    let action = action_for(key);
+    if action == Some(Action::Interrupt) {
+        return Effect::Interrupt;
+    }
+    if let Some(text) = state.editing.take() {
+        edit(state, text, key);
+        return Effect::None;
+    }
+    match action {
+        Some(action) if state.popup.is_some() => in_popup(state, snap, action),
+        Some(action) => act(state, snap, action),
+        None => Effect::None,
+    }
+}
+
+/// One key of the filter line. What is typed is in force at once; a wrong pattern leaves the filter before in force.
+fn edit(state: &mut ScreenState, mut text: String, key: KeyEvent) {
+    match key.code {
+        KeyCode::Esc => {
+            set_filter(state, "");
+            return;
+        }
+        KeyCode::Enter => return,
+        KeyCode::Backspace => {
+            text.pop();
+        }
+        KeyCode::Char('u') if key.modifiers.contains(KeyModifiers::CONTROL) => text.clear(),
+        KeyCode::Char(c)
+            if !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) && text.len() < LONGEST_FILTER =>
+        {
+            text.push(c);
+        }
+        _ => {}
+    }
+    set_filter(state, &text);
+    state.editing = Some(text);
+}
+
+fn set_filter(state: &mut ScreenState, text: &str) {
+    match Filter::parse(text) {
+        Ok(filter) => state.pane_mut(state.focus).filter = filter,
+        Err(said) => state.notice = Some(said),
+    }
+}
+
+fn in_popup(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
+    let page = usize::from(state.size.1.saturating_sub(8).max(1));
+    match action {
+        Action::Quit => return Effect::Quit,
+        Action::Down => state.popup_scroll = state.popup_scroll.saturating_add(1),
+        Action::Up => state.popup_scroll = state.popup_scroll.saturating_sub(1),
+        Action::PageDown => state.popup_scroll = state.popup_scroll.saturating_add(page),
+        Action::PageUp => state.popup_scroll = state.popup_scroll.saturating_sub(page),
+        Action::Top => state.popup_scroll = 0,
+        Action::Bottom => state.popup_scroll = usize::MAX,
+        Action::Back | Action::Details => state.popup = None,
+        Action::Help if state.popup == Some(Popup::Help) => state.popup = None,
+        Action::Findings if state.popup == Some(Popup::Findings) => state.popup = None,
+        Action::Help | Action::Findings | Action::Freeze | Action::Theme | Action::Probe => {
+            return act(state, snap, action);
+        }
+        _ => {}
+    }
+    Effect::None
+}
+
+fn act(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
+    match action {
+        Action::Quit => return Effect::Quit,
+        Action::Interrupt => return Effect::Interrupt,
+        Action::Reset => {
+            state.notice = Some("counters begin again".to_owned());
+            return Effect::ResetCounters;
+        }
+        Action::Probe => return probe(state, snap),
+        Action::Help => open(state, Popup::Help),
+        Action::Findings => open(state, Popup::Findings),
+        Action::Details => details(state, snap),
+        Action::NextPane => state.focus = state.focus.step(1),
+        Action::PreviousPane => state.focus = state.focus.step(Pane::ALL.len() - 1),
+        Action::Focus(pane) => state.focus = pane,
+        Action::Back => back(state),
+        Action::Filter => start_filter(state),
+        Action::Freeze => state.frozen = !state.frozen,
+        Action::Zoom => state.zoomed = !state.zoomed,
+        Action::Sort => next_sort(state),
+        Action::Reverse => {
+            let pane = state.pane_mut(state.focus);
+            pane.reverse = !pane.reverse;
+        }
+        Action::Theme => {
+            state.theme = state.theme.next();
+            state.notice = Some(format!("theme {}", state.theme.name));
+        }
+        Action::Down | Action::Up | Action::Top | Action::Bottom | Action::PageDown | Action::PageUp => {
+            travel(state, snap, action);
+        }
+    }
+    Effect::None
+}
+
+fn open(state: &mut ScreenState, popup: Popup) {
+    state.popup = Some(popup);
+    state.popup_scroll = 0;
+}
+
+fn start_filter(state: &mut ScreenState) {
+    if state.focus == Pane::Timeline {
+        state.notice = Some("the timeline has no filter; Tab to another pane".to_owned());
+        return;
+    }
+    let text = state.pane(state.focus).filter.as_ref().map(|f| f.text.clone());
+    state.editing = Some(text.unwrap_or_default());
+}
+
+fn next_sort(state: &mut ScreenState) {
+    let columns = view::sortable(state.focus);
+    let pane = state.pane_mut(state.focus);
+    let next = match pane.sort {
+        None => columns.first(),
+        Some(now) => columns.iter().find(|(i, _)| *i > now),
+    };
+    pane.sort = next.map(|(i, _)| *i);
+    pane.reverse = false;
+}
+
+/// One layer back: the zoom, then the filter.
+fn back(state: &mut ScreenState) {
+    if state.zoomed {
+        state.zoomed = false;
+    } else {
+        state.pane_mut(state.focus).filter = None;
+    }
+}
+
+fn travel(state: &mut ScreenState, snap: &Snapshot, action: Action) {
+    let ids = view::ids(snap, state, state.focus);
+    let pane = state.pane_mut(state.focus);
+    let Some(at) = pane.place(&ids) else { return };
+    let rows = pane.page.max(1);
+    let to = match action {
+        Action::Down => at + 1,
+        Action::Up => at.saturating_sub(1),
+        Action::Top => 0,
+        Action::Bottom => usize::MAX,
+        Action::PageDown => at + rows,
+        _ => at.saturating_sub(rows),
+    };
+    pane.select(&ids, to);
+}
+
+fn selected(state: &mut ScreenState, snap: &Snapshot) -> Option<u64> {
+    let ids = view::ids(snap, state, state.focus);
+    let at = state.pane_mut(state.focus).place(&ids)?;
+    ids.get(at).copied()
+}
+
+fn details(state: &mut ScreenState, snap: &Snapshot) {
+    if state.focus == Pane::Timeline {
+        open(state, Popup::Row(Pane::Timeline, 0));
+    } else if let Some(id) = selected(state, snap) {
+        // From here on the selection follows this row.
+        state.pane_mut(state.focus).selected = Some(id);
+        open(state, Popup::Row(state.focus, id));
+    }
+}
+
+fn probe(state: &mut ScreenState, snap: &Snapshot) -> Effect {
+    if state.focus != Pane::Handshakes {
+        state.notice = Some("p probes the endpoint selected in 1 Handshakes".to_owned());
+        return Effect::None;
+    }
+    let row = selected(state, snap).and_then(|id| snap.endpoints.iter().find(|r| r.id == id));
+    let Some(row) = row else { return Effect::None };
+    let verb = if row.route.is_none() || row.word == "off" { "probing" } else { "probe off:" };
+    state.notice = Some(format!("{verb} {}", row.endpoint));
+    Effect::ToggleProbe(row.endpoint.clone())
+}
+
+/// Answers one move or click of the mouse.
+pub fn handle_mouse(state: &mut ScreenState, snap: &Snapshot, mouse: MouseEvent) -> Effect {
+    let at = Position::new(mouse.column, mouse.row);
+    match mouse.kind {
+        MouseEventKind::ScrollDown => wheel(state, snap, at, true),
+        MouseEventKind::ScrollUp => wheel(state, snap, at, false),
+        MouseEventKind::Down(MouseButton::Left) if state.popup.is_some() => state.popup = None,
+        MouseEventKind::Down(MouseButton::Left) => click(state, snap, at),
+        _ => {}
+    }
+    Effect::None
+}
+
+fn spot(state: &ScreenState, at: Position) -> Option<Spot> {
+    state.spots.iter().find(|s| s.area.contains(at)).copied()
+}
+
+fn wheel(state: &mut ScreenState, snap: &Snapshot, at: Position, down: bool) {
+    if state.popup.is_some() {
+        let to = if down { state.popup_scroll.saturating_add(NOTCH) } else { state.popup_scroll.saturating_sub(NOTCH) };
+        state.popup_scroll = to;
+        return;
+    }
+    let Some(spot) = spot(state, at) else { return };
+    state.focus = spot.pane;
+    for _ in 0..NOTCH {
+        travel(state, snap, if down { Action::Down } else { Action::Up });
+    }
+}
+
+/// A click focuses and selects; a second one on the same row shows its details.
+fn click(state: &mut ScreenState, snap: &Snapshot, at: Position) {
+    let Some(spot) = spot(state, at) else { return };
+    let was_focused = state.focus == spot.pane;
+    state.focus = spot.pane;
+    let Some(line) = spot.first_row.and_then(|first| at.y.checked_sub(first)) else { return };
+    let ids = view::ids(snap, state, spot.pane);
+    let pane = state.pane_mut(spot.pane);
+    let row = pane.offset + usize::from(line);
+    if row >= ids.len() {
+        return;
+    }
+    let again = was_focused && pane.selected.is_some() && pane.selected == ids.get(row).copied();
+    pane.select(&ids, row);
+    if again {
+        details(state, snap);
+    }
+}

@@ -1,0 +1,26 @@
+//! The screen: draws snapshots, turns keys into choices. Knows no clock, no file and no socket.
+
+pub mod draw;
+pub mod filter;
+pub mod input;
+pub mod keys;
+pub mod layout;
+pub mod light;
+pub mod pane;
+pub mod panes;
+pub mod popup;
+pub mod snapshot;
+pub mod state;
+pub mod svg;
+pub mod table;
+pub mod text;
+pub mod theme;
+pub mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use draw::draw;
+pub use input::{handle_key, handle_mouse};
+pub use snapshot::Snapshot;
+pub use state::{Effect, ScreenState};

@@ -1,0 +1,170 @@
+//! Who is in, for how long, and how long still? One tunnel a row.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ratatui::text::Span;
+
+use crate::human;
+use crate::model::headroom::Gauge;
+
+use super::super::light::Light;
+use super::super::snapshot::Snapshot;
+use super::super::snapshot::tunnel::TunnelRow;
+use super::super::table::{Column, Cut, Sort};
+use super::super::text::{Look, Seg};
+use super::super::theme::Tone;
+use super::cell;
+
+/// The column that the pane is sorted by at first.
+pub const TIME_LEFT: usize = 11;
+
+fn secs(d: Option<Duration>) -> Sort {
+    Sort::of(d.map(|d| d.as_secs_f64()))
+}
+
+fn addr(look: &Look, a: Option<SocketAddr>) -> Vec<Span<'static>> {
+    cell::figure(look, Tone::Plain, a.map(|a| a.to_string()))
+}
+
+fn by_addr(a: Option<SocketAddr>) -> Sort {
+    a.map_or(Sort::Unknown, |a| Sort::Text(a.to_string()))
+}
+
+fn rate(look: &Look, bytes: Option<f64>) -> Vec<Span<'static>> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate on a screen, never negative")]
+    let whole = bytes.map(|b| b.round() as u64);
+    let tone = if whole == Some(0) { Tone::Faint } else { Tone::Plain };
+    cell::figure(look, tone, whole.map(human::scaled))
+}
+
+/// The columns.
+pub static COLUMNS: [Column<TunnelRow>; 12] = [
+    Column::<TunnelRow>::words(
+        "client",
+        "CLIENT",
+        (15, 28),
+        0,
+        |r, l, _| addr(l, r.client_addr()),
+        |r| by_addr(r.client_addr()),
+    )
+    .cut(Cut::Middle),
+    Column::number(
+        "worker",
+        "WORKER",
+        7,
+        9,
+        |r, l, _| cell::figure(l, Tone::Muted, r.worker.map(|w| w.to_string())),
+        |r| Sort::of(r.worker.map(f64::from)),
+    ),
+    Column::<TunnelRow>::words(
+        "location",
+        "LOCATION",
+        (8, 24),
+        5,
+        |r, l, _| cell::figure(l, Tone::Plain, r.location.clone()),
+        |r| r.location.clone().map_or(Sort::Unknown, Sort::Text),
+    )
+    .cut(Cut::Front),
+    Column::<TunnelRow>::words(
+        "upstream",
+        "UPSTREAM",
+        (15, 26),
+        7,
+        |r, l, _| addr(l, r.upstream_addr()),
+        |r| by_addr(r.upstream_addr()),
+    )
+    .cut(Cut::Middle),
+    Column::<TunnelRow>::words(
+        "state",
+        "STATE",
+        (7, 9),
+        2,
+        |r, l, _| cell::state(l, r.light(), r.state.word()),
+        |r| Sort::Number(f64::from(r.state as u8)),
+    ),
+    Column::number(
+        "age",
+        "AGE",
+        8,
+        3,
+        |r, l, _| {
+            let said = |(d, bound): (Duration, bool)| format!("{}{}", if bound { "≥" } else { "" }, human::span(d));
+            cell::figure(l, Tone::Plain, r.age.map(said))
+        },
+        |r| secs(r.age.map(|a| a.0)),
+    ),
+    Column::number("idle", "IDLE", 7, 4, |r, l, _| cell::time(l, r.idle, human::span), |r| secs(r.idle)),
+    Column::number("down", "↓/s", 5, 8, |r, l, _| rate(l, r.down), |r| Sort::of(r.down)),
+    Column::number("up", "↑/s", 5, 8, |r, l, _| rate(l, r.up), |r| Sort::of(r.up)),
+    Column::number("rtt", "RTT", 6, 10, |r, l, _| cell::time(l, r.rtt, human::latency), |r| secs(r.rtt)),
+    Column::number(
+        "lost",
+        "LOST",
+        4,
+        11,
+        |r, l, _| cell::mishaps(l, r.lost.map(u64::from)),
+        |r| Sort::of(r.lost.map(f64::from)),
+    ),
+    Column::<TunnelRow>::words("left", "TIME LEFT", (9, 30), 1, time_left, |r| secs(r.left)),
+];
+
+/// A bar that runs down and the time beside it; the colour says how near the end is.
+fn time_left(r: &TunnelRow, look: &Look, width: usize) -> Vec<Span<'static>> {
+    let Some(left) = r.left else { return cell::figure(look, Tone::Faint, None) };
+    let share = r.timeout.filter(|t| !t.is_zero()).map_or(0.0, |t| left.as_secs_f64() / t.as_secs_f64());
+    let tone = match share {
+        s if s < 0.2 && left < Duration::from_secs(60) => Tone::Bad,
+        s if s < 0.4 && left < Duration::from_secs(300) => Tone::Warn,
+        _ => Tone::Good,
+    };
+    let text_tone = if tone == Tone::Good { Tone::Muted } else { tone };
+    let text = human::span_short(left);
+    if !(9..=64).contains(&width) {
+        return vec![look.span(text_tone, text)];
+    }
+    let room = width - 5;
+    vec![look.span(tone, format!("{:<room$}", cell::bar(share, room))), look.span(text_tone, format!("{text:>5}"))]
+}
+
+/// What the title says besides the name.
+#[must_use]
+pub fn facts(snap: &Snapshot, look: &Look) -> Vec<Seg> {
+    let Some((opened, died)) = snap.headroom.pace else { return Vec::new() };
+    let n = human::counted(snap.tunnels.len() as u64, "tunnel", "tunnels");
+    let muted = |s: String| vec![look.span(Tone::Muted, s)];
+    vec![
+        Seg::new(muted(n)).leaves(2),
+        Seg::new(muted(format!("+{}/s opened", per_second(opened)))).leaves(6),
+        Seg::new(muted(format!("−{}/s died", per_second(died)))).leaves(5),
+    ]
+}
+
+fn per_second(n: f64) -> String {
+    if n > 0.0 && n < 9.95 { format!("{n:.1}") } else { format!("{n:.0}") }
+}
+
+/// What nginx has left, for the right end of the title.
+#[must_use]
+pub fn headroom(snap: &Snapshot, look: &Look) -> Vec<Seg> {
+    let gauges = [("slots", snap.headroom.slots, 3), ("fds", snap.headroom.fds, 4), ("queue", snap.headroom.queue, 5)];
+    let one = |(name, gauge, leave): (&str, Option<Gauge>, u8)| {
+        let gauge = gauge?;
+        let light = full(gauge);
+        let sign = if light == Light::Ok { String::new() } else { format!("{} ", light.sign()) };
+        let tone = if light == Light::Ok { Tone::Muted } else { light.tone() };
+        let used = format!("{}/{}", human::grouped(gauge.used), human::grouped(gauge.limit));
+        Some(Seg::new(vec![look.span(tone, format!("{sign}{name} {used}"))]).leaves(leave))
+    };
+    gauges.into_iter().filter_map(one).collect()
+}
+
+/// How near a resource is to its end.
+#[must_use]
+pub fn full(gauge: Gauge) -> Light {
+    match gauge.share() {
+        s if s >= 0.95 => Light::Bad,
+        s if s >= 0.8 => Light::Warn,
+        _ => Light::Ok,
+    }
+}

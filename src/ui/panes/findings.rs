@@ -1,0 +1,93 @@
+//! What is wrong? One finding after the other, with as much of each as there is room for.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::super::snapshot::finding::FindingRow;
+use super::super::table::{Column, MARGIN, Sort, mark};
+use super::super::text::{Look, Seg, cut_words, nth_line, put, put_ends, wrap};
+use super::super::theme::Tone;
+use super::cell;
+
+/// Lines of a finding's sentence, at most.
+const SENTENCE: usize = 3;
+
+/// What a filter and a sort can name; the pane itself is no table.
+pub static COLUMNS: [Column<FindingRow>; 3] = [
+    Column::words(
+        "id",
+        "FINDING",
+        (20, 32),
+        0,
+        |r, l, _| vec![l.span(Tone::Plain, r.finding.id)],
+        |r| Sort::Text(r.finding.id.to_owned()),
+    ),
+    Column::words(
+        "severity",
+        "SEVERITY",
+        (8, 8),
+        0,
+        |r, l, _| cell::state(l, r.light, r.finding.severity.word()),
+        |r| Sort::Number(f64::from(r.finding.severity as u8)),
+    ),
+    Column::words(
+        "said",
+        "SAID",
+        (20, u16::MAX),
+        0,
+        |r, l, _| vec![l.span(Tone::Plain, format!("{} {}", r.about, r.finding.said))],
+        |r| Sort::Text(r.about.clone()),
+    ),
+];
+
+/// Lines that the pane would like for these findings.
+#[must_use]
+pub fn wanted(rows: &[FindingRow], width: u16) -> u16 {
+    let lines = |r: &FindingRow| 1 + sentence(r, width).len().min(SENTENCE);
+    u16::try_from(rows.iter().map(lines).sum::<usize>()).unwrap_or(u16::MAX)
+}
+
+fn sentence(row: &FindingRow, width: u16) -> Vec<String> {
+    wrap(&row.finding.said, usize::from(width.saturating_sub(MARGIN + 2).max(8)))
+}
+
+/// Draws what fits, from the first row on. Every finding gets its line before any gets its sentence.
+pub fn draw(buf: &mut Buffer, area: Rect, rows: &[&FindingRow], selected: Option<usize>, look: &Look) {
+    let mut spare = usize::from(area.height).saturating_sub(rows.len());
+    let mut y = 0;
+    for (i, row) in rows.iter().enumerate() {
+        if y >= area.height {
+            return;
+        }
+        put_head(buf, nth_line(area, y), row, look);
+        if selected == Some(i) {
+            mark(buf, nth_line(area, y), look);
+        }
+        y += 1;
+        let all = sentence(row, area.width);
+        let width = usize::from(area.width.saturating_sub(MARGIN + 2));
+        let shown = all.len().min(SENTENCE).min(spare);
+        spare -= shown;
+        for (n, line) in all.iter().take(shown).enumerate() {
+            let cut = n + 1 == shown && shown < all.len();
+            let text = if cut { cut_words(&all[n..].join(" "), width).into_owned() } else { line.clone() };
+            let at = nth_line(area, y);
+            let inner = Rect { x: at.x + (MARGIN + 2).min(at.width), width: at.width.saturating_sub(MARGIN + 2), ..at };
+            put(buf, inner, &[look.span(Tone::Muted, text)]);
+            y += 1;
+        }
+    }
+}
+
+fn put_head(buf: &mut Buffer, line: Rect, row: &FindingRow, look: &Look) {
+    let inner = Rect { x: line.x + MARGIN.min(line.width), width: line.width.saturating_sub(MARGIN), ..line };
+    let head = vec![
+        look.span(row.light.tone(), row.light.sign()),
+        look.span(Tone::Plain, " "),
+        look.span(if row.finding.is_serious() { Tone::Strong } else { Tone::Plain }, row.finding.id),
+    ];
+    let about = Seg::new(vec![look.span(Tone::Muted, row.about.clone())]).leaves(2);
+    let since = row.since.map(|t| look.minute(t));
+    let right = since.map(|t| Seg::new(vec![look.span(Tone::Faint, format!("since {t}"))]).leaves(1));
+    put_ends(buf, inner, vec![Seg::new(head), about], right.into_iter().collect());
+}

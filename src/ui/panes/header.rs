@@ -1,0 +1,126 @@
+//! The first two lines: where we are and whether we can see; then the verdict.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::Span;
+
+use crate::diagnose::finding::Verdict;
+use crate::event::{Sight, SourceKind};
+use crate::human;
+
+use super::super::light::Light;
+use super::super::snapshot::{Snapshot, Source};
+use super::super::text::{Look, Seg, put_ends};
+use super::super::theme::{self, Tone};
+
+/// The light of a source.
+#[must_use]
+pub const fn light(sight: Sight) -> Light {
+    match sight {
+        Sight::Seen => Light::Ok,
+        Sight::Degraded => Light::Warn,
+        Sight::Blind => Light::Bad,
+        Sight::Off => Light::None,
+    }
+}
+
+/// Line 1.
+pub fn draw_place(buf: &mut Buffer, line: Rect, snap: &Snapshot, frozen: bool, look: &Look) {
+    let mut left = vec![
+        Seg::new(vec![look.span(Tone::Accent, "wspulse").style(strong(look))]).leaves(5),
+        Seg::new(vec![look.span(Tone::Plain, snap.host.clone())]).leaves(2),
+    ];
+    if let Some(version) = &snap.nginx {
+        left.push(Seg::new(vec![look.span(Tone::Plain, format!("nginx {version}"))]).leaves(4));
+    }
+    if let Some(workers) = workers(snap, look) {
+        left.push(Seg::new(workers).leaves(6));
+    }
+    let clock = look.clock(snap.now);
+    let (tone, word) = if frozen { (Tone::Warn, "FROZEN") } else { (Tone::Good, "LIVE") };
+    // Before the first event there is no moment to show.
+    let clock = if snap.since.is_some() { clock } else { "--:--:--".to_owned() };
+    let moment = vec![look.span(tone, word), look.span(Tone::Plain, format!(" {clock}"))];
+    let shown: Vec<&Source> = snap.sources.iter().filter(|s| s.kind != SourceKind::Process || is_bad(s)).collect();
+    let lights = Seg::new(lights(&shown, look)).shrinks(7, shown.iter().map(|s| sign(s, look)).collect()).leaves(3);
+    put_ends(buf, line, left, vec![lights, Seg::new(moment)]);
+}
+
+fn strong(look: &Look) -> ratatui::style::Style {
+    look.theme.style(Tone::Accent).patch(look.theme.style(Tone::Strong))
+}
+
+fn is_bad(source: &Source) -> bool {
+    matches!(source.sight, Sight::Degraded | Sight::Blind)
+}
+
+fn sign(source: &Source, look: &Look) -> Span<'static> {
+    let light = light(source.sight);
+    look.span(light.tone(), light.sign())
+}
+
+fn lights(sources: &[&Source], look: &Look) -> Vec<Span<'static>> {
+    let mut spans = Vec::new();
+    for (i, s) in sources.iter().enumerate() {
+        if i > 0 {
+            spans.push(look.span(Tone::Plain, "  "));
+        }
+        spans.push(sign(s, look));
+        let behind = if s.behind > 1 << 20 { format!(" {}B behind", human::scaled(s.behind)) } else { String::new() };
+        let tone = if is_bad(s) { light(s.sight).tone() } else { Tone::Muted };
+        spans.push(look.span(tone, format!(" {}{behind}", s.kind.word())));
+    }
+    spans
+}
+
+fn workers(snap: &Snapshot, look: &Look) -> Option<Vec<Span<'static>>> {
+    let (masters, serving, draining) = snap.processes?;
+    if masters == 0 {
+        return Some(vec![look.span(Tone::Warn, "▲ nginx is not running")]);
+    }
+    let mut said = human::counted(serving as u64, "worker", "workers");
+    if draining > 0 {
+        said = format!("{said}, {draining} draining");
+    }
+    Some(vec![look.span(Tone::Plain, said)])
+}
+
+/// The verdict's sign and tone.
+#[must_use]
+pub const fn verdict(v: Verdict) -> (&'static str, Tone, &'static str) {
+    match v {
+        Verdict::Broken => (theme::BAD, Tone::Bad, "BROKEN"),
+        Verdict::Degraded => (theme::WARN, Tone::Warn, "DEGRADED"),
+        Verdict::Healthy => (theme::CHECK, Tone::Good, "HEALTHY"),
+        Verdict::Blind => (theme::NONE, Tone::Muted, "BLIND"),
+    }
+}
+
+/// Line 2.
+pub fn draw_verdict(buf: &mut Buffer, line: Rect, snap: &Snapshot, look: &Look) {
+    let (sign, tone, word) = verdict(snap.verdict);
+    let bold = look.theme.style(tone).patch(look.theme.style(Tone::Strong));
+    let summary_tone =
+        if matches!(snap.verdict, Verdict::Broken | Verdict::Degraded) { Tone::Strong } else { Tone::Plain };
+    let left = vec![
+        Seg::new(vec![look.span(tone, sign), look.span(tone, format!(" {word}")).style(bold)]),
+        Seg::new(vec![look.span(summary_tone, snap.summary.clone())]),
+    ];
+    let [critical, warning, _] = snap.counts;
+    let mut right = Vec::new();
+    for (n, word, short, tone) in [(critical, "critical", "crit", Tone::Bad), (warning, "warning", "warn", Tone::Warn)]
+    {
+        if n > 0 && line.width >= 70 {
+            let seg = Seg::new(vec![look.span(tone, format!("{n} {word}"))]);
+            right.push(seg.or(vec![look.span(tone, format!("{n} {short}"))]));
+        }
+    }
+    if critical + warning > 0 {
+        let since = snap.findings.iter().filter(|f| f.finding.is_serious()).filter_map(|f| f.since).min();
+        right.extend(
+            since.map(|t| Seg::new(vec![look.span(Tone::Muted, format!("since {}", look.clock(t)))]).leaves(9)),
+        );
+        right.push(Seg::new(vec![look.span(Tone::Accent, "d"), look.span(Tone::Muted, " why")]).leaves(8));
+    }
+    put_ends(buf, line, left, right);
+}

@@ -1,0 +1,9 @@
+//! What each pane shows: its columns, its title's facts, its drawing where it is no table.
+
+pub mod cell;
+pub mod connections;
+pub mod errors;
+pub mod findings;
+pub mod handshakes;
+pub mod header;
+pub mod timeline;

@@ -1,0 +1,287 @@
+//! Layers over the panes: details of one row, all findings, all keys.
+
+use ratatui::text::{Line, Span};
+
+use crate::human;
+use crate::model::legs::Leg;
+
+use super::keys::{Binding, KEYS};
+use super::pane::Pane;
+use super::panes::header;
+use super::snapshot::Snapshot;
+use super::snapshot::endpoint::EndpointRow;
+use super::snapshot::error::ErrorRow;
+use super::snapshot::finding::FindingRow;
+use super::snapshot::tunnel::TunnelRow;
+use super::state::Popup;
+use super::text::{Look, spans_width, wrap, wrap_exact};
+use super::theme::Tone;
+
+/// Columns of the names at the left.
+const NAME: usize = 12;
+
+/// A page that grows line by line.
+struct Page<'a> {
+    look: &'a Look,
+    width: usize,
+    lines: Vec<Line<'static>>,
+}
+
+impl Page<'_> {
+    fn blank(&mut self) {
+        if !self.lines.is_empty() {
+            self.lines.push(Line::default());
+        }
+    }
+
+    fn head(&mut self, text: &str) {
+        self.blank();
+        self.lines.push(Line::from(self.look.span(Tone::Strong, text.to_owned())));
+    }
+
+    fn pair(&mut self, name: &str, text: &str) {
+        self.toned(name, text, Tone::Plain);
+    }
+
+    fn toned(&mut self, name: &str, text: &str, tone: Tone) {
+        for (i, part) in wrap(text, self.width.saturating_sub(NAME)).into_iter().enumerate() {
+            let name = if i == 0 { name } else { "" };
+            let label = self.look.span(Tone::Faint, format!("{name:<NAME$}"));
+            self.lines.push(Line::from(vec![label, self.look.span(tone, part)]));
+        }
+    }
+
+    /// Text that must keep its blanks.
+    fn exact(&mut self, text: &str, tone: Tone) {
+        for part in wrap_exact(text, self.width.saturating_sub(2)) {
+            self.lines.push(Line::from(vec![self.look.span(Tone::Plain, "  "), self.look.span(tone, part)]));
+        }
+    }
+}
+
+/// The title and the lines of a layer; `None` when what it is about has gone.
+#[must_use]
+pub fn page(popup: Popup, snap: &Snapshot, look: &Look, width: usize) -> Option<(String, Vec<Line<'static>>)> {
+    let mut page = Page { look, width, lines: Vec::new() };
+    let title = match popup {
+        Popup::Help => {
+            help(&mut page);
+            "Keys".to_owned()
+        }
+        Popup::Findings => {
+            findings(&mut page, snap);
+            "Findings".to_owned()
+        }
+        Popup::Row(Pane::Handshakes, id) => {
+            let row = snap.endpoints.iter().find(|r| r.id == id)?;
+            endpoint(&mut page, row);
+            row.url.clone()
+        }
+        Popup::Row(Pane::Connections, id) => {
+            let row = snap.tunnels.iter().find(|r| r.id == id)?;
+            tunnel(&mut page, row);
+            format!("Tunnel of {}", row.client_addr().map_or_else(|| "an unknown client".to_owned(), |a| a.to_string()))
+        }
+        Popup::Row(Pane::Errors, id) => {
+            let row = snap.errors.iter().find(|r| r.id == id)?;
+            error(&mut page, row);
+            row.category.to_owned()
+        }
+        Popup::Row(Pane::Findings, id) => {
+            let row = snap.findings.iter().find(|r| r.id == id)?;
+            finding(&mut page, row);
+            row.finding.id.to_owned()
+        }
+        Popup::Row(Pane::Timeline, _) => {
+            marks(&mut page, snap);
+            "Timeline".to_owned()
+        }
+    };
+    Some((title, page.lines))
+}
+
+fn help(page: &mut Page<'_>) {
+    let row = |b: &Binding| {
+        let key = page.look.span(Tone::Accent, format!("{:<NAME$}", b.shown));
+        vec![key, page.look.span(Tone::Plain, b.does)]
+    };
+    let rows: Vec<Vec<Span<'static>>> = KEYS.iter().map(row).collect();
+    let widest = rows.iter().map(|r| spans_width(r)).max().unwrap_or(0) + 3;
+    // Two columns where they fit, so that all keys are seen at once.
+    let columns = if page.width >= 2 * widest - 3 { 2 } else { 1 };
+    let height = rows.len().div_ceil(columns);
+    for n in 0..height {
+        let mut line = rows[n].clone();
+        if let Some(beside) = rows.get(n + height) {
+            let gap = widest.saturating_sub(spans_width(&line));
+            line.push(page.look.span(Tone::Plain, " ".repeat(gap)));
+            line.extend(beside.iter().cloned());
+        }
+        page.lines.push(Line::from(line));
+    }
+    page.head("Filter");
+    page.exact("words, key:value, /regex/ and !not, all of which must fit; Esc clears it", Tone::Plain);
+    page.head("Signs");
+    page.exact("● well   ▲ could hurt   ✖ hurts   ◐ draining   ○ idle   · unknown", Tone::Plain);
+}
+
+fn findings(page: &mut Page<'_>, snap: &Snapshot) {
+    if snap.findings.is_empty() {
+        page.exact("Nothing is wrong as far as can be seen.", Tone::Plain);
+    }
+    for row in &snap.findings {
+        page.blank();
+        let sign = page.look.span(row.light.tone(), row.light.sign());
+        let id = page.look.span(Tone::Strong, format!(" {}", row.finding.id));
+        page.lines.push(Line::from(vec![sign, id]));
+        finding(page, row);
+    }
+    let poor: Vec<_> = snap.sources.iter().filter(|s| header::light(s.sight) <= super::light::Light::Warn).collect();
+    if !poor.is_empty() {
+        page.head("What could not be seen");
+    }
+    for s in poor {
+        let remedy = s.remedy.as_ref().map_or_else(String::new, |r| format!("; {r}"));
+        page.toned(s.kind.word(), &format!("{}{remedy}", s.said), header::light(s.sight).tone());
+    }
+}
+
+fn finding(page: &mut Page<'_>, row: &FindingRow) {
+    let f = &row.finding;
+    page.pair("", &f.said);
+    page.pair("about", &row.about);
+    let sure = format!("{}, {}", f.severity.word(), format!("{:?}", f.confidence).to_lowercase());
+    page.toned("severity", &sure, row.light.word_tone());
+    if !f.because.is_empty() {
+        page.pair("because of", &f.because.join(", "));
+    }
+    for e in &f.evidence {
+        let place = match (&e.file, e.line) {
+            (Some(file), Some(line)) => format!("   {file}:{line}"),
+            (Some(file), None) => format!("   {file}"),
+            _ => String::new(),
+        };
+        let at = e.at.map_or_else(String::new, |t| format!("{} ", page.look.clock(t)));
+        let kind = format!("{:?}", e.kind).to_lowercase();
+        page.toned(&kind, &format!("{at}{}{place}", e.said), Tone::Muted);
+    }
+    let Some(fix) = &f.fix else { return };
+    page.toned("fix", &fix.said, Tone::Good);
+    for line in fix.patch.iter().flat_map(|p| p.lines()) {
+        let tone = match line.as_bytes() {
+            [b'+', ..] => Tone::Good,
+            [b'-', ..] => Tone::Bad,
+            _ => Tone::Muted,
+        };
+        page.exact(line, tone);
+    }
+    if let Some(check) = &fix.check {
+        page.toned("then", check, Tone::Accent);
+    }
+}
+
+fn endpoint(page: &mut Page<'_>, r: &EndpointRow) {
+    page.toned("now", &format!("{} {}", r.light.sign(), r.word), r.light.word_tone());
+    if let Some(said) = &r.said {
+        page.pair("last", said);
+    }
+    if let Some(site) = &r.site {
+        page.pair("configured", site);
+    }
+    if r.route.is_none() {
+        page.pair("probe", "press p to open a WebSocket to it and keep it open with pings");
+    }
+    let ms = |d: Option<std::time::Duration>| d.map_or_else(|| "·".to_owned(), human::latency);
+    if r.route.is_some() {
+        let p = &r.phases;
+        let phases = [("name", p.resolve), ("tcp", p.connect), ("tls", p.tls), ("upgrade", p.upgrade)];
+        let said: Vec<String> = phases.map(|(n, d)| format!("{n} {}", ms(d))).into();
+        page.pair("phases", &said.join("   "));
+        page.pair("round trips", &format!("now {}   p50 {}   p99 {}", ms(r.rtt), ms(r.p50), ms(r.p99)));
+    }
+    if let Some(tls) = &r.tls {
+        let of = |o: &Option<String>| o.clone().unwrap_or_else(|| "·".to_owned());
+        page.pair("tls", &format!("{} {}", of(&tls.version), of(&tls.cipher)));
+        page.pair("certificate", &format!("{} issued by {}", of(&tls.subject), of(&tls.issuer)));
+        if let Some(end) = tls.not_after {
+            page.pair("valid until", &format!("{end}, for {}", tls.names.join(" ")));
+        }
+    }
+    if !r.request.is_empty() {
+        page.head("Request");
+        r.request.lines().for_each(|l| page.exact(l, Tone::Muted));
+    }
+    if let Some(a) = &r.answer {
+        page.head("Answer");
+        page.exact(&format!("{} {} {}", a.version, a.status, a.reason), r.light.word_tone());
+        a.headers.iter().for_each(|(n, v)| page.exact(&format!("{n}: {v}"), Tone::Muted));
+        if !a.body.is_empty() {
+            page.blank();
+            a.body.lines().take(20).for_each(|l| page.exact(l, Tone::Faint));
+        }
+    }
+    if !r.history.is_empty() {
+        page.head("History");
+    }
+    for (at, said) in &r.history {
+        let at = page.look.clock(*at);
+        page.pair(&at, said);
+    }
+}
+
+fn tunnel(page: &mut Page<'_>, r: &TunnelRow) {
+    let span = |d: Option<std::time::Duration>| d.map_or_else(|| "·".to_owned(), human::span);
+    page.toned("state", &format!("{} {}", r.light().sign(), r.state.word()), r.light().word_tone());
+    let bound = if r.age.is_some_and(|a| a.1) { "at least " } else { "" };
+    page.pair("age", &format!("{bound}{}, silent for {}", span(r.age.map(|a| a.0)), span(r.idle)));
+    page.pair("time left", &format!("{} of proxy_read_timeout {}", span(r.left), span(r.timeout)));
+    page.pair("location", r.location.as_deref().unwrap_or("·"));
+    page.pair("worker", &r.worker.map_or_else(|| "·".to_owned(), |w| w.to_string()));
+    page.pair("pair", &format!("{}: how sure it is that the two legs belong together", r.pair.word()));
+    if let Some(probe) = &r.probe {
+        page.pair("held by", &format!("our own probe of {probe}"));
+    }
+    for (name, leg) in [("Client leg", &r.client), ("Upstream leg", &r.upstream)] {
+        page.head(name);
+        match leg {
+            Some(leg) => put_leg(page, leg),
+            None => page.pair("", "not known"),
+        }
+    }
+}
+
+fn put_leg(page: &mut Page<'_>, leg: &Leg) {
+    let row = &leg.row;
+    page.pair("from, to", &format!("{} -> {}", row.local, row.peer));
+    page.pair("state", row.state.word());
+    page.pair("queues", &format!("{} B to be read, {} B not acknowledged", row.recv_q, row.send_q));
+    let Some(i) = row.info else { return };
+    let n = |n: Option<u64>| n.map_or_else(|| "·".to_owned(), human::grouped);
+    page.pair("bytes", &format!("{} received, {} acknowledged", n(i.bytes_received), n(i.bytes_acked)));
+    let us = |n: Option<u32>| {
+        n.map_or_else(|| "·".to_owned(), |us| human::latency(std::time::Duration::from_micros(u64::from(us))))
+    };
+    page.pair("round trip", &format!("{}, varying by {}", us(i.rtt_us), us(i.rttvar_us)));
+    let lost = format!("{}, backed off {} times", n(i.retransmits.map(u64::from)), n(i.backoff.map(u64::from)));
+    page.pair("sent again", &lost);
+}
+
+fn error(page: &mut Page<'_>, r: &ErrorRow) {
+    let last = r.last.map_or_else(|| "·".to_owned(), human::span);
+    page.pair("entries", &format!("{}, {:.1} a minute, the last {last} ago", human::grouped(r.total), r.per_minute));
+    page.head("Newest lines");
+    for (_, level, raw) in &r.recent {
+        page.exact(raw, if level.word() == "error" { Tone::Plain } else { Tone::Muted });
+    }
+}
+
+fn marks(page: &mut Page<'_>, snap: &Snapshot) {
+    if snap.past.marks.is_empty() {
+        page.exact("Nothing has changed since the program started.", Tone::Plain);
+    }
+    for mark in snap.past.marks.iter().rev() {
+        let (sign, tone) = super::panes::timeline::sign(mark);
+        let at = page.look.clock(mark.at);
+        page.toned(&at, &format!("{sign} {}", mark.said), tone);
+    }
+}

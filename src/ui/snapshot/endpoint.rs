@@ -1,0 +1,258 @@
+//! The rows of the Handshakes pane: probed endpoints with their direct twins, then those that wait for a probe.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::Duration;
+
+use crate::event::probe::{Answer, ClosedBy, Failure, FailureKind, Route, TargetId, Tls};
+use crate::human;
+use crate::model::Model;
+use crate::model::probes::{Closed, Outcome, Phases, Probe, ProbeState};
+use crate::time::Timestamp;
+
+use super::super::light::Light;
+
+/// A tunnel that was lost this lately still colours its row.
+const LATELY: Duration = Duration::from_secs(120);
+
+/// One endpoint by one route.
+#[derive(Clone, Debug)]
+pub struct EndpointRow {
+    /// Stable while the program runs.
+    pub id: u64,
+    /// The URL that clients use.
+    pub endpoint: String,
+    /// The URL that is dialled.
+    pub url: String,
+    /// By which route; `None` while nobody probes it.
+    pub route: Option<Route>,
+    /// What stands in the first column.
+    pub label: String,
+    /// How it is.
+    pub light: Light,
+    /// The same in a word.
+    pub word: String,
+    /// How long the tunnel has been open.
+    pub held: Option<Duration>,
+    /// The phases of the latest attempt.
+    pub phases: Phases,
+    /// Latest round-trip time.
+    pub rtt: Option<Duration>,
+    /// Their median.
+    pub p50: Option<Duration>,
+    /// Their 99th percentile.
+    pub p99: Option<Duration>,
+    /// The newest, oldest first; `None` is a missed pong.
+    pub spark: Vec<Option<Duration>>,
+    /// Pings without a pong; `None` before the first ping.
+    pub missed: Option<u64>,
+    /// Attempts after the first; `None` while nobody probes it.
+    pub again: Option<u64>,
+    /// TLS, as far as it got.
+    pub tls: Option<Tls>,
+    /// The request of the latest attempt.
+    pub request: String,
+    /// Its answer.
+    pub answer: Option<Answer>,
+    /// Where it failed, or how the last tunnel ended, in a sentence.
+    pub said: Option<String>,
+    /// What happened when, newest first.
+    pub history: Vec<(Timestamp, String)>,
+    /// Where the configuration has it, and what is behind it.
+    pub site: Option<String>,
+}
+
+impl EndpointRow {
+    /// The row is the direct twin of the one above.
+    #[must_use]
+    pub fn is_twin(&self) -> bool {
+        self.route == Some(Route::Direct)
+    }
+}
+
+/// Every probe, and every WebSocket location that no probe goes to.
+#[must_use]
+pub fn rows(model: &Model) -> Vec<EndpointRow> {
+    let mut rows: Vec<EndpointRow> = model.probes.by_target.iter().map(|(t, p)| probed(t, p, model.now)).collect();
+    let found = model.site.as_ref().map(crate::event::site::Site::endpoints).unwrap_or_default();
+    for e in found {
+        let behind: Vec<&str> = e.peers.iter().map(|p| p.address.as_str()).collect();
+        let site =
+            format!("{}, proxied to {}", e.place, if behind.is_empty() { "?".into() } else { behind.join(", ") });
+        let known: Vec<&mut EndpointRow> = rows.iter_mut().filter(|r| same(&r.endpoint, &e.url)).collect();
+        if known.is_empty() {
+            rows.push(unprobed(e.url, site));
+        } else {
+            for row in known {
+                row.site = Some(site.clone());
+            }
+        }
+    }
+    rows
+}
+
+/// A probed URL and a configured one are the same endpoint: equal, or the probe names the host by its address.
+fn same(probed: &str, configured: &str) -> bool {
+    let (probed, configured) = (without_scheme(probed), without_scheme(configured));
+    if probed == configured {
+        return true;
+    }
+    let (host, path) = probed.split_at(probed.find('/').unwrap_or(probed.len()));
+    let (named, other_path) = configured.split_at(configured.find('/').unwrap_or(configured.len()));
+    let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));
+    let by_address = name == "localhost" || name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+    by_address && path == other_path && port == named.rsplit_once(':').map_or("", |(_, p)| p)
+}
+
+/// A number that stays the same for the same words.
+#[must_use]
+pub fn stable_id(words: &[&str]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    words.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn without_scheme(url: &str) -> &str {
+    url.split_once("://").map_or(url, |(_, rest)| rest)
+}
+
+fn unprobed(url: String, site: String) -> EndpointRow {
+    EndpointRow {
+        id: stable_id(&[&url, "found"]),
+        label: without_scheme(&url).to_owned(),
+        endpoint: url.clone(),
+        url,
+        route: None,
+        light: Light::Idle,
+        word: "found".into(),
+        held: None,
+        phases: Phases::default(),
+        rtt: None,
+        p50: None,
+        p99: None,
+        spark: Vec::new(),
+        missed: None,
+        again: None,
+        tls: None,
+        request: String::new(),
+        answer: None,
+        said: None,
+        history: Vec::new(),
+        site: Some(site),
+    }
+}
+
+fn probed(target: &TargetId, p: &Probe, now: Timestamp) -> EndpointRow {
+    let (light, word) = state(p, now);
+    let label = without_scheme(if target.route == Route::Proxy { &target.endpoint } else { &target.url });
+    EndpointRow {
+        id: stable_id(&[&target.endpoint, &target.url]),
+        endpoint: target.endpoint.to_string(),
+        url: target.url.to_string(),
+        route: Some(target.route),
+        label: label.to_owned(),
+        light,
+        word,
+        held: p.held(now),
+        phases: p.phases,
+        rtt: p.rtt,
+        p50: p.rtt_quantile(0.5),
+        p99: p.rtt_quantile(0.99),
+        spark: p.recent.iter().copied().collect(),
+        missed: (p.pings > 0).then_some(p.missed),
+        again: Some(p.reconnects()),
+        tls: p.tls.clone(),
+        request: p.request.clone(),
+        answer: p.answer.clone(),
+        said: p.history.back().and_then(|(_, o)| sentence(o)),
+        history: p.history.iter().rev().map(|(at, o)| (*at, said(o))).collect(),
+        site: None,
+    }
+}
+
+/// While an attempt is under way, the row says how the one before ended: it must not flicker.
+fn state(p: &Probe, now: Timestamp) -> (Light, String) {
+    match &p.state {
+        ProbeState::Open(_) if p.recent.back().is_some_and(Option::is_none) => (Light::Warn, "no pong".into()),
+        ProbeState::Open(_) if lost_lately(p, now) => (Light::Warn, "open".into()),
+        ProbeState::Open(_) => (Light::Ok, "open".into()),
+        ProbeState::Failed(f) => (Light::Bad, failure_word(f, p)),
+        ProbeState::Closed(c) => (Light::Warn, closed_word(c)),
+        ProbeState::Stopped => (Light::Idle, "off".into()),
+        ProbeState::Dialing | ProbeState::Fresh => match p.history.back() {
+            Some((_, Outcome::Failed(f))) => (Light::Bad, failure_word(f, p)),
+            Some((_, Outcome::Closed(c))) => (Light::Warn, closed_word(c)),
+            _ => (Light::Idle, "dialing".into()),
+        },
+    }
+}
+
+fn lost_lately(p: &Probe, now: Timestamp) -> bool {
+    let lost = |(at, o): &(Timestamp, Outcome)| now.since(*at) < LATELY && !matches!(o, Outcome::Opened);
+    p.history.iter().rev().take(8).any(lost)
+}
+
+fn failure_word(f: &Failure, p: &Probe) -> String {
+    let status = p.answer.as_ref().map(|a| a.status);
+    match (f.kind, status) {
+        (FailureKind::HttpStatus, Some(status)) => status.to_string(),
+        _ => kind_word(f.kind).to_owned(),
+    }
+}
+
+const fn kind_word(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::NameNotFound => "no name",
+        FailureKind::ConnectionRefused => "refused",
+        FailureKind::Timeout => "timeout",
+        FailureKind::Unreachable => "no route",
+        FailureKind::TlsExpired => "expired",
+        FailureKind::TlsNameMismatch => "tls name",
+        FailureKind::TlsUntrusted => "untrusted",
+        FailureKind::TlsFailed => "tls",
+        FailureKind::NotTls => "no tls",
+        FailureKind::ClosedEarly => "closed",
+        FailureKind::Reset => "reset",
+        FailureKind::HttpStatus => "status",
+        FailureKind::AcceptMismatch => "accept",
+        FailureKind::BadUpgradeHeaders => "headers",
+        FailureKind::NotHttp => "no http",
+        FailureKind::SubprotocolMismatch => "subproto",
+        FailureKind::Io => "i/o",
+    }
+}
+
+fn closed_word(c: &Closed) -> String {
+    match (c.by, c.code) {
+        (ClosedBy::ServerClose, Some(code)) => format!("code {code}"),
+        (ClosedBy::ServerClose, None) => "closed".into(),
+        (ClosedBy::Fin, _) => "cut".into(),
+        (ClosedBy::Reset, _) => "reset".into(),
+        (ClosedBy::PongTimeout, _) => "no pong".into(),
+        (ClosedBy::ProtocolError, _) => "protocol".into(),
+        (ClosedBy::Us, _) => "off".into(),
+    }
+}
+
+fn sentence(outcome: &Outcome) -> Option<String> {
+    (!matches!(outcome, Outcome::Opened)).then(|| said(outcome))
+}
+
+fn said(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Opened => "101, open".into(),
+        Outcome::Failed(f) => f.said.clone(),
+        Outcome::Closed(c) => {
+            let how = match c.by {
+                ClosedBy::ServerClose => "the server closed",
+                ClosedBy::Fin => "FIN without a close frame",
+                ClosedBy::Reset => "reset",
+                ClosedBy::PongTimeout => "no pong came",
+                ClosedBy::ProtocolError => "the server broke the protocol",
+                ClosedBy::Us => "closed by us",
+            };
+            let code = c.code.map_or_else(String::new, |c| format!(" with {c}"));
+            let reason = if c.reason.is_empty() { String::new() } else { format!(" ({})", c.reason) };
+            format!("{how}{code}{reason} after {}, silent for {}", human::span(c.held), human::span(c.idle))
+        }
+    }
+}

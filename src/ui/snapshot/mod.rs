@@ -1,0 +1,158 @@
+//! Everything that a frame shows, as plain data: freezing the screen is keeping the old one of these.
+
+pub mod endpoint;
+pub mod error;
+pub mod finding;
+pub mod past;
+pub mod tunnel;
+
+use std::time::Duration;
+
+use crate::diagnose::finding::{Diagnosis, Severity, Verdict};
+use crate::event::log::Level;
+use crate::event::{Sight, SourceKind};
+use crate::model::Model;
+use crate::model::headroom::Gauge;
+use crate::time::Timestamp;
+
+use endpoint::EndpointRow;
+use error::ErrorRow;
+use finding::FindingRow;
+use past::Past;
+use tunnel::TunnelRow;
+
+/// The rates of the Connections title are taken over this span.
+const RATE_SPAN: Duration = Duration::from_secs(10);
+
+/// One moment of one host.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The moment.
+    pub now: Timestamp,
+    /// The host's name.
+    pub host: String,
+    /// nginx's version, when it is known.
+    pub nginx: Option<String>,
+    /// Masters, serving and draining workers; `None` before the processes were looked for.
+    pub processes: Option<(usize, usize, usize)>,
+    /// The lights.
+    pub sources: Vec<Source>,
+    /// In one word.
+    pub verdict: Verdict,
+    /// In one sentence.
+    pub summary: String,
+    /// How many findings there are by severity: critical, warning, info.
+    pub counts: [usize; 3],
+    /// Handshakes.
+    pub endpoints: Vec<EndpointRow>,
+    /// Connections.
+    pub tunnels: Vec<TunnelRow>,
+    /// Errors.
+    pub errors: Vec<ErrorRow>,
+    /// The same, to be read as totals.
+    pub error_total: u64,
+    /// The level of the error log that is least talkative, when the configuration tells.
+    pub log_level: Option<Level>,
+    /// Findings.
+    pub findings: Vec<FindingRow>,
+    /// Timeline.
+    pub past: Past,
+    /// What nginx has left.
+    pub headroom: Headroom,
+    /// Since when the counters run.
+    pub since: Option<Timestamp>,
+}
+
+/// One kind of source with its worst light.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// What it looks at.
+    pub kind: SourceKind,
+    /// The light.
+    pub sight: Sight,
+    /// What is seen or what failed.
+    pub said: String,
+    /// What to do about it.
+    pub remedy: Option<String>,
+    /// Bytes not read yet.
+    pub behind: u64,
+}
+
+/// Capacity and pace.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Headroom {
+    /// Connection slots.
+    pub slots: Option<Gauge>,
+    /// Descriptors of the fullest worker.
+    pub fds: Option<Gauge>,
+    /// The fullest accept queue.
+    pub queue: Option<Gauge>,
+    /// Tunnels opened and ended a second; `None` before the sockets were looked at.
+    pub pace: Option<(f64, f64)>,
+    /// Client connections that lead to no backend.
+    pub idle_clients: usize,
+}
+
+impl Snapshot {
+    /// What `model` and `diagnosis` show now.
+    #[must_use]
+    pub fn of(model: &Model, diagnosis: &Diagnosis) -> Self {
+        let (serving, draining) = model.workers();
+        let version = model.masters().iter().find_map(|m| m.version).or(model.site.as_ref().and_then(|s| s.version));
+        let logs = model.site.iter().flat_map(|s| &s.error_logs);
+        Self {
+            now: model.now,
+            host: model.host.to_string(),
+            nginx: version.map(|v| v.to_string()),
+            processes: model.processes.as_ref().map(|p| (p.masters.len(), serving, draining)),
+            sources: sources(model),
+            verdict: diagnosis.verdict,
+            summary: diagnosis.summary.clone(),
+            counts: [Severity::Critical, Severity::Warning, Severity::Info].map(|s| diagnosis.count(s)),
+            endpoints: endpoint::rows(model),
+            tunnels: tunnel::rows(model),
+            errors: error::rows(model),
+            error_total: model.errors.entries,
+            log_level: logs.map(|l| l.level).min(),
+            findings: finding::rows(diagnosis),
+            past: Past::of(model),
+            headroom: headroom(model),
+            since: model.since,
+        }
+    }
+
+    /// The light of one kind.
+    #[must_use]
+    pub fn source(&self, kind: SourceKind) -> Option<&Source> {
+        self.sources.iter().find(|s| s.kind == kind)
+    }
+}
+
+fn sources(model: &Model) -> Vec<Source> {
+    let kinds =
+        [SourceKind::Process, SourceKind::ErrorLog, SourceKind::AccessLog, SourceKind::Sockets, SourceKind::Config];
+    let one = |kind| {
+        let sense = model.sight(kind)?;
+        let of_kind = model.senses.iter().filter(|(id, _)| id.kind == kind);
+        Some(Source {
+            kind,
+            sight: sense.sight,
+            said: sense.said.clone(),
+            remedy: sense.remedy.clone(),
+            behind: of_kind.map(|(_, s)| s.behind).sum(),
+        })
+    };
+    kinds.into_iter().filter_map(one).collect()
+}
+
+fn headroom(model: &Model) -> Headroom {
+    let c = &model.connections;
+    let rate = |b: &crate::model::stats::Buckets| b.within(model.now, RATE_SPAN) as f64 / RATE_SPAN.as_secs_f64();
+    Headroom {
+        slots: model.slots(),
+        fds: model.fds(),
+        queue: model.queue(),
+        pace: c.last_look().map(|_| (rate(&c.opened), rate(&c.died))),
+        idle_clients: c.idle_clients,
+    }
+}

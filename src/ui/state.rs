@@ -1,0 +1,168 @@
+//! What the person at the screen has chosen: focus, selection, order, filter, layers. Nothing here is known of the host.
+
+use ratatui::layout::Rect;
+
+use super::filter::Filter;
+use super::pane::Pane;
+use super::text::Look;
+use super::theme::Theme;
+use crate::time::Timestamp;
+
+/// What a key or click asks of the program around the screen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing but a new frame.
+    None,
+    /// End in good order.
+    Quit,
+    /// End as Ctrl-C does.
+    Interrupt,
+    /// Counters begin again.
+    ResetCounters,
+    /// Probe this endpoint, or stop it.
+    ToggleProbe(String),
+}
+
+/// A layer over the panes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Popup {
+    /// All keys.
+    Help,
+    /// All findings with evidence and fix.
+    Findings,
+    /// Details of one row, by its id.
+    Row(Pane, u64),
+}
+
+/// One pane's choices.
+#[derive(Clone, Debug, Default)]
+pub struct PaneState {
+    /// The selected row's id; `None` is the first row.
+    pub selected: Option<u64>,
+    /// Where that row was last seen, so that its neighbour can take over when it goes.
+    pub at: usize,
+    /// The first row on the screen.
+    pub offset: usize,
+    /// How many rows the last frame had room for.
+    pub page: usize,
+    /// The column sorted by; `None` is the pane's own order.
+    pub sort: Option<usize>,
+    /// The other way round.
+    pub reverse: bool,
+    /// The filter in force.
+    pub filter: Option<Filter>,
+    /// The widest content seen in each column.
+    pub wide: Vec<u16>,
+}
+
+/// Where a pane's rows stood in the last frame: what a click means.
+#[derive(Clone, Copy, Debug)]
+pub struct Spot {
+    /// Whose.
+    pub pane: Pane,
+    /// The whole pane.
+    pub area: Rect,
+    /// The line of its first row, when rows are one line each.
+    pub first_row: Option<u16>,
+}
+
+/// Everything chosen.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four switches that know nothing of each other")]
+pub struct ScreenState {
+    pub(super) theme: &'static Theme,
+    pub(super) ascii: bool,
+    pub(super) utc: bool,
+    pub(super) focus: Pane,
+    pub(super) panes: [PaneState; 5],
+    pub(super) frozen: bool,
+    pub(super) zoomed: bool,
+    pub(super) popup: Option<Popup>,
+    pub(super) popup_scroll: usize,
+    /// The filter being typed.
+    pub(super) editing: Option<String>,
+    /// One sentence in the key line, until the next key.
+    pub(super) notice: Option<String>,
+    pub(super) spots: Vec<Spot>,
+    pub(super) size: (u16, u16),
+}
+
+impl ScreenState {
+    /// A fresh screen. An unknown theme is the default one; `ascii` is for terminals without UTF-8.
+    #[must_use]
+    pub fn new(theme: Option<&str>, ascii: bool) -> Self {
+        let mut panes: [PaneState; 5] = Default::default();
+        // What dies first stands first.
+        panes[Pane::Connections.index()].sort = Some(super::panes::connections::TIME_LEFT);
+        Self {
+            theme: theme.and_then(Theme::by_name).unwrap_or_else(Theme::dark),
+            ascii,
+            utc: false,
+            focus: Pane::Handshakes,
+            panes,
+            frozen: false,
+            zoomed: false,
+            popup: None,
+            popup_scroll: 0,
+            editing: None,
+            notice: None,
+            spots: Vec::new(),
+            size: (0, 0),
+        }
+    }
+
+    /// The same screen in UTC: for pictures that look alike everywhere.
+    #[must_use]
+    pub fn in_utc(mut self) -> Self {
+        self.utc = true;
+        self
+    }
+
+    /// The screen is held: new data must not reach it.
+    #[must_use]
+    pub const fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+
+    pub(super) fn look(&self, now: Timestamp) -> Look {
+        Look { theme: self.theme, utc: self.utc, now }
+    }
+
+    pub(super) fn pane(&self, pane: Pane) -> &PaneState {
+        &self.panes[pane.index()]
+    }
+
+    pub(super) fn pane_mut(&mut self, pane: Pane) -> &mut PaneState {
+        &mut self.panes[pane.index()]
+    }
+}
+
+impl PaneState {
+    /// The place of the selected row among `ids`. When it has gone, its neighbour takes over.
+    pub fn place(&mut self, ids: &[u64]) -> Option<usize> {
+        let last = ids.len().checked_sub(1)?;
+        let found = self.selected.and_then(|s| ids.iter().position(|id| *id == s));
+        self.at = found.unwrap_or(self.at).min(last);
+        if self.selected.is_some() {
+            self.selected = ids.get(self.at).copied();
+        }
+        Some(self.at)
+    }
+
+    /// Selects the row at a place, held at both ends.
+    pub fn select(&mut self, ids: &[u64], at: usize) {
+        let Some(last) = ids.len().checked_sub(1) else { return };
+        self.at = at.min(last);
+        self.selected = ids.get(self.at).copied();
+    }
+
+    /// Scrolls so that place `at` of `total` is among `page` rows. Returns the first row.
+    pub fn scroll(&mut self, at: Option<usize>, total: usize, page: usize) -> usize {
+        self.page = page;
+        self.offset = self.offset.min(total.saturating_sub(page));
+        if let Some(at) = at.filter(|_| page > 0) {
+            self.offset = self.offset.clamp((at + 1).saturating_sub(page), at);
+        }
+        self.offset
+    }
+}

@@ -1,0 +1,344 @@
+//! Tables: columns that leave by priority when room is short, numbers at the right, one line a row.
+
+use std::cmp::Ordering;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::Span;
+
+use crate::human;
+
+use super::filter::Filter;
+use super::text::{Look, cut_spans, nth_line, put, spans_width};
+use super::theme::{self, Tone};
+
+/// Blanks between columns.
+const GAP: u16 = 2;
+/// Blanks before the first column, where the sign of the selected row stands.
+pub const MARGIN: u16 = 2;
+/// A column grows in steps, so that it seldom does.
+const STEP: u16 = 4;
+
+/// What a row is sorted by in one column.
+#[derive(Clone, Debug, PartialEq, PartialOrd)]
+pub enum Sort {
+    /// By size.
+    Number(f64),
+    /// By letters.
+    Text(String),
+    /// Always last.
+    Unknown,
+}
+
+impl Sort {
+    /// A number that may be unknown.
+    #[must_use]
+    pub fn of(n: Option<f64>) -> Self {
+        n.map_or(Self::Unknown, Self::Number)
+    }
+
+    fn against(&self, other: &Self, reverse: bool) -> Ordering {
+        let order = match (self, other) {
+            (Self::Unknown, Self::Unknown) => return Ordering::Equal,
+            (Self::Unknown, _) => return Ordering::Greater,
+            (_, Self::Unknown) => return Ordering::Less,
+            (Self::Number(a), Self::Number(b)) => a.total_cmp(b),
+            (a, b) => a.partial_cmp(b).unwrap_or(Ordering::Equal),
+        };
+        if reverse { order.reverse() } else { order }
+    }
+}
+
+/// Where a text that is too long loses its letters: never at the telling end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Sentences.
+    End,
+    /// Addresses.
+    Middle,
+    /// Paths.
+    Front,
+}
+
+/// One column of a table of `R`s.
+pub struct Column<R: 'static> {
+    /// Its name in a filter and in the title.
+    pub key: &'static str,
+    /// Its head.
+    pub title: &'static str,
+    /// The least columns it needs.
+    pub min: u16,
+    /// The most it takes; `u16::MAX` takes whatever is left.
+    pub max: u16,
+    /// Numbers stand at the right.
+    pub right: bool,
+    /// Where a long text is cut.
+    pub cut: Cut,
+    /// 0 stays for ever; of the others the highest leaves first.
+    pub leave: u8,
+    /// The cell in so many columns.
+    pub cell: fn(&R, &Look, usize) -> Vec<Span<'static>>,
+    /// What the row is sorted by.
+    pub sort: fn(&R) -> Sort,
+}
+
+impl<R> Column<R> {
+    /// A column of numbers.
+    #[must_use]
+    pub const fn number(
+        key: &'static str,
+        title: &'static str,
+        width: u16,
+        leave: u8,
+        cell: fn(&R, &Look, usize) -> Vec<Span<'static>>,
+        sort: fn(&R) -> Sort,
+    ) -> Self {
+        Self { key, title, min: width, max: width, right: true, cut: Cut::End, leave, cell, sort }
+    }
+
+    /// A column of words.
+    #[must_use]
+    pub const fn words(
+        key: &'static str,
+        title: &'static str,
+        width: (u16, u16),
+        leave: u8,
+        cell: fn(&R, &Look, usize) -> Vec<Span<'static>>,
+        sort: fn(&R) -> Sort,
+    ) -> Self {
+        Self { key, title, min: width.0, max: width.1, right: false, cut: Cut::End, leave, cell, sort }
+    }
+
+    /// The same, cut elsewhere.
+    #[must_use]
+    pub const fn cut(mut self, cut: Cut) -> Self {
+        self.cut = cut;
+        self
+    }
+}
+
+/// The named texts of a row, for the filter.
+#[must_use]
+pub fn fields<R>(columns: &[Column<R>], row: &R, look: &Look) -> Vec<(&'static str, String)> {
+    let text = |c: &Column<R>| (c.cell)(row, look, usize::from(u16::MAX)).iter().map(|s| s.content.as_ref()).collect();
+    columns.iter().map(|c| (c.key, text(c))).collect()
+}
+
+/// Which rows pass the filter, in the order to be shown. A row is sorted as its leader is, and stands after it.
+#[must_use]
+pub fn order<R>(
+    rows: &[R],
+    columns: &[Column<R>],
+    filter: Option<&Filter>,
+    sort: Option<(usize, bool)>,
+    look: &Look,
+    leader: impl Fn(usize) -> usize,
+) -> Vec<usize> {
+    let passes = |i: &usize| filter.is_none_or(|f| f.passes(&fields(columns, &rows[*i], look)));
+    let mut order: Vec<usize> = (0..rows.len()).filter(passes).collect();
+    if let Some((column, reverse)) = sort.and_then(|(c, r)| Some((columns.get(c)?, r))) {
+        let keys: Vec<Sort> = rows.iter().map(column.sort).collect();
+        order.sort_by(|a, b| {
+            let (la, lb) = (leader(*a), leader(*b));
+            keys[la].against(&keys[lb], reverse).then(la.cmp(&lb)).then(a.cmp(b))
+        });
+    }
+    order
+}
+
+/// How many columns each column gets; `None` for those that had to leave. `wanted` is what their content needs.
+#[must_use]
+pub fn widths<R>(columns: &[Column<R>], wanted: &[u16], width: u16) -> Vec<Option<u16>> {
+    let mut out: Vec<Option<u16>> = columns.iter().map(|c| Some(c.min)).collect();
+    loop {
+        let used: u16 = out.iter().flatten().map(|w| w.saturating_add(GAP)).sum::<u16>().saturating_sub(GAP);
+        if used <= width {
+            grow(columns, wanted, &mut out, width - used);
+            return out;
+        }
+        let leaving = (0..columns.len()).filter(|i| out[*i].is_some() && columns[*i].leave > 0);
+        match leaving.max_by_key(|i| columns[*i].leave) {
+            Some(i) => out[i] = None,
+            None => return out,
+        }
+    }
+}
+
+/// Gives spare room column by column until each has what it wants, and the rest to one that takes everything.
+fn grow<R>(columns: &[Column<R>], wanted: &[u16], out: &mut [Option<u16>], mut spare: u16) {
+    for unbounded in [false, true] {
+        for (i, c) in columns.iter().enumerate() {
+            let Some(w) = out[i].as_mut() else { continue };
+            let most =
+                if unbounded && c.max == u16::MAX { u16::MAX } else { wanted.get(i).copied().unwrap_or(0).min(c.max) };
+            let more = most.saturating_sub(*w).min(spare);
+            *w += more;
+            spare -= more;
+        }
+    }
+}
+
+/// A table ready to be drawn.
+pub struct Grid<'a, R: 'static> {
+    /// Its columns.
+    pub columns: &'static [Column<R>],
+    /// The rows to be seen, from the first one on the screen.
+    pub rows: &'a [&'a R],
+    /// Which of them is selected.
+    pub selected: Option<usize>,
+    /// The widest content seen in each column so far.
+    pub wide: &'a mut Vec<u16>,
+}
+
+impl<R> Grid<'_, R> {
+    /// Draws the head and as many rows as fit.
+    pub fn draw(self, buf: &mut Buffer, area: Rect, look: &Look) {
+        let inner = Rect { x: area.x + MARGIN.min(area.width), width: area.width.saturating_sub(MARGIN), ..area };
+        if inner.is_empty() {
+            return;
+        }
+        *self.wide = self.widen(look);
+        let widths = widths(self.columns, self.wide, inner.width);
+        let mut x = inner.x;
+        for (column, w) in self.columns.iter().zip(&widths) {
+            let Some(w) = *w else { continue };
+            let strip = Rect { x, width: w.min(inner.right().saturating_sub(x)), ..inner };
+            let title = vec![look.span(Tone::Faint, column.title)];
+            put_cell(buf, nth_line(strip, 0), title, column.right);
+            for (i, row) in self.rows.iter().enumerate().take(usize::from(area.height.saturating_sub(1))) {
+                let line = nth_line(strip, u16::try_from(i + 1).unwrap_or(u16::MAX));
+                let spans = (column.cell)(row, look, usize::from(strip.width));
+                put_cell(buf, line, cut(spans, usize::from(strip.width), column.cut), column.right);
+            }
+            x = x.saturating_add(w + GAP).min(inner.right());
+        }
+        if let Some(at) = self.selected.and_then(|s| u16::try_from(s).ok()) {
+            mark(buf, nth_line(area, at.saturating_add(1)), look);
+        }
+    }
+
+    /// Columns only grow: a table that breathes with every frame cannot be read.
+    fn widen(&self, look: &Look) -> Vec<u16> {
+        let mut wide = self.wide.clone();
+        wide.resize(self.columns.len(), 0);
+        for (w, c) in wide.iter_mut().zip(self.columns).filter(|(_, c)| c.max > c.min && c.max < u16::MAX) {
+            let most = self.rows.iter().map(|r| spans_width(&(c.cell)(r, look, usize::from(c.max)))).max().unwrap_or(0);
+            let most = u16::try_from(most).unwrap_or(u16::MAX).min(c.max);
+            *w = (*w).max(most.next_multiple_of(STEP).min(c.max));
+        }
+        wide
+    }
+}
+
+/// Lays the selected row's colour and sign over it.
+pub fn mark(buf: &mut Buffer, line: Rect, look: &Look) {
+    if line.is_empty() {
+        return;
+    }
+    buf.set_style(line, look.theme.selected());
+    put(buf, Rect { width: 1, ..line }, &[look.span(Tone::Accent, theme::SELECTED)]);
+}
+
+fn cut(spans: Vec<Span<'static>>, width: usize, how: Cut) -> Vec<Span<'static>> {
+    if spans_width(&spans) <= width {
+        return spans;
+    }
+    match (spans.as_slice(), how) {
+        ([one], Cut::Middle) => vec![Span::styled(human::cut_middle(&one.content, width).into_owned(), one.style)],
+        ([one], Cut::Front) => vec![Span::styled(human::cut_front(&one.content, width).into_owned(), one.style)],
+        _ => cut_spans(&spans, width),
+    }
+}
+
+fn put_cell(buf: &mut Buffer, area: Rect, spans: Vec<Span<'static>>, right: bool) {
+    let spans = cut(spans, usize::from(area.width), Cut::End);
+    let used = u16::try_from(spans_width(&spans)).unwrap_or(u16::MAX).min(area.width);
+    let x = if right { area.right() - used } else { area.x };
+    put(buf, Rect { x, width: used, ..area }, &spans);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    struct Row(&'static str, Option<u32>);
+
+    fn look() -> Look {
+        Look { theme: theme::Theme::mono(), utc: true, now: Timestamp::default() }
+    }
+
+    static COLUMNS: [Column<Row>; 3] = [
+        Column::<Row>::words(
+            "path",
+            "PATH",
+            (4, 12),
+            0,
+            |r, l, _| vec![l.span(Tone::Plain, r.0)],
+            |r| Sort::Text(r.0.into()),
+        )
+        .cut(Cut::Front),
+        Column::number(
+            "n",
+            "N",
+            4,
+            1,
+            |r, l, _| vec![l.span(Tone::Plain, r.1.map_or("·".to_owned(), |n| n.to_string()))],
+            |r| Sort::of(r.1.map(f64::from)),
+        ),
+        Column::<Row>::words(
+            "more",
+            "MORE",
+            (3, u16::MAX),
+            2,
+            |_, l, _| vec![l.span(Tone::Plain, "abc")],
+            |_| Sort::Unknown,
+        ),
+    ];
+
+    fn drawn(width: u16, rows: &[&Row]) -> Vec<String> {
+        let mut buf = Buffer::empty(Rect::new(0, 0, width, 3));
+        let area = buf.area;
+        Grid { columns: &COLUMNS, rows, selected: Some(1), wide: &mut Vec::new() }.draw(&mut buf, area, &look());
+        let line = |y| (0..width).map(|x| buf[(x, y)].symbol()).collect::<String>().trim_end().to_owned();
+        (0..3).map(line).collect()
+    }
+
+    #[test]
+    fn columns_leave_by_priority_and_numbers_stand_at_the_right() {
+        let rows = [Row("/etc/nginx", Some(7)), Row("/ws", None)];
+        let rows: Vec<&Row> = rows.iter().collect();
+        assert_eq!(
+            drawn(40, &rows),
+            ["  PATH             N  MORE", "  /etc/nginx       7  abc", "› /ws              ·  abc"]
+        );
+        assert_eq!(drawn(15, &rows), ["  PATH        N", "  …/nginx     7", "› /ws         ·"]);
+        assert_eq!(drawn(8, &rows), ["  PATH", "  …nginx", "› /ws"]);
+        for width in 0..8 {
+            drawn(width, &rows);
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_stands_last_whichever_way_it_is_sorted() {
+        let rows = [Row("a", None), Row("b", Some(2)), Row("c", Some(1)), Row("d", Some(9))];
+        let by = |reverse| order(&rows, &COLUMNS, None, Some((1, reverse)), &look(), |i| i);
+        assert_eq!(by(false), [2, 1, 3, 0]);
+        assert_eq!(by(true), [3, 1, 2, 0]);
+        // Row 3 belongs to row 2 and follows it.
+        let led = order(&rows, &COLUMNS, None, Some((1, false)), &look(), |i| if i == 3 { 2 } else { i });
+        assert_eq!(led, [2, 3, 1, 0]);
+    }
+
+    #[test]
+    fn columns_grow_and_never_shrink() {
+        let mut wide = Vec::new();
+        let mut buf = Buffer::empty(Rect::new(0, 0, 60, 3));
+        let area = buf.area;
+        for path in ["/a/long/path", "/"] {
+            let row = Row(path, None);
+            Grid { columns: &COLUMNS, rows: &[&row], selected: None, wide: &mut wide }.draw(&mut buf, area, &look());
+            assert_eq!(wide[0], 12);
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Stories of the whole screen: whatever is pressed at whatever size, it never panics, and it says how things are.
+
+use std::time::Duration;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+
+use crate::diagnose::diagnose;
+use crate::event::log::{Category, ErrorBatch, ErrorEntry, Level};
+use crate::event::probe::{Answer, Failure, FailureKind, Phase, ProbeEvent, Route, Step, TargetId};
+use crate::event::{Event, Sense, SourceId, SourceKind, Stamped};
+use crate::model::Model;
+use crate::time::Timestamp;
+
+use super::{Effect, ScreenState, Snapshot, draw, handle_key, handle_mouse};
+
+const NOON: i64 = 1_795_262_400;
+
+fn entry(at: Timestamp, category: Category, message: &str) -> ErrorEntry {
+    ErrorEntry {
+        at,
+        level: Level::Error,
+        category,
+        pid: 7,
+        connection: None,
+        message: message.into(),
+        errno: Some(111),
+        ssl: None,
+        action: Some("connecting to upstream".into()),
+        client: None,
+        server: None,
+        request: None,
+        subrequest: None,
+        upstream: Some("http://10.0.0.7:8080/ws".into()),
+        host: None,
+        raw: format!("2026/11/21 12:00:00 [error] 7#7: *1 {message}"),
+    }
+}
+
+fn probe(host: &std::sync::Arc<str>, at: Timestamp, path: &str, step: Step) -> Stamped {
+    let url: std::sync::Arc<str> = format!("ws://example.test{path}").into();
+    let target = TargetId { endpoint: url.clone(), route: Route::Proxy, url };
+    let from = SourceId::new(host, SourceKind::Probe);
+    Stamped { at, from, event: Event::Probe(Box::new(ProbeEvent { target, step })) }
+}
+
+/// One endpoint open, one refused, two categories of errors with hostile words, and a blind source.
+fn snapshot() -> Snapshot {
+    let mut model = Model::new("web1");
+    let host = model.host.clone();
+    let at = |s: u64| Timestamp::from_secs(NOON).plus(Duration::from_secs(s));
+    let from = |kind| SourceId::new(&host, kind);
+    let answer = |status| Answer { version: "HTTP/1.1".into(), status, ..Answer::default() };
+    let took = Duration::from_micros(1_900);
+    let failure = Failure { phase: Phase::Upgrade, kind: FailureKind::HttpStatus, said: "the answer was 400".into() };
+    let refused =
+        Step::Refused { failure, took, request: "GET /chat HTTP/1.1".into(), answer: Some(answer(400)), tls: None };
+    let errors = vec![
+        entry(at(1), Category::UpstreamConnect, "connect() failed \u{1b}[2J 日本語"),
+        entry(at(2), Category::Capacity, "512 worker_connections are not enough"),
+    ];
+    let blind = Sense::blind("/proc/net/tcp: permission denied", "run as root");
+    let batch = ErrorBatch { entries: errors, ..ErrorBatch::default() };
+    for e in [
+        probe(&host, at(0), "/ws", Step::Dialing { attempt: 1 }),
+        probe(&host, at(0), "/ws", Step::Upgraded { took, request: "GET /ws HTTP/1.1".into(), answer: answer(101) }),
+        probe(&host, at(1), "/ws", Step::Pong { seq: 1, rtt: Duration::from_micros(1_200) }),
+        probe(&host, at(1), "/chat", refused),
+        Stamped { at: at(2), from: from(SourceKind::ErrorLog), event: Event::Errors(batch) },
+        Stamped { at: at(2), from: from(SourceKind::Sockets), event: Event::Sense(blind) },
+        Stamped { at: at(41), from: from(SourceKind::ErrorLog), event: Event::Tick },
+    ] {
+        model.apply(&e);
+    }
+    Snapshot::of(&model, &diagnose(&model))
+}
+
+fn screen(snap: &Snapshot, state: &mut ScreenState, width: u16, height: u16) -> String {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a test terminal");
+    terminal.draw(|frame| draw(frame, frame.area(), snap, state)).expect("drawn");
+    let buf = terminal.backend().buffer().clone();
+    let line = |y| (0..width).map(|x| buf[(x, y)].symbol()).collect::<String>().trim_end().to_owned();
+    (0..height).map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn press(state: &mut ScreenState, snap: &Snapshot, keys: &str) -> Effect {
+    let mut last = Effect::None;
+    for c in keys.chars() {
+        let code = match c {
+            '\n' => KeyCode::Enter,
+            '\u{1b}' => KeyCode::Esc,
+            '\t' => KeyCode::Tab,
+            c => KeyCode::Char(c),
+        };
+        last = handle_key(state, snap, KeyEvent::new(code, KeyModifiers::NONE));
+    }
+    last
+}
+
+fn fresh() -> ScreenState {
+    ScreenState::new(Some("dark"), false).in_utc()
+}
+
+#[test]
+fn all_panes_say_what_they_know_and_what_they_cannot_see() {
+    let (snap, mut state) = (snapshot(), fresh());
+    let shown = screen(&snap, &mut state, 160, 48);
+    for word in [
+        "1 Handshakes",
+        "example.test/ws",
+        "● open",
+        "✖ 400",
+        "2 Connections",
+        "permission denied; run as root",
+        "3 Errors",
+        "upstream-connect",
+        "\\x1b[2J",
+        "4 Findings",
+        "5 Timeline",
+        "BROKEN",
+        "LIVE 12:00:41",
+        "? help",
+    ] {
+        assert!(shown.contains(word), "no '{word}' in\n{shown}");
+    }
+}
+
+#[test]
+fn every_pane_is_reached_on_a_small_terminal() {
+    let (snap, mut state) = (snapshot(), fresh());
+    for (key, word) in [("1", "✖ 400"), ("2", "permission denied"), ("3", "upstream-connect"), ("5", "marks")] {
+        press(&mut state, &snap, key);
+        for (w, h) in [(80, 24), (40, 12)] {
+            let shown = screen(&snap, &mut state, w, h);
+            assert!(shown.contains(word) && shown.contains("BROKEN"), "no '{word}' at {w}x{h} in\n{shown}");
+        }
+    }
+    assert!(screen(&snap, &mut state, 30, 1).contains("BROKEN"));
+}
+
+#[test]
+fn a_held_screen_says_so() {
+    let (snap, mut state) = (snapshot(), fresh());
+    press(&mut state, &snap, "f");
+    assert!(state.is_frozen());
+    assert!(screen(&snap, &mut state, 100, 30).contains("FROZEN 12:00:41"));
+    press(&mut state, &snap, "f");
+    assert!(!state.is_frozen());
+}
+
+#[test]
+fn a_wrong_pattern_keeps_the_filter_before_and_says_so() {
+    let (snap, mut state) = (snapshot(), fresh());
+    press(&mut state, &snap, "3/capac");
+    let shown = screen(&snap, &mut state, 160, 48);
+    assert!(
+        shown.contains("/capac (1)") && shown.contains("1 row") && !shown.contains("▲ upstream-connect"),
+        "{shown}"
+    );
+    press(&mut state, &snap, "\u{1b}/cap\n/ /(");
+    let shown = screen(&snap, &mut state, 160, 48);
+    assert!(shown.contains("is no pattern") && shown.contains("/cap / (1)") && shown.contains("/cap /("), "{shown}");
+    press(&mut state, &snap, "\u{1b}");
+    assert!(screen(&snap, &mut state, 160, 48).contains("▲ upstream-connect"));
+}
+
+#[test]
+fn the_selection_stays_with_its_row() {
+    let (snap, mut state) = (snapshot(), fresh());
+    press(&mut state, &snap, "3j");
+    let chosen = state.pane(super::pane::Pane::Errors).selected;
+    press(&mut state, &snap, "sS");
+    screen(&snap, &mut state, 160, 48);
+    assert_eq!(state.pane(super::pane::Pane::Errors).selected, chosen);
+    press(&mut state, &snap, "\n");
+    assert!(screen(&snap, &mut state, 160, 48).contains("Newest lines"));
+}
+
+#[test]
+fn details_help_and_findings_lie_over_the_panes() {
+    let (snap, mut state) = (snapshot(), fresh());
+    press(&mut state, &snap, "\n");
+    let shown = screen(&snap, &mut state, 120, 40);
+    assert!(
+        shown.contains("Request") && shown.contains("GET /chat HTTP/1.1") && shown.contains("HTTP/1.1 400"),
+        "{shown}"
+    );
+    press(&mut state, &snap, "\u{1b}?");
+    assert!(screen(&snap, &mut state, 120, 40).contains("freeze the screen, go on"));
+    press(&mut state, &snap, "\u{1b}d");
+    assert!(screen(&snap, &mut state, 120, 40).contains("severity"));
+    assert_eq!(press(&mut state, &snap, "\u{1b}1p"), Effect::ToggleProbe("ws://example.test/chat".into()));
+    assert_eq!(press(&mut state, &snap, "r"), Effect::ResetCounters);
+    assert_eq!(press(&mut state, &snap, "q"), Effect::Quit);
+    let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+    let alt_q = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::ALT);
+    press(&mut state, &snap, "/abc");
+    assert_eq!(handle_key(&mut state, &snap, alt_q), Effect::Quit, "Esc and q in one read");
+    press(&mut state, &snap, "/abc");
+    assert_eq!(handle_key(&mut state, &snap, control_c), Effect::Interrupt, "while a filter is typed too");
+}
+
+#[test]
+fn ascii_is_ascii() {
+    let (snap, mut state) = (snapshot(), ScreenState::new(Some("mono"), true));
+    let shown = screen(&snap, &mut state, 160, 48);
+    assert!(shown.is_ascii() && shown.contains("X BROKEN"), "{shown}");
+}
+
+#[test]
+fn no_key_and_no_size_ever_panics() {
+    let full = snapshot();
+    let model = Model::new("");
+    let empty = Snapshot::of(&model, &diagnose(&model));
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |n: u64| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % n
+    };
+    let small = |n: u64| u16::try_from(n).expect("small");
+    let keys: Vec<char> = "?\t12345jkgG\n\u{1b}/frzsSdpt!:a(".chars().collect();
+    for round in 0..60 {
+        let mut state = ScreenState::new(None, round % 7 == 0);
+        for step in 0..60 {
+            let snap = if random(9) == 0 { &empty } else { &full };
+            let (w, h) = (small(1 + random(170)), small(1 + random(50)));
+            if step % 3 == 0 {
+                screen(snap, &mut state, w, h);
+            }
+            let key = keys[usize::try_from(random(keys.len() as u64)).expect("small")];
+            press(&mut state, snap, &key.to_string());
+            let kinds = [MouseEventKind::ScrollDown, MouseEventKind::ScrollUp, MouseEventKind::Down(MouseButton::Left)];
+            let kind = kinds[usize::try_from(random(3)).expect("small")];
+            let mouse =
+                MouseEvent { kind, column: small(random(170)), row: small(random(50)), modifiers: KeyModifiers::NONE };
+            handle_mouse(&mut state, snap, mouse);
+        }
+    }
+    for (w, h) in [(1, 1), (2, 9), (24, 8), (300, 2), (3, 60)] {
+        screen(&full, &mut ScreenState::new(None, false), w, h);
+    }
+}
