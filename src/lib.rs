@@ -24,3 +24,9 @@ pub mod diagnose;
 pub mod report;
 
 pub mod ui;
+
+pub mod cli;
+
+pub mod settings;
+
+pub mod run;

@@ -92,7 +92,8 @@ pub struct Site {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrade_map: Option<String>,
     /// The texts of the files that proxied locations point at, by path as nginx names it: fixes are shown as diffs of them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    /// They leave the program only as the few lines of such a diff: a recording holds no configuration text.
+    #[serde(skip)]
     pub sources: BTreeMap<String, SourceText>,
 }
 

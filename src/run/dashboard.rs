@@ -1,0 +1,162 @@
+//! The live screen: keys, then frame, then events, so that a flood of log lines never starves the keyboard.
+
+use std::time::Duration;
+
+use crossterm::event::{Event as Input, EventStream, KeyEventKind};
+use futures_util::StreamExt as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use crate::diagnose::diagnose;
+use crate::diagnose::finding::Diagnosis;
+use crate::settings::Settings;
+use crate::ui::{self, Effect, ScreenState, Snapshot};
+
+use super::session::Session;
+use super::terminal::{Screen, watch_for_death};
+
+/// The shortest time between two frames that nobody asked for by a key.
+const FRAME: Duration = Duration::from_millis(100);
+/// The shortest time between two diagnoses: rules look at everything, and a verdict that flickers helps nobody.
+const DIAGNOSIS: Duration = Duration::from_millis(400);
+
+/// Why the dashboard ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// `q`.
+    Quit,
+    /// Ctrl-C or SIGINT.
+    Interrupted,
+    /// SIGTERM.
+    Terminated,
+    /// The terminal went away.
+    TerminalGone,
+}
+
+impl Ending {
+    /// The exit code: 128 + the signal's number where a signal ended it.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Quit => 0,
+            Self::TerminalGone => 129,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+}
+
+/// Opens the screen, then starts the sources, and runs until somebody or something ends it.
+///
+/// # Errors
+/// When the terminal or the recording cannot be written, or a signal handler cannot be set.
+pub async fn run(settings: Settings) -> anyhow::Result<Ending> {
+    let mut state = ScreenState::new(settings.theme.as_deref(), settings.ascii);
+    let mut endings = Endings::listen()?;
+    let mut screen = Screen::open()?;
+    let mut session = Session::start(settings)?;
+    let mut keys = EventStream::new();
+    let mut face = Face::new(&session);
+    let mut dirty = true;
+    let mut next_frame = Instant::now();
+    loop {
+        tokio::select! {
+            biased;
+            ending = endings.next() => return Ok(ending),
+            input = keys.next() => match input {
+                Some(Ok(input)) => {
+                    if let Some(ending) = face.input(&mut session, &mut state, &input) {
+                        session.say_goodbye().await;
+                        return Ok(ending);
+                    }
+                    dirty = true;
+                    next_frame = Instant::now();
+                }
+                Some(Err(_)) | None => return Ok(Ending::TerminalGone),
+            },
+            () = sleep_until(next_frame), if dirty => {
+                // A terminal that cannot be written is gone, whatever the system calls it.
+                if face.draw(&mut screen, &session, &mut state).is_err() {
+                    return Ok(Ending::TerminalGone);
+                }
+                dirty = false;
+                next_frame = Instant::now() + FRAME;
+            }
+            events = session.next() => {
+                // While frozen nothing is drawn but the answer to a key.
+                dirty |= !events?.is_empty() && !state.is_frozen();
+            }
+        }
+    }
+}
+
+/// What is shown now, kept while the screen is frozen.
+struct Face {
+    snapshot: Snapshot,
+    diagnosis: Diagnosis,
+    diagnosed: Instant,
+}
+
+impl Face {
+    fn new(session: &Session) -> Self {
+        let diagnosis = diagnose(session.model());
+        Self { snapshot: Snapshot::of(session.model(), &diagnosis), diagnosis, diagnosed: Instant::now() }
+    }
+
+    fn draw(&mut self, screen: &mut Screen, session: &Session, state: &mut ScreenState) -> std::io::Result<()> {
+        if !state.is_frozen() {
+            if self.diagnosed.elapsed() >= DIAGNOSIS {
+                self.diagnosis = diagnose(session.model());
+                self.diagnosed = Instant::now();
+            }
+            self.snapshot = Snapshot::of(session.model(), &self.diagnosis);
+        }
+        screen.draw(|frame| ui::draw(frame, frame.area(), &self.snapshot, state))
+    }
+
+    /// Answers one key, click or resize; `Some` ends the dashboard.
+    fn input(&self, session: &mut Session, state: &mut ScreenState, input: &Input) -> Option<Ending> {
+        let effect = match input {
+            Input::Key(key) if key.kind != KeyEventKind::Release => ui::handle_key(state, &self.snapshot, *key),
+            Input::Mouse(mouse) => ui::handle_mouse(state, &self.snapshot, *mouse),
+            _ => Effect::None,
+        };
+        match effect {
+            Effect::None => {}
+            Effect::Quit => return Some(Ending::Quit),
+            Effect::Interrupt => return Some(Ending::Interrupted),
+            Effect::ResetCounters => session.model_mut().reset_counters(),
+            Effect::ToggleProbe(url) => session.toggle_probe(&url),
+        }
+        None
+    }
+}
+
+/// Everything from outside that ends the dashboard.
+struct Endings {
+    terminated: tokio::signal::unix::Signal,
+    hung_up: tokio::signal::unix::Signal,
+    interrupted: tokio::signal::unix::Signal,
+    terminal_died: watch::Receiver<bool>,
+}
+
+impl Endings {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminated: signal(SignalKind::terminate())?,
+            hung_up: signal(SignalKind::hangup())?,
+            interrupted: signal(SignalKind::interrupt())?,
+            terminal_died: watch_for_death(),
+        })
+    }
+
+    async fn next(&mut self) -> Ending {
+        tokio::select! {
+            _ = self.terminated.recv() => Ending::Terminated,
+            _ = self.hung_up.recv() => Ending::TerminalGone,
+            _ = self.interrupted.recv() => Ending::Interrupted,
+            Ok(()) = self.terminal_died.changed() => Ending::TerminalGone,
+        }
+    }
+}

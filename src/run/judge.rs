@@ -1,0 +1,106 @@
+//! One look: the same sources as the dashboard, until every probe has an answer, then the verdict.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::cli::{CheckArgs, FailOn, Format};
+use crate::diagnose::diagnose;
+use crate::diagnose::finding::{Diagnosis, Severity, Verdict};
+use crate::event::SourceKind;
+use crate::model::Model;
+use crate::model::probes::{Probe, ProbeState};
+use crate::report::{self, Report};
+use crate::settings::Settings;
+
+use super::out;
+use super::session::Session;
+
+/// How long the world may stay quiet after the last answer: log lines and socket rows of a failure come a moment later.
+const SETTLE: Duration = Duration::from_millis(300);
+/// How long sources may take for their first look, when nothing is probed.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+
+/// Looks once and prints the report.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub async fn run(args: &CheckArgs, mut settings: Settings) -> anyhow::Result<ExitCode> {
+    let colored = out::colored(settings.color);
+    // A probe that gets no answer must say so itself before the look ends, or nothing would be known of it.
+    settings.probe.total_timeout = settings.probe.total_timeout.min(args.timeout * 4 / 5);
+    let mut session = Session::start(settings)?;
+    look(&mut session, args.timeout, args.hold).await?;
+    let model = session.model();
+    let diagnosis = diagnose(model);
+    let report = Report::of(model, &diagnosis, env!("CARGO_PKG_VERSION"));
+    let text = match args.format {
+        Format::Text => report::text(&report, colored),
+        Format::Json => report::json(&report),
+        Format::Markdown => report::markdown(&report),
+    };
+    out::print(&text)?;
+    session.say_goodbye().await;
+    Ok(ExitCode::from(code(&diagnosis, args.fail_on)))
+}
+
+/// Folds events in until every probe has an answer and every source has looked once, or time is up.
+async fn look(session: &mut Session, limit: Duration, hold: Duration) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let limit = started + limit;
+    let targets = session.targets();
+    let mut settled: Option<Instant> = None;
+    loop {
+        let model = session.model();
+        let answered =
+            targets.iter().all(|t| model.probes.by_target.get(t).is_some_and(|p| has_answer(p, model, hold)));
+        let looked = sources_looked(model) || started.elapsed() > FIRST_LOOK;
+        if answered && looked {
+            settled.get_or_insert_with(|| Instant::now() + SETTLE);
+        }
+        let until = settled.map_or(limit, |s| s.min(limit));
+        match timeout_at(until, session.next()).await {
+            Ok(events) => {
+                events?;
+                if Instant::now() >= until {
+                    return Ok(());
+                }
+            }
+            Err(_) => return Ok(()),
+        }
+    }
+}
+
+fn has_answer(probe: &Probe, model: &Model, hold: Duration) -> bool {
+    match &probe.state {
+        ProbeState::Open(since) => model.now.since(*since) >= hold && probe.pongs + probe.missed > 0,
+        ProbeState::Failed(_) | ProbeState::Closed(_) => true,
+        // A second attempt began: the first one's answer counts.
+        ProbeState::Dialing => probe.failed + probe.opened > 0,
+        ProbeState::Fresh | ProbeState::Stopped => false,
+    }
+}
+
+/// Every source that should exist has said a first word.
+fn sources_looked(model: &Model) -> bool {
+    let logs =
+        model.site.as_ref().is_none_or(|s| s.error_logs.is_empty()) || model.sight(SourceKind::ErrorLog).is_some();
+    logs && model.sight(SourceKind::Config).is_some() && model.sight(SourceKind::Sockets).is_some()
+}
+
+/// 0 healthy, 1 findings, 2 blind.
+fn code(diagnosis: &Diagnosis, fail_on: FailOn) -> u8 {
+    let worst = match fail_on {
+        FailOn::Critical => Severity::Critical,
+        FailOn::Warning => Severity::Warning,
+        FailOn::Info => Severity::Info,
+    };
+    if diagnosis.findings.iter().any(|f| f.severity <= worst) {
+        1
+    } else if diagnosis.verdict == Verdict::Blind {
+        2
+    } else {
+        0
+    }
+}

@@ -1,0 +1,130 @@
+//! The rooms that see both sides: they wire sources to the model and the model to a face.
+
+pub mod dashboard;
+pub mod demo;
+pub mod headless;
+pub mod judge;
+pub mod logs;
+pub mod out;
+pub mod plan;
+pub mod session;
+pub mod start;
+pub mod stream;
+pub mod terminal;
+
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::cli::{Cli, Command, DemoArgs, LookArgs};
+use crate::settings::Settings;
+
+/// How long a demo without a screen runs when nobody said.
+const DEMO_HEADLESS: Duration = Duration::from_secs(20);
+/// How long tasks may take to end once the face has gone.
+const FAREWELL: Duration = Duration::from_millis(200);
+/// The exit code for "could not look".
+pub const COULD_NOT_LOOK: u8 = 2;
+
+/// Does what was typed.
+///
+/// # Errors
+/// Whatever kept it from looking; the caller prints it and exits with [`COULD_NOT_LOOK`].
+pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let code = runtime.block_on(async {
+        match cli.command {
+            None => look(&cli.look).await,
+            Some(Command::Check(args)) => judge::run(&args, settings(&args.look)?).await,
+            Some(Command::Logs(args)) => logs::run(&args).await,
+            Some(Command::Demo(args)) => demo(&args).await,
+            Some(Command::Stream(args)) => headless::stream(settings(&args.look)?, args.duration).await,
+        }
+    });
+    runtime.shutdown_timeout(FAREWELL);
+    code
+}
+
+async fn look(args: &LookArgs) -> anyhow::Result<ExitCode> {
+    let settings = settings(args)?;
+    if !io::stdout().is_terminal() {
+        anyhow::bail!(
+            "stdout is no terminal, so there is no dashboard; use 'wspulse check' for one look or 'wspulse stream' for JSON lines"
+        );
+    }
+    Ok(ExitCode::from(dashboard::run(settings).await?.code()))
+}
+
+async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+    let look = LookArgs {
+        theme: args.theme.clone(),
+        color: args.color,
+        record: args.record.clone(),
+        log_file: args.log_file.clone(),
+        ..LookArgs::default()
+    };
+    let mut settings = settings(&look)?;
+    let nginx = args.nginx.then(demo::find_nginx).transpose().context("cannot start the demo")?;
+    let options = demo::Options { nginx, ..demo::Options::default() };
+    let world = demo::World::start(options).await.context("cannot start the demo")?;
+    demo::point_at(&mut settings, &world);
+    let code = match (&args.picture, args.duration) {
+        (Some(picture), _) => demo::picture::write(settings, picture).await?,
+        (None, Some(duration)) => headless::watch(settings, duration, args.format).await?,
+        (None, None) if !io::stdout().is_terminal() => headless::watch(settings, DEMO_HEADLESS, args.format).await?,
+        (None, None) => ExitCode::from(dashboard::run(settings).await?.code()),
+    };
+    world.stop().await;
+    Ok(code)
+}
+
+/// What was typed, checked as far as that is possible without looking.
+fn settings(args: &LookArgs) -> anyhow::Result<Settings> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let settings = Settings::from_args(args, &host, &|name| std::env::var(name).ok())?;
+    for file in [&args.nginx_conf, &args.cacert, &args.cert, &args.key]
+        .into_iter()
+        .flatten()
+        .chain(&args.error_logs)
+        .chain(&args.access_logs)
+    {
+        readable(file)?;
+    }
+    if let Some(path) = &args.log_file {
+        keep_own_log(path, args.verbose)?;
+    }
+    Ok(settings)
+}
+
+/// A file named on the command line must be readable now: a typing error is told at once, not on the screen.
+fn readable(path: &Path) -> anyhow::Result<()> {
+    let file = std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let kind = file.metadata().with_context(|| format!("cannot read {}", path.display()))?.file_type();
+    if !kind.is_file() {
+        let what = if kind.is_dir() { "a directory" } else { "a device, pipe or socket" };
+        anyhow::bail!("cannot read {}: it is {what}; name a regular file", path.display());
+    }
+    Ok(())
+}
+
+fn keep_own_log(path: &Path, verbose: u8) -> anyhow::Result<()> {
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .with_context(|| format!("cannot write the log {}", path.display()))?;
+    let level = match verbose {
+        0 => tracing::Level::INFO,
+        1 => tracing::Level::DEBUG,
+        _ => tracing::Level::TRACE,
+    };
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(Mutex::new(file)).finish();
+    tracing::subscriber::set_global_default(subscriber)?;
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! The one door through which text leaves the program outside the dashboard. A reader that went away is a quiet end.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use crate::cli::ColorMode;
+
+/// Writes `text` to stdout.
+///
+/// # Errors
+/// Any error of the write; [`is_quiet`] tells the one that is no failure.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Writes one line to stderr; when that fails there is nobody left to tell.
+pub fn complain(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// The reader of our output has gone: `wspulse stream | head`.
+#[must_use]
+pub fn is_quiet(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+/// Whether text on stdout is coloured.
+#[must_use]
+pub fn colored(mode: ColorMode) -> bool {
+    match mode {
+        ColorMode::Always => true,
+        ColorMode::Never => false,
+        ColorMode::Auto => io::stdout().is_terminal(),
+    }
+}

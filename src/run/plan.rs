@@ -1,0 +1,224 @@
+//! Which sources should run, given what is known: pure, so that it can be tested without running any.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::event::probe::{Route, TargetId};
+use crate::event::process::{Master, Processes};
+use crate::event::site::{Escape, Interest, Site};
+use crate::settings::Settings;
+use crate::source::probe::{self, Host, WsUrl};
+
+/// One source to run.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Job {
+    /// nginx's processes.
+    Processes,
+    /// The socket tables.
+    Sockets,
+    /// A configuration.
+    Config(ConfigJob),
+    /// An error log.
+    ErrorLog(PathBuf),
+    /// An access log with its format.
+    AccessLog(AccessJob),
+    /// A probe.
+    Probe(ProbeJob),
+}
+
+/// One target and what is dialled for it: the id carries no secrets of the URL, so it cannot be dialled itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ProbeJob {
+    /// Under which name it speaks.
+    pub target: TargetId,
+    /// What is dialled.
+    pub url: WsUrl,
+}
+
+/// Where a configuration is and which master told it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ConfigJob {
+    /// The main file.
+    pub conf: PathBuf,
+    /// The master, for its version, prefix and root; `None` when no nginx runs or the path was given.
+    pub master: Option<u32>,
+}
+
+/// An access log and how its lines are written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AccessJob {
+    /// The file.
+    pub path: PathBuf,
+    /// The format's text; `None` is `combined`.
+    pub pattern: Option<String>,
+    /// Its `escape=` mode.
+    pub escape: Escape,
+}
+
+/// What was learnt and wished while running.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The processes, once looked for.
+    pub processes: Option<&'a Processes>,
+    /// The configuration, once read.
+    pub site: Option<&'a Site>,
+    /// URLs whose probes were switched on by hand.
+    pub wanted: &'a [WsUrl],
+    /// Endpoints whose probes were switched off by hand.
+    pub unwanted: &'a BTreeSet<Arc<str>>,
+}
+
+/// Everything that should run now.
+#[must_use]
+pub fn plan(settings: &Settings, known: &Known<'_>) -> Vec<Job> {
+    let mut jobs = vec![Job::Sockets];
+    if settings.find_nginx {
+        jobs.push(Job::Processes);
+    }
+    jobs.extend(config_job(settings, known).map(Job::Config));
+    jobs.extend(error_logs(settings, known).into_iter().map(Job::ErrorLog));
+    jobs.extend(access_logs(settings, known).into_iter().map(Job::AccessLog));
+    jobs.extend(probes(settings, known).into_iter().map(Job::Probe));
+    jobs
+}
+
+/// The master that the screen is about: the one asked for, else one that shares our network, if possible one that listens
+/// where a URL leads that is probed.
+#[must_use]
+pub fn chosen_master<'a>(settings: &Settings, processes: &'a Processes) -> Option<&'a Master> {
+    match settings.pid {
+        Some(pid) => processes.masters.iter().find(|m| m.pid == pid),
+        None => processes.masters.iter().min_by_key(|m| (m.other_net, !serves(settings, m), m.pid)),
+    }
+}
+
+/// It listens on the port of a URL that was given, and on its address where that is a literal.
+fn serves(settings: &Settings, master: &Master) -> bool {
+    let leads_to = |url: &WsUrl, local: &SocketAddr| {
+        let same = match url.host() {
+            Host::Ip(ip) => local.ip() == *ip || local.ip().is_unspecified(),
+            Host::Name(_) => true,
+        };
+        local.port() == url.port() && same
+    };
+    settings.endpoints.iter().any(|(url, _)| master.listens.iter().any(|local| leads_to(url, local)))
+}
+
+fn config_job(settings: &Settings, known: &Known<'_>) -> Option<ConfigJob> {
+    let master = known.processes.and_then(|p| chosen_master(settings, p));
+    if let Some(conf) = &settings.nginx_conf {
+        // A given file belongs to the running master only when that one says so.
+        let same = master.filter(|m| m.conf.as_deref().is_some_and(|c| Path::new(c) == conf));
+        return Some(ConfigJob { conf: conf.clone(), master: same.map(|m| m.pid) });
+    }
+    if let Some(m) = master
+        && let Some(conf) = &m.conf
+    {
+        return Some(ConfigJob { conf: PathBuf::from(conf), master: Some(m.pid) });
+    }
+    let looked = known.processes.is_some() || !settings.find_nginx;
+    looked.then(|| ConfigJob { conf: settings.usual_conf.clone(), master: None })
+}
+
+/// What `error_log` names and is no file.
+fn is_file(path: &str) -> bool {
+    path != "stderr" && !path.starts_with("syslog:") && !path.starts_with("memory:") && !path.contains('$')
+}
+
+fn error_logs(settings: &Settings, known: &Known<'_>) -> Vec<PathBuf> {
+    if !settings.error_logs.is_empty() {
+        return settings.error_logs.clone();
+    }
+    let logs = known.site.map_or(&[][..], |s| &s.error_logs);
+    logs.iter().filter(|l| is_file(&l.path)).map(|l| PathBuf::from(&l.path)).collect()
+}
+
+fn access_logs(settings: &Settings, known: &Known<'_>) -> Vec<AccessJob> {
+    let of_site = known.site.map_or(&[][..], |s| &s.access_logs);
+    if settings.access_logs.is_empty() {
+        let files = of_site.iter().filter(|l| is_file(&l.path));
+        return files
+            .map(|l| AccessJob { path: PathBuf::from(&l.path), pattern: l.pattern.clone(), escape: l.escape })
+            .collect();
+    }
+    settings
+        .access_logs
+        .iter()
+        .map(|path| {
+            // The format: as given by text or name, else that of the configuration for this very file.
+            let named = settings.log_format.as_deref();
+            let same = of_site.iter().find(|l| match named {
+                Some(name) => l.format == name,
+                None => Path::new(&l.path) == path,
+            });
+            let pattern = match (same, named) {
+                (Some(l), _) => l.pattern.clone(),
+                (None, Some(text)) if text.contains('$') => Some(text.to_owned()),
+                _ => None,
+            };
+            AccessJob { path: path.clone(), pattern, escape: same.map_or(Escape::Default, |l| l.escape) }
+        })
+        .collect()
+}
+
+/// The probes that were asked for, each with its direct twin, and those that the configuration shows when all are wanted.
+#[must_use]
+pub fn probes(settings: &Settings, known: &Known<'_>) -> Vec<ProbeJob> {
+    let mut jobs: Vec<ProbeJob> = Vec::new();
+    let given = settings.endpoints.iter().map(|(url, direct)| (url.clone(), direct.clone()));
+    let by_hand = known.wanted.iter().map(|url| (url.clone(), None));
+    let found = known.site.filter(|_| settings.auto_probe).map(Site::endpoints).unwrap_or_default();
+    let found = found.into_iter().filter_map(|e| Some((WsUrl::parse(&e.url).ok()?, None)));
+    for (url, direct) in given.chain(by_hand).chain(found) {
+        let twin = direct.map(|d| ProbeJob { target: probe::target(&url, &d, Route::Direct), url: d });
+        jobs.push(ProbeJob { target: probe::target(&url, &url, Route::Proxy), url });
+        jobs.extend(twin);
+    }
+    jobs.retain(|j| !known.unwanted.contains(&j.target.endpoint));
+    let mut seen = BTreeSet::new();
+    jobs.retain(|j| seen.insert(j.target.clone()));
+    jobs
+}
+
+/// What the socket source must watch: the configuration's ports and nginx's processes.
+#[must_use]
+pub fn interest(settings: &Settings, known: &Known<'_>) -> Interest {
+    let mut interest = known.site.map(Site::interest).unwrap_or_default();
+    interest.pids.extend(&settings.pids);
+    if let Some(processes) = known.processes {
+        for master in &processes.masters {
+            interest.pids.extend(master.workers.iter().map(|w| w.pid));
+        }
+    }
+    interest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::LookArgs;
+
+    fn settings(urls: &[&str]) -> Settings {
+        let args = LookArgs { urls: urls.iter().map(|u| (*u).to_owned()).collect(), ..LookArgs::default() };
+        Settings::from_args(&args, "h", &|_| None).expect("valid")
+    }
+
+    #[test]
+    fn of_several_masters_the_one_that_serves_the_url_is_chosen() {
+        let master =
+            |pid, local: &str| Master { pid, listens: local.parse().into_iter().collect(), ..Master::default() };
+        let processes = Processes {
+            masters: vec![master(10, "0.0.0.0:80"), master(20, "127.0.0.2:8080"), master(30, "[::]:8080")],
+        };
+        let chosen = |urls: &[&str]| chosen_master(&settings(urls), &processes).map(|m| m.pid);
+        assert_eq!(chosen(&[]), Some(10));
+        assert_eq!(chosen(&["ws://127.0.0.2:8080/ws"]), Some(20));
+        assert_eq!(chosen(&["ws://127.0.0.1:8080/ws"]), Some(30));
+        assert_eq!(chosen(&["ws://example.test:8080/ws"]), Some(20));
+        assert_eq!(chosen(&["ws://example.test:9/ws"]), Some(10));
+        let asked = Settings { pid: Some(30), ..settings(&["ws://h/"]) };
+        assert_eq!(chosen_master(&asked, &processes).map(|m| m.pid), Some(30));
+    }
+}

@@ -1,0 +1,118 @@
+//! The terminal: taken over, given back whatever happens, and watched for its death.
+
+use std::io::{self, BufWriter, IsTerminal as _, Stdout};
+use std::mem::ManuallyDrop;
+use std::panic;
+use std::thread;
+
+use crossterm::cursor;
+use crossterm::event::{DisableMouseCapture, EnableMouseCapture};
+use crossterm::execute;
+use crossterm::terminal::{
+    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
+    enable_raw_mode,
+};
+use ratatui::Frame;
+use ratatui::backend::CrosstermBackend;
+use rustix::event::{PollFd, PollFlags, poll};
+use tokio::sync::watch;
+
+/// One frame leaves in one write: a frame seldom exceeds this.
+const FRAME_BYTES: usize = 64 * 1024;
+
+type Backend = CrosstermBackend<BufWriter<Stdout>>;
+
+/// The terminal in our hands. Dropping it gives it back.
+pub struct Screen {
+    /// Never dropped: ratatui's own drop prints to stderr when the terminal is dead, and that print panics when stderr is
+    /// the dead terminal. [`restore`] does its work.
+    terminal: ManuallyDrop<ratatui::Terminal<Backend>>,
+}
+
+impl Screen {
+    /// Takes the terminal over: raw mode, alternate screen, mouse.
+    ///
+    /// # Errors
+    /// When stdout is no terminal or does not obey.
+    pub fn open() -> io::Result<Self> {
+        restore_on_panic();
+        enable_raw_mode()?;
+        let mut out = BufWriter::with_capacity(FRAME_BYTES, io::stdout());
+        if let Err(e) = execute!(out, EnterAlternateScreen, EnableMouseCapture, cursor::Hide) {
+            restore();
+            return Err(e);
+        }
+        let terminal = ratatui::Terminal::new(CrosstermBackend::new(out)).inspect_err(|_| restore())?;
+        Ok(Self { terminal: ManuallyDrop::new(terminal) })
+    }
+
+    /// Draws one frame; only cells that changed are written.
+    ///
+    /// # Errors
+    /// When the terminal cannot be written.
+    pub fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        execute!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
+        self.terminal.draw(render)?;
+        execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+/// Gives the terminal back, as far as it still obeys.
+fn restore() {
+    let _ = execute!(io::stdout(), EndSynchronizedUpdate, DisableMouseCapture, LeaveAlternateScreen, cursor::Show);
+    let _ = disable_raw_mode();
+}
+
+/// A panic of the main thread must be readable: the terminal is given back before the message is printed. Panics of
+/// sources are caught by their supervisor, and their message would only tear the picture.
+fn restore_on_panic() {
+    let main_thread = thread::current().id();
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if thread::current().id() == main_thread {
+            restore();
+            usual(info);
+        } else {
+            tracing::error!(%info, "a source panicked");
+        }
+    }));
+}
+
+/// Turns true when the terminal has died: its other end was closed.
+///
+/// crossterm 0.29 notices nothing and spins (crossterm issues 793 and 1110), so a thread of our own asks the kernel.
+pub fn watch_for_death() -> watch::Receiver<bool> {
+    let (tell, told) = watch::channel(false);
+    let watcher = move || {
+        let (stdin, stdout) = (io::stdin(), io::stdout());
+        let mut fds = Vec::new();
+        // No event is asked for: the kernel reports hang-up and error all the same (poll(2)).
+        if stdin.is_terminal() {
+            fds.push(PollFd::new(&stdin, PollFlags::empty()));
+        }
+        if stdout.is_terminal() {
+            fds.push(PollFd::new(&stdout, PollFlags::empty()));
+        }
+        while !fds.is_empty() {
+            match poll(&mut fds, None) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return,
+                Ok(_) => {
+                    let _ = tell.send(true);
+                    return;
+                }
+            }
+        }
+    };
+    // Without the thread everything works but the notice of a dead terminal; SIGHUP usually comes as well.
+    if let Err(e) = thread::Builder::new().name("terminal".into()).spawn(watcher) {
+        tracing::warn!(error = %e, "nobody watches for the terminal's death");
+    }
+    told
+}

@@ -1,0 +1,200 @@
+//! What was meant: defaults, environment and flags folded into one set of values. Nothing is opened here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cli::{AutoProbe, ColorMode, LookArgs, SocketMode};
+use crate::source::probe::{
+    ClientCert, OptionError, ProbeOptions, ResolveOverride, UrlError, WsUrl, parse_header, parse_subprotocol,
+};
+
+/// Time between looks at the socket tables.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Where distributions put nginx's configuration; looked at when no nginx runs that could tell.
+const USUAL_CONF: &str = "/etc/nginx/nginx.conf";
+
+/// What to look at and how, decided.
+#[expect(clippy::struct_excessive_bools, reason = "each is one switch of the command line or the environment")]
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The host's name in every event.
+    pub host: String,
+    /// URLs to probe, each with the URL of its direct twin where that is known.
+    pub endpoints: Vec<(WsUrl, Option<WsUrl>)>,
+    /// Probe what the configuration shows without being asked.
+    pub auto_probe: bool,
+    /// How probes are made.
+    pub probe: ProbeOptions,
+    /// nginx's main configuration file, when given.
+    pub nginx_conf: Option<PathBuf>,
+    /// Its `-p` prefix, when known.
+    pub nginx_prefix: Option<PathBuf>,
+    /// Where the configuration usually is.
+    pub usual_conf: PathBuf,
+    /// Error logs that were given; they replace those of the configuration.
+    pub error_logs: Vec<PathBuf>,
+    /// Access logs that were given; they replace those of the configuration.
+    pub access_logs: Vec<PathBuf>,
+    /// Their `log_format`: a name or the format itself.
+    pub log_format: Option<String>,
+    /// Which master.
+    pub pid: Option<u32>,
+    /// Never run the nginx binary.
+    pub no_exec: bool,
+    /// Look for nginx in /proc at all; the embedded proxy of the demo is no nginx.
+    pub find_nginx: bool,
+    /// Processes whose sockets are worth owning besides nginx's.
+    pub pids: Vec<u32>,
+    /// Where socket rows come from.
+    pub sockets: SocketMode,
+    /// Time between looks at the socket tables.
+    pub interval: Duration,
+    /// Where every event is written.
+    pub record: Option<PathBuf>,
+    /// The theme's name.
+    pub theme: Option<String>,
+    /// Whether to use colour.
+    pub color: ColorMode,
+    /// Signs and bars of ASCII only: the locale is not UTF-8.
+    pub ascii: bool,
+}
+
+impl Settings {
+    /// Reads what was typed, under the environment given by `env` (a look-up, so that tests need no real one).
+    ///
+    /// # Errors
+    /// One sentence that names the word that cannot be meant, and the right form.
+    pub fn from_args(args: &LookArgs, host: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, WrongWord> {
+        Ok(Self {
+            host: host.to_owned(),
+            endpoints: endpoints(args)?,
+            auto_probe: args.probe == Some(AutoProbe::Auto),
+            probe: probe_options(args)?,
+            nginx_conf: args.nginx_conf.clone(),
+            nginx_prefix: None,
+            usual_conf: PathBuf::from(USUAL_CONF),
+            error_logs: args.error_logs.clone(),
+            access_logs: args.access_logs.clone(),
+            log_format: args.log_format.clone(),
+            pid: args.pid,
+            no_exec: args.no_exec,
+            find_nginx: true,
+            pids: Vec::new(),
+            sockets: args.sockets.unwrap_or_default(),
+            interval: args.interval.unwrap_or(INTERVAL),
+            record: args.record.clone(),
+            theme: theme(args, env),
+            color: color(args.color, env),
+            ascii: !is_utf8(env),
+        })
+    }
+}
+
+/// A word on the command line that cannot be meant.
+#[derive(Debug, thiserror::Error)]
+pub enum WrongWord {
+    /// A URL.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// Another option of the probes.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// A twin without a partner.
+    #[error("--backend needs the URL whose direct twin it is: wspulse ws://host/path --backend ws://backend:port/path")]
+    TwinAlone,
+}
+
+/// `--backend` is the direct twin of the first URL.
+fn endpoints(args: &LookArgs) -> Result<Vec<(WsUrl, Option<WsUrl>)>, WrongWord> {
+    let backend = args.backend.as_deref().map(WsUrl::parse).transpose()?;
+    if backend.is_some() && args.urls.is_empty() {
+        return Err(WrongWord::TwinAlone);
+    }
+    let urls = args.urls.iter().map(|u| WsUrl::parse(u)).collect::<Result<Vec<_>, _>>()?;
+    let twins = std::iter::once(backend).chain(std::iter::repeat(None));
+    Ok(urls.into_iter().zip(twins).collect())
+}
+
+fn probe_options(args: &LookArgs) -> Result<ProbeOptions, WrongWord> {
+    let usual = ProbeOptions::default();
+    Ok(ProbeOptions {
+        headers: args.headers.iter().map(|h| parse_header(h)).collect::<Result<_, _>>()?,
+        origin: args.origin.clone(),
+        subprotocols: args.subprotocols.iter().map(|s| parse_subprotocol(s)).collect::<Result<_, _>>()?,
+        cacert: args.cacert.clone(),
+        client_cert: args.cert.clone().zip(args.key.clone()).map(|(cert, key)| ClientCert { cert, key }),
+        insecure: args.insecure,
+        resolve: args.resolve.iter().map(|r| ResolveOverride::parse(r)).collect::<Result<_, _>>()?,
+        ping_interval: args.ping_interval.unwrap_or(usual.ping_interval),
+        ping_timeout: args.ping_timeout.unwrap_or(usual.ping_timeout),
+        ..usual
+    })
+}
+
+/// The theme asked for; `mono` where colour is not wanted.
+fn theme(args: &LookArgs, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    if color(args.color, env) == ColorMode::Never { Some("mono".into()) } else { args.theme.clone() }
+}
+
+/// A flag wins over NO_COLOR (no-color.org: any non-empty value).
+fn color(flag: Option<ColorMode>, env: &dyn Fn(&str) -> Option<String>) -> ColorMode {
+    let refused = env("NO_COLOR").is_some_and(|v| !v.is_empty());
+    flag.unwrap_or(if refused { ColorMode::Never } else { ColorMode::Auto })
+}
+
+/// POSIX order: LC_ALL, LC_CTYPE, LANG. Without any of them the terminal of today is taken to be UTF-8; the plain `C` and
+/// `POSIX` locales are not.
+fn is_utf8(env: &dyn Fn(&str) -> Option<String>) -> bool {
+    let set = |name: &str| env(name).filter(|v| !v.is_empty());
+    match set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")) {
+        None => true,
+        Some(locale) => {
+            let lower = locale.to_ascii_lowercase();
+            lower.contains("utf-8") || lower.contains("utf8")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(env: &[(&str, &str)], args: &LookArgs) -> Settings {
+        let env = |name: &str| env.iter().find(|(k, _)| *k == name).map(|(_, v)| (*v).to_owned());
+        Settings::from_args(args, "h", &env).expect("nothing wrong was typed")
+    }
+
+    #[test]
+    fn no_color_is_honoured_unless_a_flag_says_otherwise() {
+        let none = LookArgs::default();
+        assert_eq!(with(&[("NO_COLOR", "1")], &none).theme.as_deref(), Some("mono"));
+        assert_eq!(with(&[("NO_COLOR", "")], &none).color, ColorMode::Auto);
+        let always = LookArgs { color: Some(ColorMode::Always), ..LookArgs::default() };
+        assert_eq!(with(&[("NO_COLOR", "1")], &always).color, ColorMode::Always);
+    }
+
+    #[test]
+    fn signs_are_ascii_where_the_locale_is_not_utf8() {
+        let none = LookArgs::default();
+        assert!(!with(&[("LANG", "en_US.UTF-8")], &none).ascii);
+        assert!(with(&[("LANG", "en_US.UTF-8"), ("LC_ALL", "C")], &none).ascii);
+        assert!(!with(&[], &none).ascii);
+    }
+
+    #[test]
+    fn the_backend_is_the_twin_of_the_first_url() {
+        let words = |v: &[&str]| v.iter().map(|w| (*w).to_owned()).collect();
+        let args = LookArgs {
+            urls: words(&["ws://a/1", "ws://a/2"]),
+            backend: Some("ws://b:81/1".into()),
+            ..LookArgs::default()
+        };
+        let settings = with(&[], &args);
+        let twins: Vec<_> =
+            settings.endpoints.iter().map(|(u, t)| (u.to_string(), t.as_ref().map(WsUrl::to_string))).collect();
+        assert_eq!(twins[0], ("ws://a/1".into(), Some("ws://b:81/1".into())));
+        assert_eq!(twins[1], ("ws://a/2".into(), None));
+        let alone = LookArgs { backend: Some("ws://b/".into()), ..LookArgs::default() };
+        assert!(matches!(Settings::from_args(&alone, "h", &|_| None), Err(WrongWord::TwinAlone)));
+    }
+}

@@ -1,0 +1,202 @@
+//! Recordings drawn at the sizes that matter, as reviewed pictures in text; and nothing that a key, a size or a hostile
+//! byte can do brings the screen down.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use wspulse::diagnose::diagnose;
+use wspulse::event::Stamped;
+use wspulse::model::Model;
+use wspulse::run::stream;
+use wspulse::ui::{self, Effect, ScreenState, Snapshot};
+
+const SIZES: [(u16, u16); 4] = [(160, 48), (100, 30), (80, 24), (40, 12)];
+
+fn recording(name: &str) -> Vec<Stamped> {
+    let path = format!("{}/tests/data/recordings/{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    stream::read(&text).unwrap_or_else(|e| panic!("{path}: {e}")).1
+}
+
+fn model_of(events: &[Stamped]) -> Model {
+    let mut model = Model::new("web1");
+    for event in events {
+        model.apply(event);
+    }
+    model
+}
+
+fn snapshot(name: &str) -> Snapshot {
+    let model = model_of(&recording(name));
+    Snapshot::of(&model, &diagnose(&model))
+}
+
+fn screen() -> ScreenState {
+    ScreenState::new(Some("mono"), false).in_utc()
+}
+
+/// The screen as text, each line without the blanks at its end.
+fn draw(snapshot: &Snapshot, state: &mut ScreenState, (width, height): (u16, u16)) -> String {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a test terminal");
+    terminal.draw(|frame| ui::draw(frame, frame.area(), snapshot, state)).expect("drawn");
+    let buffer = terminal.backend().buffer();
+    let line = |y: u16| {
+        let cells: String = (0..width).map(|x| buffer[(x, y)].symbol()).collect();
+        assert!(!cells.chars().any(char::is_control), "a control character reached the screen: {cells:?}");
+        cells.trim_end().to_owned()
+    };
+    (0..height).map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn press(state: &mut ScreenState, snapshot: &Snapshot, keys: &str) -> Effect {
+    let mut last = Effect::None;
+    for c in keys.chars() {
+        let code = match c {
+            '\n' => KeyCode::Enter,
+            '\x1b' => KeyCode::Esc,
+            '\t' => KeyCode::Tab,
+            c => KeyCode::Char(c),
+        };
+        last = ui::handle_key(state, snapshot, KeyEvent::new(code, KeyModifiers::NONE));
+    }
+    last
+}
+
+#[test]
+fn the_demo_at_every_size() {
+    let snapshot = snapshot("demo");
+    for size in SIZES {
+        insta::assert_snapshot!(format!("demo_{}x{}", size.0, size.1), draw(&snapshot, &mut screen(), size));
+    }
+}
+
+#[test]
+fn nothing_seen_yet_and_nothing_to_see() {
+    let empty = Model::new("web1");
+    let fresh = Snapshot::of(&empty, &diagnose(&empty));
+    insta::assert_snapshot!("first_frame_80x24", draw(&fresh, &mut screen(), (80, 24)));
+    insta::assert_snapshot!("first_frame_160x48", draw(&fresh, &mut screen(), (160, 48)));
+    let blind = snapshot("blind");
+    insta::assert_snapshot!("blind_80x24", draw(&blind, &mut screen(), (80, 24)));
+    insta::assert_snapshot!("blind_160x48", draw(&blind, &mut screen(), (160, 48)));
+}
+
+#[test]
+fn every_pane_alone_and_every_popup() {
+    let snapshot = snapshot("demo");
+    for (pane, name) in
+        [("1", "handshakes"), ("2", "connections"), ("3", "errors"), ("4", "findings"), ("5", "timeline")]
+    {
+        let mut state = screen();
+        press(&mut state, &snapshot, pane);
+        insta::assert_snapshot!(format!("tab_{name}_80x24"), draw(&snapshot, &mut state, (80, 24)));
+        press(&mut state, &snapshot, "\n");
+        insta::assert_snapshot!(format!("popup_{name}_100x30"), draw(&snapshot, &mut state, (100, 30)));
+    }
+    let mut state = screen();
+    press(&mut state, &snapshot, "?");
+    insta::assert_snapshot!("help_80x24", draw(&snapshot, &mut state, (80, 24)));
+}
+
+#[test]
+fn signs_are_ascii_where_the_terminal_is() {
+    let mut state = ScreenState::new(Some("mono"), true).in_utc();
+    let text = draw(&snapshot("demo"), &mut state, (100, 30));
+    assert!(text.is_ascii(), "{text}");
+}
+
+#[test]
+fn a_filter_keeps_what_fits_and_a_wrong_one_says_so() {
+    let snapshot = snapshot("demo");
+    let mut state = screen();
+    press(&mut state, &snapshot, "2/feed\n");
+    let text = draw(&snapshot, &mut state, (160, 48));
+    let rows =
+        |text: &str, path: &str| text.lines().filter(|l| l.contains("127.0.0.1:900") && l.contains(path)).count();
+    assert!(
+        rows(&text, " /feed ") > 0 && rows(&text, " /ws ") == rows(&draw_handshakes_only(&snapshot), " /ws "),
+        "{text}"
+    );
+    press(&mut state, &snapshot, "/\x1b2/");
+    press(&mut state, &snapshot, "/[/");
+    let text = draw(&snapshot, &mut state, (160, 48));
+    assert!(text.contains("/[/"), "{text}");
+}
+
+/// How often a path stands in the picture when no tunnel is shown.
+fn draw_handshakes_only(snapshot: &Snapshot) -> String {
+    let mut state = screen();
+    press(&mut state, snapshot, "2/nothing-matches-this\n");
+    draw(snapshot, &mut state, (160, 48))
+}
+
+#[test]
+fn keys_have_effects() {
+    let snapshot = snapshot("demo");
+    let mut state = screen();
+    assert_eq!(press(&mut state, &snapshot, "q"), Effect::Quit);
+    assert_eq!(press(&mut state, &snapshot, "r"), Effect::ResetCounters);
+    assert!(matches!(press(&mut state, &snapshot, "1p"), Effect::ToggleProbe(url) if url.starts_with("ws://")));
+    let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+    assert_eq!(ui::handle_key(&mut state, &snapshot, interrupt), Effect::Interrupt);
+    assert!(!state.is_frozen());
+    press(&mut state, &snapshot, "f");
+    assert!(state.is_frozen() && draw(&snapshot, &mut state, (100, 30)).contains("FROZEN"));
+}
+
+/// A small generator (splitmix64): the same keys and sizes at every run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n
+    }
+}
+
+#[test]
+fn no_key_and_no_size_brings_the_screen_down() {
+    let snapshots = [snapshot("demo"), snapshot("blind"), snapshot("diag-idle-cuts")];
+    let keys = "?jkgG12345\t\n\x1b/fsSzdptrfe :[]xyw.*()\\!0";
+    let keys: Vec<char> = keys.chars().collect();
+    let mut luck = Dice(7);
+    let mut state = screen();
+    for _ in 0..4_000 {
+        let snapshot = &snapshots[usize::try_from(luck.below(3)).expect("small")];
+        for _ in 0..luck.below(4) {
+            let key = keys[usize::try_from(luck.below(keys.len() as u64)).expect("small")];
+            press(&mut state, snapshot, &key.to_string());
+        }
+        let side = |n: u64| u16::try_from(n).expect("small") + 1;
+        let area = if luck.below(3) == 0 {
+            (side(luck.below(12)), side(luck.below(6)))
+        } else {
+            (side(luck.below(200)), side(luck.below(60)))
+        };
+        draw(snapshot, &mut state, area);
+    }
+}
+
+#[test]
+fn hostile_text_never_reaches_the_terminal() {
+    let mut events = recording("demo");
+    for event in &mut events {
+        let text = serde_json::to_string(&event.event).expect("json");
+        let text =
+            text.replace("/feed", "/f\\u001b[2J\\u202e\\u009b").replace("recv() failed", "re\\u001b]0;x\\u0007cv");
+        event.event = serde_json::from_str(&text).expect("still an event");
+    }
+    let model = model_of(&events);
+    let snapshot = Snapshot::of(&model, &diagnose(&model));
+    for keys in ["", "2\n", "3\n", "4\n", "1\n", "d"] {
+        let mut state = screen();
+        press(&mut state, &snapshot, keys);
+        for size in SIZES {
+            let text = draw(&snapshot, &mut state, size);
+            assert!(!text.contains('\u{202e}') && !text.contains('\u{9b}'), "{text}");
+        }
+    }
+}

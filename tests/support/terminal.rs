@@ -1,0 +1,124 @@
+//! A real pseudo-terminal with the binary in it: keys in, screen out.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use super::eventually;
+
+/// A terminal of a given size with a program in it.
+pub struct Terminal {
+    master: Option<File>,
+    reader: Option<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+    screen: Arc<Mutex<vt100::Parser>>,
+    written: Arc<Mutex<Vec<u8>>>,
+    pub child: Child,
+}
+
+impl Terminal {
+    pub fn start(mut command: Command, rows: u16, cols: u16) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a pseudo-terminal");
+        grantpt(&master).expect("granted");
+        unlockpt(&master).expect("unlocked");
+        tcsetwinsize(&master, Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 }).expect("sized");
+        let name = ptsname(&master, Vec::new()).expect("named");
+        let slave: OwnedFd =
+            rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).expect("opened");
+        let end = || Stdio::from(slave.try_clone().expect("another end"));
+        let child = command
+            .env("TERM", "xterm-256color")
+            .env("LC_ALL", "C.UTF-8")
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .expect("the program starts");
+        drop(slave);
+        drop(command);
+        let master = File::from(master);
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, cols, 0)));
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let reader = master.try_clone().expect("a reader");
+        let (s, w, stop) = (Arc::clone(&screen), Arc::clone(&written), Arc::new(AtomicBool::new(false)));
+        let stopped = Arc::clone(&stop);
+        let reader = thread::spawn(move || read_until(reader, &stopped, &s, &w));
+        Self { master: Some(master), reader: Some(reader), stop, screen, written, child }
+    }
+
+    /// What is on the screen now.
+    pub fn text(&self) -> String {
+        self.screen.lock().expect("no panic").screen().contents()
+    }
+
+    /// All bytes that the program ever wrote.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.written.lock().expect("no panic").clone()
+    }
+
+    /// Types `keys`.
+    pub fn send(&mut self, keys: &str) {
+        self.master.as_mut().expect("alive").write_all(keys.as_bytes()).expect("keys are read");
+    }
+
+    /// Waits until the screen shows `text`.
+    pub fn shows(&self, text: &str) {
+        self.until(text, |screen| screen.contains(text));
+    }
+
+    /// Waits until the screen fulfils `wish`.
+    pub fn until(&self, what: &str, wish: impl Fn(&str) -> bool) {
+        let deadline = std::time::Instant::now() + super::PATIENCE;
+        while !wish(&self.text()) {
+            assert!(std::time::Instant::now() < deadline, "the screen never showed '{what}':\n{}", self.text());
+            thread::park_timeout(std::time::Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until the program has ended.
+    pub fn ended(&mut self) -> ExitStatus {
+        eventually("the program to end", || self.child.try_wait().expect("our child"))
+    }
+
+    /// Closes our end: the terminal dies.
+    pub fn kill(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("the reader ends");
+        }
+        self.master = None;
+    }
+}
+
+/// Feeds what the program writes to the screen until it has gone or `stop` is set.
+fn read_until(mut from: File, stop: &AtomicBool, screen: &Mutex<vt100::Parser>, written: &Mutex<Vec<u8>>) {
+    let mut block = vec![0; 65_536];
+    let a_moment = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+    while !stop.load(Ordering::SeqCst) {
+        let mut fds = [PollFd::new(&from, PollFlags::IN)];
+        if matches!(poll(&mut fds, Some(&a_moment)), Ok(0)) {
+            continue;
+        }
+        let Ok(n @ 1..) = from.read(&mut block) else { return };
+        screen.lock().expect("no panic").process(&block[..n]);
+        written.lock().expect("no panic").extend_from_slice(&block[..n]);
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The binary in a real terminal: keys in, screen out, and the terminal given back whatever ends it.
+
+mod support;
+
+use std::process::Command;
+
+use support::terminal::Terminal;
+use support::wspulse;
+
+fn demo(rows: u16, cols: u16) -> Terminal {
+    let mut command = wspulse();
+    command.arg("demo");
+    Terminal::start(command, rows, cols)
+}
+
+/// What a terminal must get back: the alternate screen left, the cursor shown, the mouse released.
+fn assert_given_back(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for (sequence, what) in
+        [("\u{1b}[?1049l", "the main screen"), ("\u{1b}[?25h", "the cursor"), ("\u{1b}[?1000l", "the mouse")]
+    {
+        let back = text.rfind(sequence).unwrap_or_else(|| panic!("{what} was not given back"));
+        let taken = text.rfind(&sequence.replace('l', "h")).filter(|_| sequence.ends_with('l'));
+        assert!(taken.is_none_or(|t| t < back), "{what} was taken again");
+    }
+}
+
+#[test]
+fn the_dashboard_fills_answers_keys_and_quits() {
+    let mut t = demo(48, 160);
+    t.shows("Handshakes");
+    t.shows("LIVE");
+    t.until("an open endpoint", |s| s.contains("open"));
+    t.until("a failed endpoint", |s| s.contains("426"));
+    t.send("?");
+    t.shows("exit code 130");
+    t.send("\u{1b}");
+    // The next key only after the screen has answered: Esc and a letter in one read are Alt and that letter.
+    t.until("help closed", |s| !s.contains("exit code 130"));
+    t.send("f");
+    t.shows("FROZEN");
+    t.send("f");
+    t.shows("LIVE");
+    t.send("3");
+    t.send("/");
+    t.send("zzz");
+    t.shows("zzz");
+    t.send("\u{1b}");
+    t.until("the filter gone", |s| !s.contains("zzz"));
+    t.send("q");
+    assert_eq!(t.ended().code(), Some(0));
+    t.until("the main screen", |_| String::from_utf8_lossy(&t.bytes()).contains("\u{1b}[?1049l"));
+    assert_given_back(&t.bytes());
+}
+
+#[test]
+fn a_small_terminal_still_says_how_things_are() {
+    let mut t = demo(12, 40);
+    t.until("a word on how things are", |s| s.contains("BROKEN") || s.contains("HEALTHY") || s.contains("DEGRADED"));
+    t.send("q");
+    assert_eq!(t.ended().code(), Some(0));
+}
+
+#[test]
+fn ctrl_c_ends_with_130() {
+    let mut t = demo(24, 80);
+    t.shows("Handshakes");
+    t.send("\u{3}");
+    assert_eq!(t.ended().code(), Some(130));
+}
+
+#[test]
+fn signals_give_the_terminal_back() {
+    for (signal, code) in [(rustix::process::Signal::TERM, 143), (rustix::process::Signal::HUP, 129)] {
+        let mut t = demo(24, 80);
+        t.shows("Handshakes");
+        let pid = i32::try_from(t.child.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
+        rustix::process::kill_process(pid, signal).expect("ours");
+        assert_eq!(t.ended().code(), Some(code));
+        t.until("the main screen", |_| String::from_utf8_lossy(&t.bytes()).contains("\u{1b}[?1049l"));
+        assert_given_back(&t.bytes());
+    }
+}
+
+#[test]
+fn a_dead_terminal_ends_the_program() {
+    let mut t = demo(24, 80);
+    t.shows("Handshakes");
+    t.kill();
+    assert_eq!(t.ended().code(), Some(129));
+}
+
+#[test]
+fn without_a_terminal_the_dashboard_names_what_to_use_instead() {
+    let out = support::run(&[]);
+    assert_eq!(out.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("wspulse check") && said.contains("wspulse stream"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn wrong_words_are_told_in_one_line_with_exit_code_2() {
+    let cases: [(&[&str], &str); 5] = [
+        (&["check", "http://127.0.0.1/ws"], "ws://"),
+        (&["check", "gopher://x"], "ws://"),
+        (&["check", "--error-log", "/nonexistent/error.log"], "/nonexistent/error.log"),
+        (&["check", "--error-log", "/"], "directory"),
+        (&["check", "--backend", "ws://127.0.0.1:1/"], "--backend"),
+    ];
+    for (args, named) in cases {
+        let out = support::run(args);
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(named) && said.lines().count() <= 3, "{args:?}: {said}");
+        assert!(out.stdout.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn the_demo_without_a_screen_shows_the_main_job() {
+    let out = support::run(&["demo", "--for", "11s", "--format", "text"]);
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert_eq!(out.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&out.stderr));
+    for word in ["/ws", "426", "upstream timed out", "connect() failed"] {
+        assert!(said.contains(word), "'{word}' is missing in:\n{said}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_a_quiet_end() {
+    let script = format!("'{}' stream --for 5s 2>&1 >/dev/full | head -c 300", env!("CARGO_BIN_EXE_wspulse"));
+    let full = Command::new("sh").args(["-c", &script]).output().expect("sh");
+    assert!(String::from_utf8_lossy(&full.stdout).contains("No space left"), "{full:?}");
+    let script = format!("'{}' stream --for 20s | head -n 1", env!("CARGO_BIN_EXE_wspulse"));
+    let out = Command::new("sh").args(["-c", &script]).output().expect("sh");
+    assert_eq!(String::from_utf8_lossy(&out.stdout).lines().count(), 1);
+    assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
+fn a_recording_replayed_gives_the_same_model() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("demo.jsonl");
+    let path = file.to_str().expect("plain ASCII");
+    let out = support::run(&["demo", "--for", "4s", "--format", "text", "--record", path]);
+    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+    let text = std::fs::read_to_string(&file).expect("recorded");
+    let (header, events) = wspulse::run::stream::read(&text).expect("readable");
+    let mut model = wspulse::model::Model::new(&header.host);
+    for event in &events {
+        model.apply(event);
+    }
+    let again = wspulse::report::summary_text(&model, &wspulse::diagnose::diagnose(&model));
+    let live = String::from_utf8_lossy(&out.stdout);
+    assert!(live.ends_with(&again), "live:\n{live}\nreplayed:\n{again}");
+    assert!(wspulse::run::stream::read("{\"schema\":\"other/9\"}").is_err());
+}
