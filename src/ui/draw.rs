@@ -369,13 +369,14 @@ fn empty(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, state: &Scre
 
 /// What an empty pane says when its sources see, or have not been asked yet.
 fn calm(pane: Pane, snap: &Snapshot) -> &'static str {
-    let seen = |kind| snap.source(kind).is_some();
     match pane {
-        Pane::Handshakes if !seen(SourceKind::Config) => "looking for nginx and its configuration",
+        Pane::Handshakes if !snap.sees(SourceKind::Config) => "looking for nginx and its configuration",
         Pane::Handshakes => "no WebSocket location found and no URL given; try wspulse ws://HOST/PATH",
-        Pane::Connections if !seen(SourceKind::Sockets) => "waiting for the socket tables",
+        Pane::Connections if !snap.sees(SourceKind::Sockets) => {
+            "the sockets are not watched yet: nginx's ports are not known"
+        }
         Pane::Connections => "no tunnel is open",
-        Pane::Errors if !seen(SourceKind::ErrorLog) => "no error log is followed yet; --error-log PATH names one",
+        Pane::Errors if !snap.sees(SourceKind::ErrorLog) => "no error log is followed yet; --error-log PATH names one",
         Pane::Errors => "the error log has said nothing since the program started",
         Pane::Findings if snap.since.is_none() => "nothing seen yet",
         Pane::Findings => "nothing is wrong as far as can be seen",

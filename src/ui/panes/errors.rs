@@ -1,5 +1,6 @@
 //! What does nginx say? Error-log entries by category, with the last words of each.
 
+use crate::event::SourceKind;
 use crate::event::log::Level;
 use crate::human;
 
@@ -80,6 +81,9 @@ fn spark(r: &ErrorRow, look: &Look, width: usize) -> Vec<ratatui::text::Span<'st
 /// What the title says besides the name.
 #[must_use]
 pub fn facts(snap: &Snapshot, look: &Look) -> Vec<Seg> {
+    if snap.error_total == 0 && !snap.sees(SourceKind::ErrorLog) {
+        return Vec::new();
+    }
     let mut said = human::counted(snap.error_total, "entry", "entries");
     if let Some(since) = snap.since {
         said = format!("{said} in {}", human::span_short(snap.now.since(since)));

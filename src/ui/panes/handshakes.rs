@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ratatui::text::Span;
 
+use crate::event::SourceKind;
 use crate::event::probe::Route;
 use crate::human;
 
@@ -109,6 +110,9 @@ pub static COLUMNS: [Column<EndpointRow>; 12] = [
 /// What the title says besides the name.
 #[must_use]
 pub fn facts(snap: &Snapshot, look: &Look) -> Vec<Seg> {
+    if snap.endpoints.is_empty() && !snap.sees(SourceKind::Config) {
+        return Vec::new();
+    }
     let mut endpoints: Vec<&str> = snap.endpoints.iter().map(|r| r.endpoint.as_str()).collect();
     endpoints.sort_unstable();
     endpoints.dedup();

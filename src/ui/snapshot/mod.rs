@@ -121,6 +121,12 @@ impl Snapshot {
         }
     }
 
+    /// The sources of one kind see something: only then is a count of nothing a zero, and not unknown.
+    #[must_use]
+    pub fn sees(&self, kind: SourceKind) -> bool {
+        self.source(kind).is_some_and(|s| matches!(s.sight, Sight::Seen | Sight::Degraded))
+    }
+
     /// The light of one kind.
     #[must_use]
     pub fn source(&self, kind: SourceKind) -> Option<&Source> {
