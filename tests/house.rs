@@ -14,7 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("model", &["event", "time"]),
     ("diagnose", &["model", "nginx", "event", "time", "human"]),
     ("report", &["diagnose", "model", "event", "time", "human"]),
-    ("ui", &["diagnose", "model", "event", "time", "human", "report"]),
+    ("ui", &["diagnose", "model", "nginx", "event", "time", "human", "report"]),
     ("cli", &["human"]),
     ("settings", &["cli", "source"]),
     ("run", &["cli", "settings", "ui", "report", "diagnose", "model", "source", "nginx", "event", "time", "human"]),

@@ -98,6 +98,20 @@ fn every_pane_alone_and_every_popup() {
     insta::assert_snapshot!("help_80x24", draw(&snapshot, &mut state, (80, 24)));
 }
 
+/// From the categories to one raw line, at every size: what a person sees on the way in.
+#[test]
+fn the_errors_on_the_way_in() {
+    let snapshot = snapshot("demo");
+    let levels = [("names", "3jjj\nv"), ("lines", "3jjj\nV"), ("raw", "3jj\n\n\n")];
+    for (name, keys) in levels {
+        for size in [(160, 48), (120, 40), (100, 30), (80, 24), (40, 12)] {
+            let mut state = screen();
+            press(&mut state, &snapshot, keys);
+            insta::assert_snapshot!(format!("errors_{name}_{}x{}", size.0, size.1), draw(&snapshot, &mut state, size));
+        }
+    }
+}
+
 #[test]
 fn signs_are_ascii_where_the_terminal_is() {
     let mut state = ScreenState::new(Some("mono"), true).in_utc();
@@ -160,7 +174,7 @@ impl Dice {
 #[test]
 fn no_key_and_no_size_brings_the_screen_down() {
     let snapshots = [snapshot("demo"), snapshot("blind"), snapshot("diag-idle-cuts")];
-    let keys = "?jkgG12345\t\n\x1b/fsSzdptrfe :[]xyw.*()\\!0";
+    let keys = "?jkgG123345\t\n\n\x1b/fsSzdptrfevVE :[]xyw.*()\\!0";
     let keys: Vec<char> = keys.chars().collect();
     let mut luck = Dice(7);
     let mut state = screen();
@@ -191,7 +205,7 @@ fn hostile_text_never_reaches_the_terminal() {
     }
     let model = model_of(&events);
     let snapshot = Snapshot::of(&model, &diagnose(&model));
-    for keys in ["", "2\n", "3\n", "4\n", "1\n", "d"] {
+    for keys in ["", "2\n", "3\n", "3\n\n\n", "3VE", "4\n", "1\n", "d"] {
         let mut state = screen();
         press(&mut state, &snapshot, keys);
         for size in SIZES {

@@ -411,7 +411,7 @@ pub(super) fn fresh<'a>(
     test: impl Fn(&ErrorEntry) -> bool + 'a,
 ) -> impl Iterator<Item = &'a ErrorEntry> {
     let oldest = model.now.minus(FRESH);
-    let all = model.errors.by_category.values().flat_map(|t| &t.recent);
+    let all = model.errors.by_category.values().flat_map(|t| &t.recent).map(|k| &k.entry);
     all.filter(move |e| e.at >= oldest && test(e))
 }
 

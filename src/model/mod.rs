@@ -100,7 +100,7 @@ impl Model {
             Event::Processes(p) => self.apply_processes(e.at, p),
             Event::Errors(batch) => {
                 self.behind(&e.from, batch.read.behind);
-                self.errors.apply(batch);
+                self.errors.apply(batch, &self.places);
             }
             Event::Access(batch) => {
                 self.behind(&e.from, batch.read.behind);
@@ -148,7 +148,7 @@ impl Model {
 
     /// The counters begin again (key `r`); what is open stays open.
     pub fn reset_counters(&mut self) {
-        self.errors = Errors::default();
+        self.errors.reset();
         self.sessions = Sessions::default();
         self.connections.reset_counters();
         self.probes.reset_counters();

@@ -15,6 +15,8 @@ pub struct Places {
     /// Prefixes of locations meant for WebSockets.
     websocket_prefixes: Vec<(Matching, String)>,
     tls_ports: BTreeSet<u16>,
+    /// Some location is chosen by a pattern, which wins over prefixes.
+    has_patterns: bool,
 }
 
 /// The location that a tunnel belongs to.
@@ -42,6 +44,7 @@ impl Places {
             }
         }
         for (_, location) in site.locations() {
+            places.has_patterns |= matches!(location.matching, Matching::Regex | Matching::RegexNoCase);
             if location.means_websocket() {
                 places.websocket_prefixes.push((location.matching, location.path.clone()));
             }
@@ -97,5 +100,20 @@ impl Places {
             Matching::Prefix | Matching::PrefixNoRegex => prefix != "/" && path.starts_with(prefix.as_str()),
             Matching::Regex | Matching::RegexNoCase | Matching::Named => false,
         })
+    }
+
+    /// The WebSocket location below which `path` falls: the longest prefix. `None` too where a location chosen by a pattern
+    /// could win over it.
+    #[must_use]
+    pub fn websocket_location(&self, path: &str) -> Option<&str> {
+        let fits = |(matching, prefix): &&(Matching, String)| match matching {
+            Matching::Exact => path == prefix,
+            Matching::Prefix => !self.has_patterns && prefix != "/" && path.starts_with(prefix.as_str()),
+            Matching::PrefixNoRegex => prefix != "/" && path.starts_with(prefix.as_str()),
+            Matching::Regex | Matching::RegexNoCase | Matching::Named => false,
+        };
+        let all = self.websocket_prefixes.iter().filter(fits);
+        all.max_by_key(|(matching, prefix)| (*matching == Matching::Exact, prefix.len()))
+            .map(|(_, prefix)| prefix.as_str())
     }
 }

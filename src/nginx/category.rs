@@ -4,6 +4,7 @@
 //! at the first question. Whoever asks often should remember answers: most logs repeat a few dozen messages.
 
 pub mod action;
+pub mod meaning;
 
 use std::cmp::Reverse;
 use std::sync::LazyLock;

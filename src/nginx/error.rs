@@ -4,6 +4,7 @@
 //! modules. Nothing in a line is escaped: see `context` for how forged fields are kept out.
 
 mod context;
+pub mod marks;
 pub mod skim;
 
 use std::sync::LazyLock;

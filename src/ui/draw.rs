@@ -1,29 +1,31 @@
 //! One frame.
 
+mod empty;
+mod error_levels;
+mod footer;
+
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::text::Span;
 use ratatui::widgets::{Clear, Widget as _};
 
-use crate::event::SourceKind;
 use crate::human;
 
-use super::keys::{Action, KEYS};
 use super::layout::{self, Size};
-use super::light::Light;
 use super::pane::Pane;
 use super::panes::{connections, errors, findings, handshakes, header, timeline};
 use super::popup;
 use super::snapshot::Snapshot;
 use super::state::{ScreenState, Spot};
 use super::table::{Column, Grid};
-use super::text::{Look, Seg, nth_line, put, put_ends, put_line, put_rule, wrap};
+use super::text::{Look, Seg, nth_line, put, put_ends, put_line, put_rule};
 use super::theme::{self, Tone};
 use super::view;
 
 /// Rows of the timeline with its title.
 const TIMELINE: u16 = 4;
+/// Rows of a terminal on which the depths of the errors are shown beside other panes.
+const DEEP: u16 = 36;
 
 /// Draws `snap` into `area` as `state` wants it. Only scroll positions and what was seen where change in `state`.
 pub fn draw(frame: &mut Frame<'_>, area: Rect, snap: &Snapshot, state: &mut ScreenState) {
@@ -38,12 +40,18 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, snap: &Snapshot, state: &mut Scre
     match layout::size(area) {
         Size::Line => one_line(buf, area, snap, &look),
         Size::Tabs => framed(buf, area, snap, state, &look, tabs),
-        Size::Full if state.zoomed => framed(buf, area, snap, state, &look, tabs),
+        Size::Full if is_alone(state) => framed(buf, area, snap, state, &look, tabs),
         Size::Full => framed(buf, area, snap, state, &look, all_panes),
     }
     if state.ascii {
         theme::to_ascii(buf, area);
     }
+}
+
+/// The focused pane has the whole body: there is room for no other, it was asked for, or it shows its depths.
+fn is_alone(state: &ScreenState) -> bool {
+    let cramped = state.is_deep() && state.size.1 < DEEP;
+    layout::size(screen(state)) != Size::Full || state.zoomed || cramped
 }
 
 fn one_line(buf: &mut Buffer, area: Rect, snap: &Snapshot, look: &Look) {
@@ -63,7 +71,7 @@ fn framed(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenState
     header::draw_place(buf, inset(layout::take(&mut rest, 1)), snap, state.frozen, look);
     header::draw_verdict(buf, inset(layout::take(&mut rest, 1)), snap, look);
     put_rule(buf, layout::take(&mut rest, 1), theme::RULE, look);
-    key_line(buf, inset(layout::take_bottom(&mut rest, 1)), snap, state, look);
+    footer::draw(buf, inset(layout::take_bottom(&mut rest, 1)), snap, state, look);
     if area.height >= 16 {
         put_rule(buf, layout::take_bottom(&mut rest, 1), theme::RULE, look);
     }
@@ -92,7 +100,10 @@ fn all_panes(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenSt
     put_rule(buf, layout::take_bottom(&mut rest, 1), theme::RULE, look);
     let top = rows(snap.endpoints.len(), 2).max(findings::wanted(&snap.findings, right).saturating_add(1));
     let wants = [top.min(rest.height / 2), rows(snap.tunnels.len(), 2), rows(snap.errors.len().max(1), 2)];
-    let [top, middle, _] = layout::share(rest.height.saturating_sub(2), [5, 5, 4], wants, 1);
+    let room = rest.height.saturating_sub(2);
+    // Whoever looks into the errors wants to read them: the others keep their least, and share what is left.
+    let deep = if state.is_deep() { error_levels::wanted(snap, state) } else { 4 };
+    let [top, middle, _] = layout::share(room, [5, 5, deep.min(room.saturating_sub(10).max(4))], wants, 1);
     let upper = layout::take(&mut rest, top);
     put_rule(buf, layout::take(&mut rest, 1), theme::RULE, look);
     let mid = layout::take(&mut rest, middle);
@@ -162,7 +173,7 @@ fn draw_strip(buf: &mut Buffer, area: Rect, snap: &Snapshot, with_past: bool, lo
     let said = worst.iter().enumerate().map(|(i, e)| {
         let spans = vec![
             look.span(e.light.tone(), format!("{} ", e.light.sign())),
-            look.span(Tone::Muted, format!("{} {}", e.category, human::scaled(e.total))),
+            look.span(Tone::Muted, format!("{} {}", e.category.word(), human::scaled(e.total))),
         ];
         Seg::new(spans).leaves(u8::try_from(i).unwrap_or(u8::MAX).max(1))
     });
@@ -182,8 +193,12 @@ fn pane(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, state: &mut S
     if area.is_empty() {
         return;
     }
+    if pane == Pane::Errors && state.drill.is_deep() {
+        error_levels::draw(buf, area, snap, state, look);
+        return;
+    }
     let order = view::shown(snap, state, pane);
-    let tabbed = layout::size(screen(state)) == Size::Tabs || state.zoomed;
+    let tabbed = is_alone(state);
     // Where there is little room the tab alone is the title.
     let titled = u16::from(!tabbed || state.size.1 >= 16);
     if titled == 1 {
@@ -192,12 +207,15 @@ fn pane(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, state: &mut S
     let body = Rect { y: area.y + titled, height: area.height - titled, width: area.width.saturating_sub(1), ..area };
     let mut spot = Spot { pane, area, first_row: None };
     if pane != Pane::Timeline && order.is_empty() {
-        empty(buf, body, pane, snap, state, look);
+        empty::draw(buf, body, pane, snap, state, look);
     } else {
         match pane {
             Pane::Handshakes => table(buf, body, pane, &handshakes::COLUMNS, &snap.endpoints, &order, state, look),
             Pane::Connections => table(buf, body, pane, &connections::COLUMNS, &snap.tunnels, &order, state, look),
-            Pane::Errors => table(buf, body, pane, &errors::COLUMNS, &snap.errors, &order, state, look),
+            Pane::Errors => {
+                let columns = errors::table(body.width, snap.past.age);
+                table(buf, body, pane, columns, &snap.errors, &order, state, look);
+            }
             Pane::Findings => list(buf, body, snap, &order, state, look),
             Pane::Timeline => timeline::draw(buf, body, snap, look),
         }
@@ -240,6 +258,18 @@ impl Row for super::snapshot::endpoint::EndpointRow {
 impl Row for super::snapshot::tunnel::TunnelRow {
     fn id(&self) -> u64 {
         self.id
+    }
+}
+
+impl Row for super::narrow::NameRow {
+    fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+impl Row for super::narrow::LineRow {
+    fn id(&self) -> u64 {
+        self.line.seq
     }
 }
 
@@ -302,12 +332,12 @@ fn title(
         let said = format!("/{} ({shown})", filter.text);
         left.push(Seg::new(vec![look.span(Tone::Accent, said)]).leaves(1));
     }
-    if let Some((_, key)) = choice.sort.and_then(|s| view::sortable(pane).into_iter().find(|(i, _)| *i == s)) {
+    if let Some((_, key)) = choice.sort.and_then(|s| view::sortable(state, pane).into_iter().find(|(i, _)| *i == s)) {
         let (key, sign) = (if key == "left" { "time left" } else { key }, if choice.reverse { "▾" } else { "▴" });
         right.insert(0, Seg::new(vec![look.span(Tone::Muted, format!("by {key} {sign}"))]).leaves(2));
     }
     // An empty pane says it in its rows.
-    if let Some(hint) = poor_sight(pane, snap, look).filter(|_| shown > 0) {
+    if let Some(hint) = empty::poor_sight(pane, snap, look).filter(|_| shown > 0) {
         right = vec![hint];
     }
     put_ends(buf, if tabbed { margin(line) } else { inset(line) }, left, right);
@@ -319,112 +349,12 @@ fn counts(snap: &Snapshot, look: &Look) -> Vec<Seg> {
     if said.is_empty() { Vec::new() } else { vec![Seg::new(vec![look.span(Tone::Muted, said)]).leaves(3)] }
 }
 
-/// The sources that a pane lives on.
-const fn sources(pane: Pane) -> &'static [SourceKind] {
-    match pane {
-        Pane::Handshakes => &[SourceKind::Process, SourceKind::Config],
-        Pane::Connections => &[SourceKind::Sockets],
-        Pane::Errors => &[SourceKind::ErrorLog],
-        Pane::Findings => &[],
-        Pane::Timeline => &[SourceKind::AccessLog],
-    }
-}
-
-/// What the sources of a pane cannot see and what would help, the worst first.
-fn poor(pane: Pane, snap: &Snapshot) -> Vec<(Light, String)> {
-    let sources = sources(pane).iter().filter_map(|k| snap.source(*k));
-    let said = sources.map(|s| {
-        let remedy = s.remedy.as_ref().map_or_else(String::new, |r| format!("; {r}"));
-        (header::light(s.sight), format!("{}{remedy}", s.said))
-    });
-    let mut poor: Vec<(Light, String)> = said.filter(|(light, _)| *light <= Light::Warn).collect();
-    poor.sort_by_key(|(light, _)| *light);
-    poor
-}
-
-fn poor_sight(pane: Pane, snap: &Snapshot, look: &Look) -> Option<Seg> {
-    let (light, said) = poor(pane, snap).into_iter().next()?;
-    let short = look.span(light.tone(), format!("{} sees too little", light.sign()));
-    Some(Seg::new(vec![look.span(light.tone(), format!("{} {said}", light.sign()))]).or(vec![short]).leaves(1))
-}
-
-/// Why a pane has no rows: the filter, the source, or that all is calm.
-fn empty(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, state: &ScreenState, look: &Look) {
-    let poor = poor(pane, snap);
-    let said = if let Some(filter) = &state.pane(pane).filter {
-        vec![(Tone::Muted, format!("nothing matches /{}; Esc clears the filter", filter.text))]
-    } else if poor.is_empty() {
-        vec![(Tone::Muted, calm(pane, snap).to_owned())]
-    } else {
-        poor.into_iter().map(|(light, said)| (light.tone(), format!("{} {said}", light.sign()))).collect()
-    };
-    let inner = margin(area);
-    let lines = said.into_iter().flat_map(|(tone, text)| {
-        wrap(&text, usize::from(inner.width)).into_iter().map(move |line| (tone, line)).collect::<Vec<_>>()
-    });
-    for (y, (tone, line)) in (0..).zip(lines) {
-        put(buf, nth_line(inner, y), &[look.span(tone, line)]);
-    }
-}
-
-/// What an empty pane says when its sources see, or have not been asked yet.
-fn calm(pane: Pane, snap: &Snapshot) -> &'static str {
-    match pane {
-        Pane::Handshakes if !snap.sees(SourceKind::Config) => "looking for nginx and its configuration",
-        Pane::Handshakes => "no WebSocket location found and no URL given; try wspulse ws://HOST/PATH",
-        Pane::Connections if !snap.sees(SourceKind::Sockets) => {
-            "the sockets are not watched yet: nginx's ports are not known"
-        }
-        Pane::Connections => "no tunnel is open",
-        Pane::Errors if !snap.sees(SourceKind::ErrorLog) => "no error log is followed yet; --error-log PATH names one",
-        Pane::Errors => "the error log has said nothing since the program started",
-        Pane::Findings if snap.since.is_none() => "nothing seen yet",
-        Pane::Findings => "nothing is wrong as far as can be seen",
-        Pane::Timeline => "",
-    }
-}
-
-fn hint(look: &Look, key: &str, word: &str) -> Vec<Span<'static>> {
-    vec![look.span(Tone::Accent, key.to_owned()), look.span(Tone::Muted, format!(" {word}"))]
-}
-
-fn key_line(buf: &mut Buffer, line: Rect, snap: &Snapshot, state: &ScreenState, look: &Look) {
-    if let Some(notice) = state.notice.as_ref().filter(|_| state.editing.is_none()) {
-        put_ends(buf, line, vec![Seg::new(vec![look.span(Tone::Warn, notice.clone())])], Vec::new());
-        return;
-    }
-    if let Some(text) = &state.editing {
-        let n = view::shown(snap, state, state.focus).len();
-        let typed =
-            vec![look.span(Tone::Accent, "/"), look.span(Tone::Plain, text.clone()), look.span(Tone::Accent, "▏")];
-        let keys = vec![
-            Seg::new(vec![look.span(Tone::Muted, human::counted(n as u64, "row", "rows"))]).leaves(1),
-            Seg::new(hint(look, "Enter", "keep")).leaves(2),
-            Seg::new(hint(look, "Esc", "clear")).leaves(3),
-        ];
-        let wrong = state.notice.as_ref().map(|n| vec![Seg::new(vec![look.span(Tone::Warn, n.clone())]).leaves(1)]);
-        put_ends(buf, line, vec![Seg::new(typed)], wrong.unwrap_or(keys));
-        return;
-    }
-    let (mut left, mut right) = (Vec::new(), Vec::new());
-    for b in KEYS {
-        let Some((word, leave)) = b.hint else { continue };
-        let seg = Seg::new(hint(look, b.shown, word)).leaves(leave);
-        let end = matches!(b.action, Action::Help | Action::Quit);
-        if end { &mut right } else { &mut left }.push(seg);
-    }
-    if state.popup.is_some() {
-        left = vec![Seg::new(hint(look, "Esc", "back")), Seg::new(hint(look, "j k", "scroll")).leaves(2)];
-    }
-    put_ends(buf, line, left, right);
-}
-
 /// The layer in place of the body: a title over a thin rule, and as much of its page as fits.
 fn draw_popup(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenState, look: &Look) {
     let Some(which) = state.popup else { return };
     // Sentences longer than this are hard to read.
     let text = usize::from(area.width.saturating_sub(4)).min(116);
-    let Some((title, lines)) = popup::page(which, snap, look, text) else {
+    let Some((title, lines)) = popup::page(which, snap, state, look, text) else {
         state.popup = None;
         state.notice = Some("that row has gone".to_owned());
         return;

@@ -1,5 +1,7 @@
 //! The filter of a pane: words, `key:value`, `/regex/` and `!not`, all of which must hold.
 
+use std::borrow::Cow;
+
 use regex::{Regex, RegexBuilder};
 
 /// The most memory that a typed pattern may take.
@@ -12,6 +14,9 @@ pub struct Filter {
     pub text: String,
     terms: Vec<(bool, Term)>,
 }
+
+/// Characters shown of a pattern from where it is wrong.
+const HERE: usize = 12;
 
 #[derive(Clone, Debug)]
 enum Term {
@@ -47,16 +52,22 @@ impl Filter {
     #[must_use]
     pub fn passes(&self, fields: &[(&str, String)]) -> bool {
         let whole = fields.iter().map(|(_, v)| v.to_lowercase()).collect::<Vec<_>>().join(" ");
-        self.terms.iter().all(|(not, term)| *not != term.holds(fields, &whole))
+        self.holds(&whole, &|key| field(fields, key).map(Cow::Borrowed))
+    }
+
+    /// The same for a row whose words are `whole`, in lower case, and whose fields `named` tells; `None` is no field.
+    #[must_use]
+    pub fn holds<'a>(&self, whole: &str, named: &dyn Fn(&str) -> Option<Cow<'a, str>>) -> bool {
+        self.terms.iter().all(|(not, term)| *not != term.holds(whole, named))
     }
 }
 
 impl Term {
-    fn holds(&self, fields: &[(&str, String)], whole: &str) -> bool {
+    fn holds<'a>(&self, whole: &str, named: &dyn Fn(&str) -> Option<Cow<'a, str>>) -> bool {
         match self {
             Self::Pattern(p) => p.is_match(whole),
             // A colon makes a key only where the row has that field: `2001:db8::7f` is a word.
-            Self::Word(w) => match w.split_once(':').and_then(|(k, v)| Some((field(fields, k)?, v))) {
+            Self::Word(w) => match w.split_once(':').and_then(|(k, v)| Some((named(k)?, v))) {
                 Some((value, wanted)) => value.to_lowercase().contains(wanted),
                 None => whole.contains(w.as_str()),
             },
@@ -85,8 +96,22 @@ fn compiled(pattern: &str) -> Result<Term, String> {
     built.map(Term::Pattern).map_err(|e| {
         let said = e.to_string();
         let last = said.lines().last().unwrap_or("").trim_start_matches("error: ").to_owned();
-        format!("/{pattern}/ is no pattern: {last}")
+        match wrong_at(&said) {
+            Some(at) => {
+                let here: String = pattern.chars().skip(at).take(HERE).collect();
+                let here =
+                    if here.is_empty() { "at its end".to_owned() } else { format!("at character {}: {here}", at + 1) };
+                format!("/{pattern}/ is no pattern: {last}, {here}")
+            }
+            None => format!("/{pattern}/ is no pattern: {last}"),
+        }
     })
+}
+
+/// The character that the message of the regex crate points at: a caret below the pattern, both behind the same blanks.
+fn wrong_at(said: &str) -> Option<usize> {
+    let pointer = said.lines().find(|l| l.contains('^') && l.bytes().all(|b| matches!(b, b' ' | b'^')))?;
+    pointer.find('^')?.checked_sub(4)
 }
 
 #[cfg(test)]
@@ -124,6 +149,19 @@ mod tests {
     fn a_pattern_may_hold_blanks_and_slashes() {
         assert!(passes(r"/ws\/chat open/"));
         assert!(passes("/unfinished|open"), "while it is typed the closing slash is missing");
+    }
+
+    #[test]
+    fn a_wrong_pattern_is_told_with_the_place() {
+        let said = |text: &str| Filter::parse(text).expect_err("wrong");
+        assert_eq!(said("/ab(c/"), "/ab(c/ is no pattern: unclosed group, at character 3: (c");
+        assert_eq!(said("/日本[/"), "/日本[/ is no pattern: unclosed character class, at character 3: [");
+        assert_eq!(
+            said("a /x{2,1}/"),
+            "/x{2,1}/ is no pattern: invalid repetition count range, the start must be <= the end, at character 2: {2,1}"
+        );
+        assert!(said("/[z-a]/").ends_with("at character 2: z-a]"), "{}", said("/[z-a]/"));
+        assert!(said("/a)/").contains("unopened group, at character 2: )"), "{}", said("/a)/"));
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
 
+use super::drill::View;
 use super::filter::Filter;
 use super::keys::{Action, action_for};
+use super::narrow;
 use super::pane::Pane;
 use super::snapshot::Snapshot;
 use super::state::{Effect, Popup, ScreenState, Spot};
@@ -87,7 +89,13 @@ fn in_popup(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect 
         Action::Back | Action::Details => state.popup = None,
         Action::Help if state.popup == Some(Popup::Help) => state.popup = None,
         Action::Findings if state.popup == Some(Popup::Findings) => state.popup = None,
-        Action::Help | Action::Findings | Action::Freeze | Action::Theme | Action::Probe => {
+        Action::Help
+        | Action::Findings
+        | Action::Freeze
+        | Action::Theme
+        | Action::Probe
+        | Action::NextError
+        | Action::PreviousError => {
             return act(state, snap, action);
         }
         _ => {}
@@ -123,6 +131,10 @@ fn act(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
             state.theme = state.theme.next();
             state.notice = Some(format!("theme {}", state.theme.name));
         }
+        Action::NextView => turn_view(state, true),
+        Action::PreviousView => turn_view(state, false),
+        Action::NextError => walk(state, snap, true),
+        Action::PreviousError => walk(state, snap, false),
         Action::Down | Action::Up | Action::Top | Action::Bottom | Action::PageDown | Action::PageUp => {
             travel(state, snap, action);
         }
@@ -145,7 +157,7 @@ fn start_filter(state: &mut ScreenState) {
 }
 
 fn next_sort(state: &mut ScreenState) {
-    let columns = view::sortable(state.focus);
+    let columns = view::sortable(state, state.focus);
     let pane = state.pane_mut(state.focus);
     let next = match pane.sort {
         None => columns.first(),
@@ -155,9 +167,14 @@ fn next_sort(state: &mut ScreenState) {
     pane.reverse = false;
 }
 
-/// One layer back: the zoom, then the filter.
+/// One layer back: in the Errors pane the filter and the level, then the zoom, then the filter.
 fn back(state: &mut ScreenState) {
-    if state.zoomed {
+    if state.is_deep() {
+        let pane = &mut state.panes[Pane::Errors.index()];
+        if pane.filter.take().is_none() {
+            state.drill.leave(pane);
+        }
+    } else if state.zoomed {
         state.zoomed = false;
     } else {
         state.pane_mut(state.focus).filter = None;
@@ -186,8 +203,66 @@ fn selected(state: &mut ScreenState, snap: &Snapshot) -> Option<u64> {
     ids.get(at).copied()
 }
 
+fn turn_view(state: &mut ScreenState, forward: bool) {
+    if state.focus == Pane::Errors {
+        state.drill.turn(forward, &mut state.panes[Pane::Errors.index()]);
+    } else {
+        state.notice = Some("v tells the entries of 3 Errors apart by something else".to_owned());
+    }
+}
+
+/// Further into the errors: narrowed to the selected row, or the selected line itself.
+fn go_in(state: &mut ScreenState, snap: &Snapshot) {
+    let Some(id) = selected(state, snap) else { return };
+    state.pane_mut(Pane::Errors).selected = Some(id);
+    let Some(condition) = narrow::condition(snap, state, id) else {
+        state.drill.cursor = Some(id);
+        open(state, Popup::Row(Pane::Errors, id));
+        return;
+    };
+    state.drill.enter(condition, View::Lines, &mut state.panes[Pane::Errors.index()]);
+    if state.drill.conditions.len() == 1 {
+        // The first way of telling them apart that tells something.
+        let views = state.drill.views();
+        let telling = views.into_iter().find(|v| *v == View::Lines || narrow::variety(snap, state, *v).0 > 1);
+        state.drill.view = telling.unwrap_or(View::Lines);
+    }
+}
+
+/// To the error written after or before the one that is looked at, among those that the Errors pane is narrowed to.
+fn walk(state: &mut ScreenState, snap: &Snapshot, forward: bool) {
+    let seqs: Vec<u64> = narrow::lines(snap, state).iter().map(|l| l.seq).collect();
+    let in_list = state.popup.is_none() && state.focus == Pane::Errors && state.drill.view == View::Lines;
+    let at = match state.popup {
+        Some(Popup::Row(Pane::Errors, id)) => Some(id),
+        _ if in_list => state.pane(Pane::Errors).selected,
+        _ => state.drill.cursor,
+    };
+    let place = at.and_then(|id| seqs.iter().position(|s| *s == id));
+    let next = match place {
+        Some(at) if forward => at.checked_add(1),
+        Some(at) => at.checked_sub(1),
+        None => seqs.len().checked_sub(1),
+    };
+    let Some(seq) = next.and_then(|n| seqs.get(n)).copied() else {
+        let end = if forward { "the newest error line" } else { "the oldest error line that is kept" };
+        let said = if seqs.is_empty() { "no error line is kept".to_owned() } else { format!("this is {end}") };
+        state.notice = Some(said);
+        return;
+    };
+    state.drill.cursor = Some(seq);
+    if in_list || state.drill.view == View::Lines {
+        state.pane_mut(Pane::Errors).selected = Some(seq);
+    }
+    if !in_list {
+        open(state, Popup::Row(Pane::Errors, seq));
+    }
+}
+
 fn details(state: &mut ScreenState, snap: &Snapshot) {
-    if state.focus == Pane::Timeline {
+    if state.focus == Pane::Errors {
+        go_in(state, snap);
+    } else if state.focus == Pane::Timeline {
         open(state, Popup::Row(Pane::Timeline, 0));
     } else if let Some(id) = selected(state, snap) {
         // From here on the selection follows this row.

@@ -53,6 +53,14 @@ pub enum Action {
     Probe,
     /// Next theme.
     Theme,
+    /// Tell the entries of the Errors pane apart by the next thing.
+    NextView,
+    /// And by the thing before.
+    PreviousView,
+    /// The error written after this one.
+    NextError,
+    /// The error written before this one.
+    PreviousError,
 }
 
 /// One line of the table.
@@ -85,7 +93,7 @@ impl Binding {
     }
 }
 
-use KeyCode::{BackTab, Char, Down, End, Enter, Esc, Home, PageDown, PageUp, Tab, Up};
+use KeyCode::{BackTab, Char, Down, End, Enter, Esc, Home, Left, PageDown, PageUp, Right, Tab, Up};
 
 /// All keys, in the order of the help and of the key line.
 pub static KEYS: &[Binding] = &[
@@ -105,8 +113,12 @@ pub static KEYS: &[Binding] = &[
     key(&[Char('/')], "/", "filter (below)", Action::Filter).hint("filter", 5),
     key(&[Char('s')], "s", "sort by the next column", Action::Sort).hint("sort", 7),
     key(&[Char('S')], "S", "sort the other way round", Action::Reverse),
-    key(&[Enter], "Enter", "details of the row", Action::Details).hint("details", 2),
-    key(&[Esc], "Esc", "back; clears the filter", Action::Back),
+    key(&[Enter], "Enter", "details, further in", Action::Details).hint("details", 2),
+    key(&[Esc], "Esc", "back, up; clears filter", Action::Back),
+    key(&[Char('v'), Right], "v →", "errors: next view", Action::NextView),
+    key(&[Char('V'), Left], "V ←", "errors: view before", Action::PreviousView),
+    key(&[Char('e')], "e", "next error in time", Action::NextError),
+    key(&[Char('E')], "E", "previous error in time", Action::PreviousError),
     key(&[Char('f')], "f", "freeze the screen, go on", Action::Freeze).hint("freeze", 6),
     key(&[Char('z')], "z", "the focused pane alone", Action::Zoom).hint("zoom", 9),
     key(&[Char('p')], "p", "probe endpoint on/off", Action::Probe).hint("probe", 8),
@@ -117,6 +129,50 @@ pub static KEYS: &[Binding] = &[
     key(&[Char('q')], "q", "quit", Action::Quit).hint("quit", 0),
     key(&[Char('c')], "Ctrl-C", "quit, exit code 130", Action::Interrupt).control(),
 ];
+
+/// What the key line hints at besides help and quit: the word for each key, and when it leaves.
+pub type Hints = &'static [(Action, &'static str, u8)];
+
+/// Hints where the Errors pane tells entries apart.
+pub static AMONG_ERRORS: Hints = &[
+    (Action::Back, "up", 1),
+    (Action::Details, "further in", 2),
+    (Action::NextView, "view", 3),
+    (Action::Filter, "filter", 4),
+    (Action::NextError, "next error", 7),
+    (Action::PreviousError, "previous", 7),
+    (Action::Sort, "sort", 6),
+    (Action::Zoom, "zoom", 8),
+];
+
+/// Hints where the Errors pane shows lines.
+pub static AMONG_LINES: Hints = &[
+    (Action::Back, "up", 1),
+    (Action::Details, "raw line", 2),
+    (Action::NextView, "view", 4),
+    (Action::Filter, "filter", 5),
+    (Action::NextError, "next error", 3),
+    (Action::PreviousError, "previous", 3),
+    (Action::Sort, "sort", 7),
+    (Action::Zoom, "zoom", 8),
+];
+
+/// Hints over a raw line.
+pub static OVER_LINE: Hints = &[
+    (Action::Back, "back", 1),
+    (Action::NextError, "next error", 2),
+    (Action::PreviousError, "previous", 2),
+    (Action::Down, "scroll", 4),
+];
+
+/// Hints over any other layer.
+pub static OVER_PANES: Hints = &[(Action::Back, "back", 1), (Action::Down, "scroll", 2)];
+
+/// How the key for an action is written.
+#[must_use]
+pub fn shown(action: Action) -> &'static str {
+    KEYS.iter().find(|b| b.action == action).map_or("", |b| b.shown)
+}
 
 /// What a key asks for; `None` for keys without a meaning.
 #[must_use]

@@ -1,11 +1,13 @@
 //! The screen: draws snapshots, turns keys into choices. Knows no clock, no file and no socket.
 
 pub mod draw;
+pub mod drill;
 pub mod filter;
 pub mod input;
 pub mod keys;
 pub mod layout;
 pub mod light;
+pub mod narrow;
 pub mod pane;
 pub mod panes;
 pub mod popup;

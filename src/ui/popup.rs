@@ -1,5 +1,7 @@
 //! Layers over the panes: details of one row, all findings, all keys.
 
+mod line;
+
 use ratatui::text::{Line, Span};
 
 use crate::human;
@@ -10,10 +12,9 @@ use super::pane::Pane;
 use super::panes::header;
 use super::snapshot::Snapshot;
 use super::snapshot::endpoint::EndpointRow;
-use super::snapshot::error::ErrorRow;
 use super::snapshot::finding::FindingRow;
 use super::snapshot::tunnel::TunnelRow;
-use super::state::Popup;
+use super::state::{Popup, ScreenState};
 use super::text::{Look, spans_width, wrap, wrap_exact};
 use super::theme::Tone;
 
@@ -61,7 +62,13 @@ impl Page<'_> {
 
 /// The title and the lines of a layer; `None` when what it is about has gone.
 #[must_use]
-pub fn page(popup: Popup, snap: &Snapshot, look: &Look, width: usize) -> Option<(String, Vec<Line<'static>>)> {
+pub fn page(
+    popup: Popup,
+    snap: &Snapshot,
+    state: &ScreenState,
+    look: &Look,
+    width: usize,
+) -> Option<(String, Vec<Line<'static>>)> {
     let mut page = Page { look, width, lines: Vec::new() };
     let title = match popup {
         Popup::Help => {
@@ -83,9 +90,9 @@ pub fn page(popup: Popup, snap: &Snapshot, look: &Look, width: usize) -> Option<
             format!("Tunnel of {}", row.client_addr().map_or_else(|| "an unknown client".to_owned(), |a| a.to_string()))
         }
         Popup::Row(Pane::Errors, id) => {
-            let row = snap.errors.iter().find(|r| r.id == id)?;
-            error(&mut page, row);
-            row.category.to_owned()
+            let at = snap.lines.iter().position(|l| l.seq == id)?;
+            line::write(&mut page, snap, &snap.lines[at]);
+            line::title(snap, state, &snap.lines[at], look)
         }
         Popup::Row(Pane::Findings, id) => {
             let row = snap.findings.iter().find(|r| r.id == id)?;
@@ -121,6 +128,7 @@ fn help(page: &mut Page<'_>) {
     }
     page.head("Filter");
     page.exact("words, key:value, /regex/ and !not, all of which must fit; Esc clears it", Tone::Plain);
+    page.exact("errors: category level message upstream client location server host worker", Tone::Muted);
     page.head("Signs");
     page.exact("● well   ▲ could hurt   ✖ hurts   ◐ draining   ○ idle   · unknown", Tone::Plain);
 }
@@ -264,15 +272,6 @@ fn put_leg(page: &mut Page<'_>, leg: &Leg) {
     page.pair("round trip", &format!("{}, varying by {}", us(i.rtt_us), us(i.rttvar_us)));
     let lost = format!("{}, backed off {} times", n(i.retransmits.map(u64::from)), n(i.backoff.map(u64::from)));
     page.pair("sent again", &lost);
-}
-
-fn error(page: &mut Page<'_>, r: &ErrorRow) {
-    let last = r.last.map_or_else(|| "·".to_owned(), human::span);
-    page.pair("entries", &format!("{}, {:.1} a minute, the last {last} ago", human::grouped(r.total), r.per_minute));
-    page.head("Newest lines");
-    for (_, level, raw) in &r.recent {
-        page.exact(raw, if level.word() == "error" { Tone::Plain } else { Tone::Muted });
-    }
 }
 
 fn marks(page: &mut Page<'_>, snap: &Snapshot) {

@@ -2,6 +2,7 @@
 
 use ratatui::layout::Rect;
 
+use super::drill::Drill;
 use super::filter::Filter;
 use super::pane::Pane;
 use super::text::Look;
@@ -30,7 +31,7 @@ pub enum Popup {
     Help,
     /// All findings with evidence and fix.
     Findings,
-    /// Details of one row, by its id.
+    /// Details of one row, by its id; of the Errors pane one line.
     Row(Pane, u64),
 }
 
@@ -75,6 +76,8 @@ pub struct ScreenState {
     pub(super) utc: bool,
     pub(super) focus: Pane,
     pub(super) panes: [PaneState; 5],
+    /// How far the Errors pane is zoomed in.
+    pub(super) drill: Drill,
     pub(super) frozen: bool,
     pub(super) zoomed: bool,
     pub(super) popup: Option<Popup>,
@@ -100,6 +103,7 @@ impl ScreenState {
             utc: false,
             focus: Pane::Handshakes,
             panes,
+            drill: Drill::default(),
             frozen: false,
             zoomed: false,
             popup: None,
@@ -126,6 +130,11 @@ impl ScreenState {
 
     pub(super) fn look(&self, now: Timestamp) -> Look {
         Look { theme: self.theme, utc: self.utc, now }
+    }
+
+    /// The Errors pane is focused and shows more than its categories: it is what is looked at.
+    pub(super) fn is_deep(&self) -> bool {
+        self.focus == Pane::Errors && self.drill.is_deep()
     }
 
     pub(super) fn pane(&self, pane: Pane) -> &PaneState {

@@ -174,7 +174,10 @@ fn the_selection_stays_with_its_row() {
     screen(&snap, &mut state, 160, 48);
     assert_eq!(state.pane(super::pane::Pane::Errors).selected, chosen);
     press(&mut state, &snap, "\n");
-    assert!(screen(&snap, &mut state, 160, 48).contains("Newest lines"));
+    assert!(screen(&snap, &mut state, 160, 48).contains("3 Errors › "));
+    press(&mut state, &snap, "\u{1b}");
+    screen(&snap, &mut state, 160, 48);
+    assert_eq!(state.pane(super::pane::Pane::Errors).selected, chosen, "and is still there after a look inside");
 }
 
 #[test]
@@ -208,9 +211,175 @@ fn ascii_is_ascii() {
     assert!(shown.is_ascii() && shown.contains("X BROKEN"), "{shown}");
 }
 
+/// A busy hour: two backends reset tunnels of several clients, one client sends a forged field, one tunnel idles.
+fn busy(lines: usize) -> Snapshot {
+    let mut model = Model::new("web1");
+    let from = |kind| SourceId::new(&model.host.clone(), kind);
+    let (errors, access) = (from(SourceKind::ErrorLog), from(SourceKind::AccessLog));
+    let entries = (0..lines).map(|n| {
+        let at = Timestamp::from_secs(NOON).plus(Duration::from_secs(n as u64));
+        let (client, backend) =
+            (format!("203.0.113.{}", n % 7), if n % 4 == 0 { "10.0.0.8:8080" } else { "10.0.0.9:8080" });
+        let request = if n == 5 { "GET /ws\", upstream: \"http://6.6.6.6:1/ HTTP/1.1" } else { "GET /ws HTTP/1.1" };
+        let line = format!(
+            "2026/11/21 12:{:02}:{:02} [error] 7#7: *{n} recv() failed (104: Connection reset by peer) while proxying \
+            upgraded connection, client: {client}, server: example.test, request: \"{request}\", \
+            upstream: \"http://{backend}/ws\", host: \"example.test\"",
+            n / 60 % 60,
+            n % 60
+        );
+        crate::nginx::error::entry(&crate::nginx::error::parse(line.as_bytes()).expect("a line"), line.as_bytes(), at)
+    });
+    let end = Timestamp::from_secs(NOON).plus(Duration::from_secs(lines as u64 + 3));
+    let mut entries: Vec<ErrorEntry> = entries.collect();
+    entries.push(ErrorEntry {
+        connection: Some(5),
+        ..entry(end.minus(Duration::from_secs(2)), Category::Capacity, "no room")
+    });
+    let ended: crate::event::log::AccessEntry = serde_json::from_value(serde_json::json!({
+        "at": end.to_string(), "client": "203.0.113.5", "request": "GET /ws HTTP/1.1", "status": 101, "request_time": 61.0,
+        "connection": 5, "raw": "",
+    }))
+    .expect("an access entry");
+    let accesses = crate::event::log::AccessBatch { entries: vec![ended], ..Default::default() };
+    for e in [
+        Stamped { at: Timestamp::from_secs(NOON), from: errors.clone(), event: Event::Sense(Sense::seen("reading")) },
+        Stamped { at: end, from: errors, event: Event::Errors(ErrorBatch { entries, ..ErrorBatch::default() }) },
+        Stamped { at: end, from: access, event: Event::Access(accesses) },
+    ] {
+        model.apply(&e);
+    }
+    Snapshot::of(&model, &diagnose(&model))
+}
+
+#[test]
+fn the_way_into_the_errors_and_back() {
+    let (snap, mut state) = (busy(100), fresh());
+    press(&mut state, &snap, "3");
+    let shown = screen(&snap, &mut state, 160, 48);
+    assert!(shown.contains("3 Errors   101 in 1m   55.9/min"), "{shown}");
+    press(&mut state, &snap, "/closed\n\n");
+    let shown = screen(&snap, &mut state, 160, 48);
+    assert!(shown.contains("3 Errors › upstream-closed") && shown.contains("100 entries"), "{shown}");
+    // By backend: 75 and 25 of all that were counted, though only some lines are kept of them.
+    press(&mut state, &snap, "gvv");
+    while !screen(&snap, &mut state, 160, 48).contains("▎upstream") {
+        press(&mut state, &snap, "v");
+    }
+    let shown = screen(&snap, &mut state, 160, 48);
+    assert!(shown.contains("75  ━━━━━╸   75%    4s  10.0.0.9:8080"), "{shown}");
+    press(&mut state, &snap, "j\n");
+    let shown = screen(&snap, &mut state, 160, 48);
+    assert!(shown.contains("› upstream-closed › upstream 10.0.0.8:8080") && shown.contains("25 entries"), "{shown}");
+    let below = shown.split("3 Errors").nth(1).unwrap_or_default();
+    assert!(below.contains("203.0.113.4") && !below.contains("10.0.0.9:8080"), "{shown}");
+    press(&mut state, &snap, "\u{1b}");
+    assert!(screen(&snap, &mut state, 160, 48).contains("▎upstream"), "the level above is as it was left");
+    press(&mut state, &snap, "\u{1b}");
+    let shown = screen(&snap, &mut state, 160, 48);
+    assert!(shown.contains("/closed (1)") && !shown.contains("Errors ›"), "with its filter, {shown}");
+}
+
+#[test]
+fn a_raw_line_is_marked_and_a_forged_field_is_not() {
+    let (snap, mut state) = (busy(20), fresh());
+    press(&mut state, &snap, "3");
+    press(&mut state, &snap, "/connection:5 !client:203.0.113.1\nvvvvvv");
+    let shown = screen(&snap, &mut state, 160, 48);
+    assert!(shown.contains("▎lines") && shown.contains("(2)"), "{shown}");
+    press(&mut state, &snap, "j\n");
+    let shown = screen(&snap, &mut state, 160, 48);
+    let field = |letter: &str, name: &str| {
+        let label = format!("{letter} {name:<10}");
+        shown.lines().find_map(|l| l.split_once(&label).map(|(_, v)| v.to_owned())).unwrap_or_default()
+    };
+    assert!(field("u", "upstream").is_empty() || field("u", "upstream").starts_with("http://10."), "{shown}");
+    assert!(field("c", "client").starts_with("203.0.113.5"), "{shown}");
+    assert!(shown.contains("m────") && shown.contains("the reset came from the backend"), "{shown}");
+    assert!(shown.contains("The same connection, *5") && shown.contains("no room"), "{shown}");
+    assert!(shown.contains("access log: 101 GET /ws HTTP/1.1, ended after 1m"), "{shown}");
+}
+
+#[test]
+fn errors_are_walked_in_order_of_time() {
+    let (snap, mut state) = (busy(30), fresh());
+    // From any pane, without looking at the errors at all: the newest first.
+    press(&mut state, &snap, "1E");
+    assert!(screen(&snap, &mut state, 120, 40).contains("31 of 31"));
+    press(&mut state, &snap, "EE");
+    assert!(screen(&snap, &mut state, 120, 40).contains("29 of 31"));
+    press(&mut state, &snap, "eee");
+    let shown = screen(&snap, &mut state, 120, 40);
+    assert!(shown.contains("31 of 31") && shown.contains("this is the newest error line"), "{shown}");
+    // In a narrowing only through it, and in a list the selection walks.
+    press(&mut state, &snap, "\u{1b}3\n");
+    while !screen(&snap, &mut state, 120, 40).contains("▎lines") {
+        press(&mut state, &snap, "v");
+    }
+    press(&mut state, &snap, "gEEE");
+    let walked = state.pane(super::pane::Pane::Errors).selected;
+    press(&mut state, &snap, "s");
+    assert_eq!(walked, state.pane(super::pane::Pane::Errors).selected);
+    let empty = Snapshot::of(&Model::new(""), &diagnose(&Model::new("")));
+    press(&mut state, &empty, "e");
+    assert!(screen(&empty, &mut state, 120, 40).contains("no error line is kept"));
+}
+
+#[test]
+fn every_level_has_its_filter_and_names_are_told_with_a_key() {
+    let (snap, mut state) = (busy(100), fresh());
+    press(&mut state, &snap, "3/upstream:10.0.0.8\n");
+    let shown = screen(&snap, &mut state, 160, 48);
+    assert!(shown.contains("▲ upstream-closed") && !shown.contains("✖ capacity"), "{shown}");
+    press(&mut state, &snap, "\n/client:203.0.113.3 !upstream:10.0.0.9\n");
+    while !screen(&snap, &mut state, 160, 48).contains("▎client") {
+        press(&mut state, &snap, "v");
+    }
+    let shown = screen(&snap, &mut state, 160, 48);
+    assert!(shown.contains(" 203.0.113.3") && !shown.contains(" 203.0.113.4"), "{shown}");
+    press(&mut state, &snap, "/ /x(/");
+    let shown = screen(&snap, &mut state, 160, 48);
+    assert!(shown.contains("unclosed group, at character 2: (") && shown.contains(" 203.0.113.3"), "{shown}");
+    press(&mut state, &snap, "\u{1b}/nowhere\n");
+    assert!(screen(&snap, &mut state, 160, 48).contains("nothing matches /nowhere; Esc clears the filter"));
+}
+
+#[test]
+fn a_second_click_goes_in() {
+    let (snap, mut state) = (busy(40), fresh());
+    press(&mut state, &snap, "3");
+    let shown = screen(&snap, &mut state, 160, 48);
+    let row = shown.lines().position(|l| l.contains("▲ upstream-closed")).expect("a row");
+    let row = u16::try_from(row).expect("small");
+    let left = MouseEventKind::Down(MouseButton::Left);
+    let click = MouseEvent { kind: left, column: 10, row, modifiers: KeyModifiers::NONE };
+    handle_mouse(&mut state, &snap, click);
+    assert!(!screen(&snap, &mut state, 160, 48).contains("Errors ›"), "the first one selects");
+    handle_mouse(&mut state, &snap, click);
+    assert!(screen(&snap, &mut state, 160, 48).contains("Errors › upstream-closed"));
+}
+
+#[test]
+fn what_was_counted_and_is_not_kept_says_so() {
+    let (snap, mut state) = (busy(2_000), fresh());
+    press(&mut state, &snap, "3/closed\n\n");
+    while !screen(&snap, &mut state, 160, 48).contains("▎lines") {
+        press(&mut state, &snap, "v");
+    }
+    let shown = screen(&snap, &mut state, 160, 48);
+    assert!(shown.contains("newest 999 of   2,000 entries"), "{shown}");
+    press(&mut state, &snap, "v");
+    while !screen(&snap, &mut state, 160, 48).contains("▎upstream") {
+        press(&mut state, &snap, "v");
+    }
+    press(&mut state, &snap, "g\nv");
+    let shown = screen(&snap, &mut state, 160, 48);
+    assert!(shown.contains("1,500 entries") && shown.contains("counted in 7"), "{shown}");
+}
+
 #[test]
 fn no_key_and_no_size_ever_panics() {
-    let full = snapshot();
+    let (full, crowd) = (snapshot(), busy(300));
     let model = Model::new("");
     let empty = Snapshot::of(&model, &diagnose(&model));
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
@@ -221,11 +390,11 @@ fn no_key_and_no_size_ever_panics() {
         seed % n
     };
     let small = |n: u64| u16::try_from(n).expect("small");
-    let keys: Vec<char> = "?\t12345jkgG\n\u{1b}/frzsSdpt!:a(".chars().collect();
+    let keys: Vec<char> = "?\t123345jkgG\n\n\u{1b}/frzsSdpt!:a(vVeE".chars().collect();
     for round in 0..60 {
         let mut state = ScreenState::new(None, round % 7 == 0);
         for step in 0..60 {
-            let snap = if random(9) == 0 { &empty } else { &full };
+            let snap = [&empty, &full, &full, &crowd, &crowd, &crowd][usize::try_from(random(6)).expect("small")];
             let (w, h) = (small(1 + random(170)), small(1 + random(50)));
             if step % 3 == 0 {
                 screen(snap, &mut state, w, h);

@@ -1,81 +1,114 @@
 //! What does nginx say? Error-log entries by category, with the last words of each.
 
+use ratatui::text::Span;
+
 use crate::event::SourceKind;
 use crate::event::log::Level;
 use crate::human;
 
 use super::super::snapshot::Snapshot;
-use super::super::snapshot::error::ErrorRow;
+use super::super::snapshot::error::{ErrorRow, SPANS};
 use super::super::table::{Column, Sort};
 use super::super::text::{Look, Seg};
 use super::super::theme::Tone;
 use super::cell;
 
-/// Columns of the sparkline.
-const SPARK: u16 = 12;
+/// Columns of the sparkline on a wide, a middling and a narrow screen: divisors of every span.
+const SPARKS: [u16; 3] = [30, 15, 10];
 
-/// The columns.
-pub static COLUMNS: [Column<ErrorRow>; 6] = [
-    Column::words(
-        "category",
-        "CATEGORY",
-        (18, 20),
-        0,
-        |r, l, _| cell::state(l, r.light, r.category),
-        |r| Sort::Text(r.category.to_owned()),
-    ),
-    Column::number(
-        "total",
-        "TOTAL",
-        6,
-        0,
-        |r, l, _| cell::figure(l, Tone::Plain, Some(human::grouped(r.total))),
-        |r| Sort::Number(r.total as f64),
-    ),
-    Column::number(
-        "permin",
-        "/min",
-        6,
-        3,
-        |r, l, _| {
-            let tone = if r.per_minute < 0.05 { Tone::Faint } else { Tone::Plain };
-            cell::figure(l, tone, Some(format!("{:.1}", r.per_minute)))
-        },
-        |r| Sort::Number(r.per_minute),
-    ),
-    Column::number(
-        "last",
-        "LAST",
-        4,
-        2,
-        |r, l, _| cell::time(l, r.last, human::span_short),
-        |r| Sort::of(r.last.map(|d| d.as_secs_f64())),
-    ),
-    Column::words("spark", "5 min", (SPARK, SPARK), 5, spark, |_| Sort::Unknown),
-    Column::words(
-        "words",
-        "LAST WORDS",
-        (16, u16::MAX),
-        4,
-        |r, l, w| {
-            let mut spans = vec![l.span(Tone::Plain, r.words.clone())];
-            // The backend is worth its place only behind the whole sentence.
-            if let Some(peer) = r.peer.as_ref().filter(|p| human::width(&r.words) + human::width(p) + 3 <= w) {
-                spans.push(l.span(Tone::Muted, format!("   {peer}")));
-            }
-            spans
-        },
-        |r| Sort::Text(r.words.clone()),
-    ),
-];
+/// The heads of the sparkline for each of [`SPANS`].
+const HEADS: [&str; 4] = ["150 s", "5 min", "10 min", "30 min"];
 
-fn spark(r: &ErrorRow, look: &Look, width: usize) -> Vec<ratatui::text::Span<'static>> {
-    let cells = usize::from(SPARK);
-    if width > cells {
+/// The columns by the room that there is and by the span of the sparkline; but for that all are alike.
+pub static TABLES: [[[Column<ErrorRow>; 6]; 4]; 3] = [tables(0), tables(1), tables(2)];
+
+const fn tables(room: usize) -> [[Column<ErrorRow>; 6]; 4] {
+    [
+        columns(room, 0, spark::<0>),
+        columns(room, 1, spark::<1>),
+        columns(room, 2, spark::<2>),
+        columns(room, 3, spark::<3>),
+    ]
+}
+
+type Cell = fn(&ErrorRow, &Look, usize) -> Vec<Span<'static>>;
+
+const fn columns(room: usize, span: usize, spark: Cell) -> [Column<ErrorRow>; 6] {
+    [
+        Column::words(
+            "category",
+            "CATEGORY",
+            (18, 20),
+            0,
+            |r, l, _| cell::state(l, r.light, r.category.word()),
+            |r| Sort::Text(r.category.word().to_owned()),
+        ),
+        Column::number(
+            "total",
+            "TOTAL",
+            7,
+            0,
+            |r, l, _| cell::figure(l, Tone::Plain, Some(human::grouped(r.total))),
+            |r| Sort::Number(r.total as f64),
+        ),
+        Column::number("permin", "/min", 6, 6, per_minute, |r| Sort::Number(r.per_minute)),
+        Column::number(
+            "last",
+            "LAST",
+            4,
+            2,
+            |r, l, _| cell::time(l, r.last, human::span_short),
+            |r| Sort::of(r.last.map(|d| d.as_secs_f64())),
+        ),
+        Column::words("spark", HEADS[span], (SPARKS[room], SPARKS[room]), 5, spark, |_| Sort::Unknown),
+        Column::words(
+            "words",
+            "LAST WORDS",
+            (28, u16::MAX),
+            4,
+            |r, l, w| words(l, &r.words, r.peer.as_deref(), w),
+            |r| Sort::Text(r.words.clone()),
+        ),
+    ]
+}
+
+fn per_minute(r: &ErrorRow, look: &Look, _: usize) -> Vec<Span<'static>> {
+    let tone = if r.per_minute < 0.05 { Tone::Faint } else { Tone::Plain };
+    cell::figure(look, tone, Some(rate(r.per_minute)))
+}
+
+/// `3.1`, `120`.
+fn rate(per_minute: f64) -> String {
+    if per_minute < 99.95 { format!("{per_minute:.1}") } else { format!("{per_minute:.0}") }
+}
+
+fn spark<const SPAN: usize>(r: &ErrorRow, look: &Look, width: usize) -> Vec<Span<'static>> {
+    if width > usize::from(SPARKS[0]) {
         return Vec::new();
     }
-    let series: Vec<u64> = r.series.chunks(r.series.len().div_ceil(cells).max(1)).map(|c| c.iter().sum()).collect();
-    vec![look.span(Tone::Accent, cell::spark(&series))]
+    vec![look.span(Tone::Accent, cell::spark(&r.past.cells(SPANS[SPAN], width)))]
+}
+
+/// A message, and who it was about where there is room behind the whole of it.
+#[must_use]
+pub fn words(look: &Look, said: &str, about: Option<&str>, width: usize) -> Vec<Span<'static>> {
+    let mut spans = vec![look.span(Tone::Plain, said.to_owned())];
+    if let Some(about) = about.filter(|a| human::width(said) + human::width(a) + 3 <= width) {
+        spans.push(look.span(Tone::Muted, format!("   {about}")));
+    }
+    spans
+}
+
+/// The columns for a pane so wide, when so many buckets of the past are known.
+#[must_use]
+pub fn table(width: u16, age: usize) -> &'static [Column<ErrorRow>] {
+    let room = match width {
+        128.. => &TABLES[0],
+        96.. => &TABLES[1],
+        _ => &TABLES[2],
+    };
+    let span = SPANS.iter().position(|s| *s >= age).unwrap_or(SPANS.len() - 1);
+    &room[span]
 }
 
 /// What the title says besides the name.
@@ -84,11 +117,16 @@ pub fn facts(snap: &Snapshot, look: &Look) -> Vec<Seg> {
     if snap.error_total == 0 && !snap.sees(SourceKind::ErrorLog) {
         return Vec::new();
     }
-    let mut said = human::counted(snap.error_total, "entry", "entries");
-    if let Some(since) = snap.since {
-        said = format!("{said} in {}", human::span_short(snap.now.since(since)));
+    let muted = |said: String| vec![look.span(Tone::Muted, said)];
+    let watched = snap.since.map_or(1_800, |s| snap.now.since(s).as_secs()).clamp(1, 1_800);
+    let span =
+        if watched == 1_800 { "30 min".to_owned() } else { human::span_short(std::time::Duration::from_secs(watched)) };
+    let mut out = vec![Seg::new(muted(format!("{} in {span}", human::grouped(snap.errors_lately)))).leaves(2)];
+    let per_minute: f64 = snap.errors.iter().map(|r| r.per_minute).sum();
+    if per_minute >= 0.05 {
+        out.push(Seg::new(muted(format!("{}/min", rate(per_minute)))).leaves(5));
     }
-    vec![Seg::new(vec![look.span(Tone::Muted, said)]).leaves(2)]
+    out
 }
 
 /// What the log cannot tell at its level, for the right end of the title.

@@ -2,6 +2,8 @@
 
 pub mod cell;
 pub mod connections;
+pub mod error_lines;
+pub mod error_names;
 pub mod errors;
 pub mod findings;
 pub mod handshakes;

@@ -6,12 +6,14 @@ pub mod finding;
 pub mod past;
 pub mod tunnel;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::diagnose::finding::{Diagnosis, Severity, Verdict};
-use crate::event::log::Level;
+use crate::event::log::{AccessEntry, Level};
 use crate::event::{Sight, SourceKind};
 use crate::model::Model;
+use crate::model::errors::kept::Kept;
 use crate::model::headroom::Gauge;
 use crate::time::Timestamp;
 
@@ -23,6 +25,9 @@ use tunnel::TunnelRow;
 
 /// The rates of the Connections title are taken over this span.
 const RATE_SPAN: Duration = Duration::from_secs(10);
+
+/// What the title of the Errors pane counts over.
+const HALF_HOUR: Duration = Duration::from_secs(1_800);
 
 /// One moment of one host.
 #[derive(Clone, Debug)]
@@ -51,6 +56,12 @@ pub struct Snapshot {
     pub errors: Vec<ErrorRow>,
     /// The same, to be read as totals.
     pub error_total: u64,
+    /// Those of the last half hour.
+    pub errors_lately: u64,
+    /// The kept error-log lines, oldest first.
+    pub lines: Vec<Arc<Kept>>,
+    /// Access-log lines of the same connections.
+    pub ended: Vec<AccessEntry>,
     /// The level of the error log that is least talkative, when the configuration tells.
     pub log_level: Option<Level>,
     /// Findings.
@@ -99,6 +110,7 @@ impl Snapshot {
     pub fn of(model: &Model, diagnosis: &Diagnosis) -> Self {
         let (serving, draining) = model.workers();
         let version = model.masters().iter().find_map(|m| m.version).or(model.site.as_ref().and_then(|s| s.version));
+        let lines = model.errors.kept();
         let logs = model.site.iter().flat_map(|s| &s.error_logs);
         Self {
             now: model.now,
@@ -113,6 +125,9 @@ impl Snapshot {
             tunnels: tunnel::rows(model),
             errors: error::rows(model),
             error_total: model.errors.entries,
+            errors_lately: model.errors.by_category.values().map(|t| t.buckets.within(model.now, HALF_HOUR)).sum(),
+            ended: error::ended(model, &lines),
+            lines,
             log_level: logs.map(|l| l.level).min(),
             findings: finding::rows(diagnosis),
             past: Past::of(model),
