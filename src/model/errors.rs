@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::event::log::{Category, ErrorBatch, ErrorEntry, Level};
 use crate::time::Timestamp;
 
-use super::stats::Buckets;
+use super::stats::{Buckets, keep_newest};
 
 /// Entries kept per category.
 const KEPT: usize = 64;
@@ -71,10 +71,7 @@ impl Errors {
             tally.total += 1;
             tally.severe += u64::from(entry.level <= Level::Error);
             tally.buckets.add(entry.at, 1);
-            if tally.recent.len() == KEPT {
-                tally.recent.pop_front();
-            }
-            tally.recent.push_back(entry.clone());
+            keep_newest(&mut tally.recent, entry, KEPT, |e| e.at);
         }
     }
 
