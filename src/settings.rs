@@ -204,6 +204,23 @@ mod tests {
     }
 
     #[test]
+    fn logs_are_where_they_were_said_to_be_and_in_their_zone() {
+        let args = LookArgs {
+            error_logs: vec!["/dev/stdin".into(), "/l/e.log".into()],
+            access_logs: vec!["-".into()],
+            tz: Some("+02:00".into()),
+            ..LookArgs::default()
+        };
+        let settings = with(&[], &args);
+        assert_eq!(settings.error_logs, [PathBuf::from(STDIN), PathBuf::from("/l/e.log")]);
+        assert_eq!((settings.access_logs, settings.reach), (vec![PathBuf::from(STDIN)], Some(REACH)));
+        assert_eq!(settings.zone.to_string(), "+02:00");
+        let nowhere = LookArgs { tz: Some("Mars".into()), ..LookArgs::default() };
+        let wrong = Settings::from_args(&nowhere, "h", &|_| None).expect_err("no such zone");
+        assert!(wrong.to_string().starts_with("--tz: no time zone is called 'Mars'"), "{wrong}");
+    }
+
+    #[test]
     fn the_backend_is_the_twin_of_the_first_url() {
         let words = |v: &[&str]| v.iter().map(|w| (*w).to_owned()).collect();
         let args = LookArgs {

@@ -122,6 +122,27 @@ fn check_reads_the_last_hour_or_what_it_is_told_to() {
 }
 
 #[test]
+fn what_the_history_tells_of_the_past_accuses_nobody_now() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let log = dir.path().join("error.log");
+    let findings = |seconds: u64| {
+        let refused = "connect() failed (111: Connection refused) while connecting to upstream, client: 10.0.0.9, \
+            server: a, request: \"GET /ws HTTP/1.1\", upstream: \"http://10.0.0.7:8080/ws\", host: \"a\"";
+        let line = error_ago(seconds, "x").split(" x,").next().map(|head| format!("{head} {refused}\n"));
+        fs::write(&log, line.expect("a head").repeat(5)).expect("written");
+        let mut check = wspulse();
+        check.args(["check", "--format", "json", "--error-log", text(&log)]);
+        apart(&mut check, dir.path());
+        let report: Value = serde_json::from_str(&stdout(&check.output().expect("it runs"))).expect("a report");
+        assert_eq!(report["errors"]["entries"], 5);
+        let all = report["findings"].as_array().cloned().unwrap_or_default();
+        all.iter().any(|f| f["id"] == "backend-refused")
+    };
+    assert!(findings(5), "what fails now is told");
+    assert!(!findings(2_400), "what failed forty minutes ago is counted, and is no finding");
+}
+
+#[test]
 fn check_reads_stdin_to_its_end() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut log = String::new();

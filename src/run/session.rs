@@ -16,7 +16,7 @@ use crate::event::{Event, SourceId, SourceKind, Stamped};
 use crate::model::Model;
 use crate::settings::Settings;
 use crate::source::Outlet;
-use crate::source::logs::{History, Matches};
+use crate::source::logs::{self, History, Matches};
 use crate::source::probe::WsUrl;
 use crate::time::Clock;
 
@@ -160,8 +160,11 @@ impl Session {
     #[must_use]
     pub fn has_caught_up(&self) -> bool {
         let has = |job: &Job| {
-            let Some((id, _)) = job.log(&self.model.host) else { return true };
-            self.model.senses.get(&id).is_some_and(|s| s.behind == 0)
+            let id = match job {
+                Job::Pattern(kind, pattern) => Some(logs::id(&self.model.host, *kind, pattern)),
+                _ => job.log(&self.model.host).map(|(id, _)| id),
+            };
+            id.is_none_or(|id| self.model.senses.get(&id).is_some_and(|s| s.behind == 0))
         };
         self.running.keys().all(has) && (!self.reads_stdin() || self.has_stdin_ended())
     }
