@@ -30,6 +30,8 @@ const CHANNEL: usize = 64;
 const BATCH: usize = 64;
 /// and log entries among them: reading hours of a log must not keep a key waiting.
 const ENTRIES: usize = 4_096;
+/// Bytes of a log that may be unread at any time while it is busy.
+const ORDINARY: u64 = 1 << 20;
 /// What is read of a log that appears while the program runs, where history is not wanted.
 const NEW_LOG: History = History { bytes: 64 << 20, since: None };
 /// How often expiry and rates move on.
@@ -164,7 +166,7 @@ impl Session {
                 Job::Pattern(kind, pattern) => Some(logs::id(&self.model.host, *kind, pattern)),
                 _ => job.log(&self.model.host).map(|(id, _)| id),
             };
-            id.is_none_or(|id| self.model.senses.get(&id).is_some_and(|s| s.behind == 0))
+            id.is_none_or(|id| self.model.senses.get(&id).is_some_and(|s| s.behind < ORDINARY))
         };
         self.running.keys().all(has) && (!self.reads_stdin() || self.has_stdin_ended())
     }
