@@ -14,6 +14,8 @@ Examples:
   wspulse wss://example.test/ws --backend ws://10.0.0.7:8080/ws
                                             probe through nginx and directly, side by side
   wspulse check wss://example.test/ws       one look, a checklist, a verdict, an exit code
+  journalctl -f -u nginx | wspulse --error-log -
+  wspulse --error-log '/var/log/nginx/*error.log' --since 3h
   wspulse demo                              see it work, nothing needed
 
 Exit codes: 0 healthy or quit, 1 findings, 2 could not look, 129 terminal gone, 130 Ctrl-C, 143 SIGTERM.";
@@ -127,15 +129,23 @@ pub struct LookArgs {
     /// nginx's main configuration file [default: that of the running nginx]
     #[arg(long, value_name = "PATH", help_heading = "nginx")]
     pub nginx_conf: Option<PathBuf>,
-    /// An error log to follow (repeatable) [default: those of the configuration]
+    /// An error log to follow: a file, a FIFO, a pattern in quotes, or - for stdin (repeatable) [default: those of the
+    /// configuration]
     #[arg(long = "error-log", value_name = "PATH", help_heading = "nginx")]
     pub error_logs: Vec<PathBuf>,
-    /// An access log to follow (repeatable) [default: those of the configuration]
+    /// An access log to follow, named the same way (repeatable) [default: those of the configuration]
     #[arg(long = "access-log", value_name = "PATH", help_heading = "nginx")]
     pub access_logs: Vec<PathBuf>,
     /// The log_format of --access-log: a name from the configuration or the format itself [default: combined]
     #[arg(long, value_name = "NAME|STRING", help_heading = "nginx")]
     pub log_format: Option<String>,
+    /// How far back the logs are read: a time span (2h), or a time ('2026/11/21 14:02:31') [default: 1h; nothing for
+    /// stream]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, help_heading = "nginx")]
+    pub since: Option<String>,
+    /// The time zone in which the error logs are written: Europe/Berlin, +02:00 [default: this machine's]
+    #[arg(long, value_name = "ZONE", allow_hyphen_values = true, help_heading = "nginx")]
+    pub tz: Option<String>,
     /// Which nginx master, where several run
     #[arg(long, value_name = "PID", help_heading = "nginx")]
     pub pid: Option<u32>,

@@ -1,15 +1,21 @@
 //! What was meant: defaults, environment and flags folded into one set of values. Nothing is opened here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli::{AutoProbe, ColorMode, LookArgs, SocketMode};
+use crate::source::logs::STDIN;
 use crate::source::probe::{
     ClientCert, OptionError, ProbeOptions, ResolveOverride, UrlError, WsUrl, parse_header, parse_subprotocol,
 };
+use crate::time::{Timestamp, Zone};
 
 /// Time between looks at the socket tables.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How far back the logs are read.
+const REACH: Duration = Duration::from_secs(3_600);
+/// Other names of the standard input.
+const STDIN_NAMES: [&str; 3] = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
 /// Where distributions put nginx's configuration; looked at when no nginx runs that could tell.
 const USUAL_CONF: &str = "/etc/nginx/nginx.conf";
 
@@ -37,6 +43,12 @@ pub struct Settings {
     pub access_logs: Vec<PathBuf>,
     /// Their `log_format`: a name or the format itself.
     pub log_format: Option<String>,
+    /// Where the clock of the error logs hangs.
+    pub zone: Zone,
+    /// From when on the logs are read, when that was said.
+    pub since: Option<Timestamp>,
+    /// How far back they are read when nothing was said; `None`: only what is written from now on.
+    pub reach: Option<Duration>,
     /// Which master.
     pub pid: Option<u32>,
     /// Never run the nginx binary.
@@ -73,9 +85,12 @@ impl Settings {
             nginx_conf: args.nginx_conf.clone(),
             nginx_prefix: None,
             usual_conf: PathBuf::from(USUAL_CONF),
-            error_logs: args.error_logs.clone(),
-            access_logs: args.access_logs.clone(),
+            error_logs: args.error_logs.iter().map(|p| log_path(p)).collect(),
+            access_logs: args.access_logs.iter().map(|p| log_path(p)).collect(),
             log_format: args.log_format.clone(),
+            zone: args.tz.as_deref().map(str::parse).transpose().map_err(WrongWord::Zone)?.unwrap_or_default(),
+            since: None,
+            reach: Some(REACH),
             pid: args.pid,
             no_exec: args.no_exec,
             find_nginx: true,
@@ -99,9 +114,16 @@ pub enum WrongWord {
     /// Another option of the probes.
     #[error(transparent)]
     Option(#[from] OptionError),
+    /// A time zone.
+    #[error("--tz: {0}")]
+    Zone(String),
     /// A twin without a partner.
     #[error("--backend needs the URL whose direct twin it is: wspulse ws://host/path --backend ws://backend:port/path")]
     TwinAlone,
+}
+
+fn log_path(path: &Path) -> PathBuf {
+    if STDIN_NAMES.iter().any(|name| path == Path::new(name)) { PathBuf::from(STDIN) } else { path.to_path_buf() }
 }
 
 /// `--backend` is the direct twin of the first URL.
@@ -179,6 +201,23 @@ mod tests {
         assert!(!with(&[("LANG", "en_US.UTF-8")], &none).ascii);
         assert!(with(&[("LANG", "en_US.UTF-8"), ("LC_ALL", "C")], &none).ascii);
         assert!(!with(&[], &none).ascii);
+    }
+
+    #[test]
+    fn logs_are_where_they_were_said_to_be_and_in_their_zone() {
+        let args = LookArgs {
+            error_logs: vec!["/dev/stdin".into(), "/l/e.log".into()],
+            access_logs: vec!["-".into()],
+            tz: Some("+02:00".into()),
+            ..LookArgs::default()
+        };
+        let settings = with(&[], &args);
+        assert_eq!(settings.error_logs, [PathBuf::from(STDIN), PathBuf::from("/l/e.log")]);
+        assert_eq!((settings.access_logs, settings.reach), (vec![PathBuf::from(STDIN)], Some(REACH)));
+        assert_eq!(settings.zone.to_string(), "+02:00");
+        let nowhere = LookArgs { tz: Some("Mars".into()), ..LookArgs::default() };
+        let wrong = Settings::from_args(&nowhere, "h", &|_| None).expect_err("no such zone");
+        assert!(wrong.to_string().starts_with("--tz: no time zone is called 'Mars'"), "{wrong}");
     }
 
     #[test]

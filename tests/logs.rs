@@ -129,6 +129,31 @@ fn packed_and_rotated_logs_and_stdin_count_like_plain_ones() {
     }
 }
 
+#[cfg(feature = "zstd")]
+#[test]
+fn zstd_counts_like_plain_text_and_is_known_by_its_bytes() {
+    let dir = folder();
+    let text = text_of(REFUSED) + &text_of(IDLE);
+    let (first, rest) = text.split_at(text.len() / 3);
+    // Two frames behind each other are one file (RFC 8878 section 3), as appending to a packed log makes them.
+    let frames = [first, rest].map(|part| zstd::encode_all(part.as_bytes(), 3).expect("packs"));
+    fs::write(dir.path().join("error.log.2.zst"), frames.concat()).expect("written");
+    fs::write(dir.path().join("no-such-name.log"), &frames[0]).expect("written");
+    let (code, plain, _) = counted(dir.path(), &[&path(REFUSED), &path(IDLE)]);
+    assert_eq!(code, Some(0));
+    let (code, packed, _) = counted(dir.path(), &["error.log.2.zst"]);
+    assert_eq!(code, Some(0));
+    for figure in ["lines", "entries", "by_category", "by_level", "from", "to"] {
+        assert_eq!(packed[figure], plain[figure], "{figure}");
+    }
+    let (code, renamed, _) = counted(dir.path(), &["no-such-name.log"]);
+    assert_eq!((code, renamed["unparsed"].as_u64()), (Some(0), Some(0)));
+    fs::write(dir.path().join("half.zst"), &frames[1][..frames[1].len() * 2 / 3]).expect("written");
+    let (code, _, said) = counted(dir.path(), &["half.zst"]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("half.zst") && said.contains("packed data"), "{said}");
+}
+
 #[test]
 fn what_cannot_be_read_is_named_and_the_rest_counts() {
     let dir = folder();

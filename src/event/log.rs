@@ -253,11 +253,24 @@ impl ErrorEntry {
     }
 }
 
-/// The path in a request line `GET /ws?x=1 HTTP/1.1`.
+/// The path in a request line `GET /ws?x=1 HTTP/1.1`, without its arguments; of `GET http://host/ws HTTP/1.1`, the form
+/// that proxies are sent, too (RFC 9112 section 3.2). `None` where there is no path: what stands there may be any bytes that
+/// a client sent, such as the header of the PROXY protocol, `PROXY TCP4 192.0.2.1 ..`.
 #[must_use]
 pub fn request_path(request: &str) -> Option<&str> {
-    let target = request.split(' ').nth(1)?;
-    Some(target.split(['?', '#']).next().unwrap_or(target))
+    let (method, rest) = request.split_once(' ')?;
+    let target = rest.split(' ').next().unwrap_or(rest);
+    // The letters that nginx takes for a method (http/ngx_http_parse.c, ngx_http_parse_request_line).
+    let is_method = !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase() || matches!(b, b'_' | b'-'));
+    let with_arguments = if target.starts_with('/') {
+        target
+    } else {
+        let (scheme, behind) = target.split_once("://")?;
+        let is_scheme = !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphabetic());
+        let at = behind.find(['/', '?', '#']).filter(|_| is_scheme);
+        at.and_then(|at| behind.get(at..)).filter(|path| path.starts_with('/')).or(is_scheme.then_some("/"))?
+    };
+    is_method.then(|| with_arguments.split(['?', '#']).next().unwrap_or(with_arguments))
 }
 
 /// Lines of one error log, in file order.
@@ -369,4 +382,35 @@ pub struct ReadFigures {
     /// These lines stood in the file before the program started.
     #[serde(default)]
     pub history: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_method_and_a_target_give_a_path() {
+        for (request, path) in [
+            ("GET /ws?x=1 HTTP/1.1", Some("/ws")),
+            ("GET /ws#top", Some("/ws")),
+            ("M-SEARCH / HTTP/1.0", Some("/")),
+            ("GET /a b HTTP/1.1", Some("/a")),
+            ("GET http://a.test:81/ws?x HTTP/1.1", Some("/ws")),
+            ("GET http://a.test?x=/no HTTP/1.1", Some("/")),
+            ("PROXY TCP4 192.0.2.1 192.0.2.2 51992 443", None),
+            ("PROXY TCP6 2001:db8::1 2001:db8::2 51992 443", None),
+            ("PROXY UNKNOWN", None),
+            ("CONNECT a.test:443 HTTP/1.1", None),
+            ("OPTIONS * HTTP/1.1", None),
+            ("get /ws HTTP/1.1", None),
+            ("\\x16\\x03\\x01 /x", None),
+            ("GET ://x/y HTTP/1.1", None),
+            (" /ws", None),
+            ("GET", None),
+            ("GET ", None),
+            ("", None),
+        ] {
+            assert_eq!(request_path(request), path, "{request}");
+        }
+    }
 }

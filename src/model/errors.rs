@@ -11,7 +11,7 @@ use crate::event::log::{Category, ErrorBatch, ErrorEntry, Level};
 use crate::time::Timestamp;
 
 use super::place::Places;
-use super::stats::Buckets;
+use super::stats::{Buckets, keep_newest};
 use kept::Kept;
 use split::Splits;
 
@@ -89,10 +89,7 @@ impl Tally {
         self.latest = Some(self.latest.map_or(at, |t| t.max(at)));
         self.buckets.add(at, 1);
         Arc::make_mut(&mut self.splits).add(kept);
-        if self.recent.len() == KEPT {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(Arc::clone(kept));
+        keep_newest(&mut self.recent, kept, KEPT, |k| k.entry.at);
     }
 }
 
@@ -116,7 +113,9 @@ impl Errors {
 
     fn keep(&mut self, kept: Arc<Kept>) {
         self.newest_bytes += kept.weight();
-        self.newest.push_back(kept);
+        // As in keep_newest, but bounded by weight too.
+        let place = self.newest.partition_point(|old| old.entry.at <= kept.entry.at);
+        self.newest.insert(place, kept);
         while self.newest.len() > NEWEST || self.newest_bytes > NEWEST_BYTES {
             let Some(old) = self.newest.pop_front() else { break };
             self.newest_bytes = self.newest_bytes.saturating_sub(old.weight());
@@ -132,10 +131,10 @@ impl Errors {
     /// newest of each.
     #[must_use]
     pub fn kept(&self) -> Vec<Arc<Kept>> {
-        let oldest = self.newest.front().map_or(0, |k| k.seq);
-        let older = self.by_category.values().flat_map(|t| &t.recent).filter(|k| k.seq < oldest);
-        let mut all: Vec<Arc<Kept>> = older.chain(&self.newest).map(Arc::clone).collect();
+        let of_categories = self.by_category.values().flat_map(|t| &t.recent);
+        let mut all: Vec<Arc<Kept>> = of_categories.chain(&self.newest).map(Arc::clone).collect();
         all.sort_by_key(|k| (k.entry.at, k.seq));
+        all.dedup_by_key(|k| k.seq);
         all
     }
 

@@ -9,7 +9,7 @@ use crate::event::log::{AccessBatch, AccessEntry};
 use crate::time::Timestamp;
 
 use super::place::Places;
-use super::stats::{Buckets, new_histogram};
+use super::stats::{Buckets, keep_newest, new_histogram};
 
 /// Ended tunnels kept with all their fields.
 const KEPT: usize = 256;
@@ -86,10 +86,7 @@ impl Sessions {
             let ms = u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
             self.lifetimes.saturating_record(ms.max(1));
         }
-        if self.recent.len() == KEPT {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(entry.clone());
+        keep_newest(&mut self.recent, entry, KEPT, |e| e.at);
     }
 
     fn refuse(&mut self, entry: &AccessEntry) {

@@ -1,5 +1,6 @@
 //! Counts over time in rings of fixed size: what a sparkline and a rate are read from.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -73,6 +74,18 @@ impl Buckets {
     }
 }
 
+/// Puts `new` among the `most` newest, oldest first. Logs are read one after the other, and the past of one may come after
+/// the present of another; of equal age the one that came last is the newer.
+pub(super) fn keep_newest<T: Clone>(kept: &mut VecDeque<T>, new: &T, most: usize, at: impl Fn(&T) -> Timestamp) {
+    let place = kept.partition_point(|old| at(old) <= at(new));
+    if kept.len() < most {
+        kept.insert(place, new.clone());
+    } else if place > 0 {
+        kept.pop_front();
+        kept.insert(place - 1, new.clone());
+    }
+}
+
 /// A histogram from 1 to `highest`, to two digits.
 pub(super) fn new_histogram(highest: u64) -> Histogram<u64> {
     // Both bounds are constants in the range that the library accepts; an auto-resizing histogram is the same but larger.
@@ -96,6 +109,20 @@ mod tests {
         assert_eq!(b.within(later, Duration::from_secs(1_800)), 1);
         b.add(t0, 9);
         assert_eq!(b.within(later, Duration::from_secs(1_800)), 1, "too old to count");
+    }
+
+    #[test]
+    fn the_newest_are_kept_in_whatever_order_they_come() {
+        let at = |entry: &(i64, char)| Timestamp::from_secs(entry.0);
+        let mut kept = VecDeque::new();
+        for entry in [(5, 'a'), (9, 'b'), (2, 'c'), (5, 'd'), (1, 'e'), (7, 'f')] {
+            keep_newest(&mut kept, &entry, 4, at);
+        }
+        assert_eq!(kept, [(5, 'a'), (5, 'd'), (7, 'f'), (9, 'b')]);
+        keep_newest(&mut kept, &(5, 'g'), 4, at);
+        assert_eq!(kept, [(5, 'd'), (5, 'g'), (7, 'f'), (9, 'b')]);
+        keep_newest(&mut kept, &(3, 'h'), 4, at);
+        assert_eq!(kept.front(), Some(&(5, 'd')), "older than all that are kept");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use crossterm::event::{Event as Input, EventStream, KeyEventKind};
 use futures_util::StreamExt as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,6 +21,9 @@ use super::terminal::{Screen, watch_for_death};
 const FRAME: Duration = Duration::from_millis(100);
 /// The shortest time between two diagnoses: rules look at everything, and a verdict that flickers helps nobody.
 const DIAGNOSIS: Duration = Duration::from_millis(400);
+
+/// Where stdin is no terminal, because a log is piped in, keys come from the controlling terminal.
+const NO_KEYS: &str = "cannot take the terminal over; keys come from it, or from /dev/tty when a log is piped in";
 
 /// Why the dashboard ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +58,7 @@ impl Ending {
 pub async fn run(settings: Settings) -> anyhow::Result<Ending> {
     let mut state = ScreenState::new(settings.theme.as_deref(), settings.ascii);
     let mut endings = Endings::listen()?;
-    let mut screen = Screen::open()?;
+    let mut screen = Screen::open().context(NO_KEYS)?;
     let mut session = Session::start(settings)?;
     let mut keys = EventStream::new();
     let mut face = Face::new(&session);

@@ -21,6 +21,7 @@ use super::stream::EventWriter;
 /// How a session without a screen ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
+    /// The time was up, or there was nothing more to come.
     Time,
     Interrupted,
     Terminated,
@@ -36,7 +37,8 @@ impl Ending {
     }
 }
 
-/// Prints every event as a JSON line, for `duration` or until interrupted.
+/// Prints every event as a JSON line, for `duration` or until interrupted; without a duration, a log that is piped in ends
+/// it with its own end.
 ///
 /// # Errors
 /// When stdout cannot be written.
@@ -93,6 +95,9 @@ async fn until_the_end(
             _ = terminated.recv() => return Ok(Ending::Terminated),
             () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return Ok(Ending::Time),
             events = session.next() => each(events?)?,
+        }
+        if end.is_none() && session.has_stdin_ended() {
+            return Ok(Ending::Time);
         }
     }
 }

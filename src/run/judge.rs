@@ -45,7 +45,7 @@ pub async fn run(args: &CheckArgs, mut settings: Settings) -> anyhow::Result<Exi
     Ok(ExitCode::from(code(&diagnosis, args.fail_on)))
 }
 
-/// Folds events in until every probe has an answer and every source has looked once, or time is up.
+/// Folds events in until every probe has an answer, every source has looked once and the logs are read, or time is up.
 async fn look(session: &mut Session, limit: Duration, hold: Duration) -> anyhow::Result<()> {
     let started = Instant::now();
     let limit = started + limit;
@@ -56,9 +56,12 @@ async fn look(session: &mut Session, limit: Duration, hold: Duration) -> anyhow:
         let answered =
             targets.iter().all(|t| model.probes.by_target.get(t).is_some_and(|p| has_answer(p, model, hold)));
         let looked = sources_looked(model) || started.elapsed() > FIRST_LOOK;
-        if answered && looked {
-            settled.get_or_insert_with(|| Instant::now() + SETTLE);
-        }
+        // A log may say how it can be seen before its history arrives.
+        settled = if answered && looked && session.has_caught_up() {
+            settled.or_else(|| Some(Instant::now() + SETTLE))
+        } else {
+            None
+        };
         let until = settled.map_or(limit, |s| s.min(limit));
         match timeout_at(until, session.next()).await {
             Ok(events) => {

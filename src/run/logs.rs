@@ -2,7 +2,6 @@
 
 mod formats;
 mod progress;
-mod when;
 
 use std::process::ExitCode;
 
@@ -13,7 +12,7 @@ use tokio::sync::watch;
 
 use self::formats::Named;
 use self::progress::Meter;
-use self::when::End;
+use super::when::{self, End};
 use crate::cli::{ColorMode, Format, LogsArgs};
 use crate::event::log::{Category, Level};
 use crate::event::site::Site;

@@ -3,6 +3,7 @@
 pub mod dashboard;
 pub mod demo;
 pub mod headless;
+mod inputs;
 pub mod judge;
 pub mod logs;
 pub mod out;
@@ -11,6 +12,7 @@ pub mod session;
 pub mod start;
 pub mod stream;
 pub mod terminal;
+pub mod when;
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal as _};
@@ -21,8 +23,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use self::inputs::Missing;
+use self::when::End;
 use crate::cli::{Cli, Command, DemoArgs, LookArgs};
 use crate::settings::Settings;
+use crate::time::Clock;
 
 /// How long a demo without a screen runs when nobody said.
 const DEMO_HEADLESS: Duration = Duration::from_secs(20);
@@ -40,10 +45,14 @@ pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
     let code = runtime.block_on(async {
         match cli.command {
             None => look(&cli.look).await,
-            Some(Command::Check(args)) => judge::run(&args, settings(&args.look)?).await,
+            Some(Command::Check(args)) => judge::run(&args, settings(&args.look, Missing::Refused)?).await,
             Some(Command::Logs(args)) => logs::run(&args).await,
             Some(Command::Demo(args)) => demo(&args).await,
-            Some(Command::Stream(args)) => headless::stream(settings(&args.look)?, args.duration).await,
+            Some(Command::Stream(args)) => {
+                // A stream begins with the present unless it is told otherwise.
+                let settings = Settings { reach: None, ..settings(&args.look, Missing::Awaited)? };
+                headless::stream(settings, args.duration).await
+            }
         }
     });
     runtime.shutdown_timeout(FAREWELL);
@@ -51,7 +60,7 @@ pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 async fn look(args: &LookArgs) -> anyhow::Result<ExitCode> {
-    let settings = settings(args)?;
+    let settings = settings(args, Missing::PatternAwaited)?;
     if !io::stdout().is_terminal() {
         anyhow::bail!(
             "stdout is no terminal, so there is no dashboard; use 'wspulse check' for one look or 'wspulse stream' for JSON lines"
@@ -68,7 +77,7 @@ async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         log_file: args.log_file.clone(),
         ..LookArgs::default()
     };
-    let mut settings = settings(&look)?;
+    let mut settings = settings(&look, Missing::Refused)?;
     let nginx = args.nginx.then(demo::find_nginx).transpose().context("cannot start the demo")?;
     let options = demo::Options { nginx, ..demo::Options::default() };
     let world = demo::World::start(options).await.context("cannot start the demo")?;
@@ -84,32 +93,21 @@ async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// What was typed, checked as far as that is possible without looking.
-fn settings(args: &LookArgs) -> anyhow::Result<Settings> {
+fn settings(args: &LookArgs, missing: Missing) -> anyhow::Result<Settings> {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let settings = Settings::from_args(args, &host, &|name| std::env::var(name).ok())?;
-    for file in [&args.nginx_conf, &args.cacert, &args.cert, &args.key]
-        .into_iter()
-        .flatten()
-        .chain(&args.error_logs)
-        .chain(&args.access_logs)
-    {
-        readable(file)?;
+    let mut settings = Settings::from_args(args, &host, &|name| std::env::var(name).ok())?;
+    let since = args.since.as_deref().map(|text| when::moment(text, End::Since, settings.zone, Clock.now()));
+    settings.since = since.transpose().map_err(|e| anyhow::anyhow!("--since: {e}"))?;
+    for file in [&args.nginx_conf, &args.cacert, &args.cert, &args.key].into_iter().flatten() {
+        inputs::readable(file)?;
+    }
+    for log in settings.error_logs.iter().chain(&settings.access_logs) {
+        inputs::log(log, missing)?;
     }
     if let Some(path) = &args.log_file {
         keep_own_log(path, args.verbose)?;
     }
     Ok(settings)
-}
-
-/// A file named on the command line must be readable now: a typing error is told at once, not on the screen.
-fn readable(path: &Path) -> anyhow::Result<()> {
-    let file = std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let kind = file.metadata().with_context(|| format!("cannot read {}", path.display()))?.file_type();
-    if !kind.is_file() {
-        let what = if kind.is_dir() { "a directory" } else { "a device, pipe or socket" };
-        anyhow::bail!("cannot read {}: it is {what}; name a regular file", path.display());
-    }
-    Ok(())
 }
 
 fn keep_own_log(path: &Path, verbose: u8) -> anyhow::Result<()> {

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use crate::event::probe::{Route, TargetId};
 use crate::event::process::{Master, Processes};
 use crate::event::site::{Escape, Interest, Site};
+use crate::event::{SourceId, SourceKind};
 use crate::settings::Settings;
+use crate::source::logs::{self, Matches, STDIN};
 use crate::source::probe::{self, Host, WsUrl};
 
 /// One source to run.
@@ -24,8 +26,43 @@ pub enum Job {
     ErrorLog(PathBuf),
     /// An access log with its format.
     AccessLog(AccessJob),
+    /// A log that holds lines of both kinds: the standard input, or one path given as both.
+    MixedLog(MixedJob),
+    /// Logs that a pattern names: which files they are.
+    Pattern(SourceKind, PathBuf),
     /// A probe.
     Probe(ProbeJob),
+}
+
+impl Job {
+    /// The source's name and the path, when it reads a log.
+    #[must_use]
+    pub fn log(&self, host: &Arc<str>) -> Option<(SourceId, &Path)> {
+        let (kind, path) = match self {
+            Self::ErrorLog(path) => (SourceKind::ErrorLog, path),
+            Self::AccessLog(job) => (SourceKind::AccessLog, &job.path),
+            Self::MixedLog(job) => (job.kind, &job.access.path),
+            _ => return None,
+        };
+        Some((logs::id(host, kind, path), path))
+    }
+
+    /// It reads the standard input.
+    #[must_use]
+    pub fn is_stdin(&self) -> bool {
+        matches!(self, Self::MixedLog(job) if job.access.path.as_os_str() == STDIN)
+    }
+}
+
+/// A log of both kinds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MixedJob {
+    /// As what it was given; as both is as an error log.
+    pub kind: SourceKind,
+    /// It was given as both.
+    pub both: bool,
+    /// Where it is, and how its access lines are written.
+    pub access: AccessJob,
 }
 
 /// One target and what is dialled for it: the id carries no secrets of the URL, so it cannot be dialled itself.
@@ -64,6 +101,10 @@ pub struct Known<'a> {
     pub processes: Option<&'a Processes>,
     /// The configuration, once read.
     pub site: Option<&'a Site>,
+    /// The configuration was looked for, whether it could be read or not.
+    pub looked_for_site: bool,
+    /// The files of each pattern.
+    pub matches: &'a Matches,
     /// URLs whose probes were switched on by hand.
     pub wanted: &'a [WsUrl],
     /// Endpoints whose probes were switched off by hand.
@@ -78,8 +119,7 @@ pub fn plan(settings: &Settings, known: &Known<'_>) -> Vec<Job> {
         jobs.push(Job::Processes);
     }
     jobs.extend(config_job(settings, known).map(Job::Config));
-    jobs.extend(error_logs(settings, known).into_iter().map(Job::ErrorLog));
-    jobs.extend(access_logs(settings, known).into_iter().map(Job::AccessLog));
+    jobs.extend(logs_of(settings, known));
     jobs.extend(probes(settings, known).into_iter().map(Job::Probe));
     jobs
 }
@@ -127,40 +167,92 @@ fn is_file(path: &str) -> bool {
     path != "stderr" && !path.starts_with("syslog:") && !path.starts_with("memory:") && !path.contains('$')
 }
 
+/// The logs, each once: a path that is given as both kinds holds both, and who pipes a log in may not know what it holds.
+fn logs_of(settings: &Settings, known: &Known<'_>) -> Vec<Job> {
+    let (errors, accesses) = (error_logs(settings, known), access_logs(settings, known));
+    let is_mixed = |path: &Path| path.as_os_str() == STDIN || errors.iter().any(|e| e == path);
+    let mixed = |kind, access: &AccessJob| {
+        let both = errors.contains(&access.path) && accesses.contains(access);
+        Job::MixedLog(MixedJob { kind, both, access: access.clone() })
+    };
+    let mut jobs = patterns(settings);
+    for job in &accesses {
+        let kind = if errors.contains(&job.path) { SourceKind::ErrorLog } else { SourceKind::AccessLog };
+        jobs.push(if is_mixed(&job.path) { mixed(kind, job) } else { Job::AccessLog(job.clone()) });
+    }
+    let as_access = given(&settings.access_logs, known);
+    let is_both = |path: &PathBuf| as_access.contains(path) || accesses.iter().any(|a| a.path == *path);
+    for path in errors.iter().filter(|path| !is_both(path)) {
+        if path.as_os_str() != STDIN {
+            jobs.push(Job::ErrorLog(path.clone()));
+        } else if is_format_known(settings, known) || settings.log_format.is_none() {
+            jobs.push(mixed(SourceKind::ErrorLog, &access_job(settings, known, path)));
+        }
+    }
+    jobs
+}
+
+/// What `--log-format` means, or that none is meant, can be told. A source that began before would read its log twice.
+fn is_format_known(settings: &Settings, known: &Known<'_>) -> bool {
+    let is_text = settings.log_format.as_deref().is_some_and(|f| f.contains('$'));
+    is_text || known.site.is_some() || known.looked_for_site
+}
+
+fn patterns(settings: &Settings) -> Vec<Job> {
+    let of = |kind, paths: &[PathBuf]| -> Vec<Job> {
+        paths.iter().filter(|p| logs::is_pattern(p)).map(|p| Job::Pattern(kind, p.clone())).collect()
+    };
+    let mut all = of(SourceKind::ErrorLog, &settings.error_logs);
+    all.extend(of(SourceKind::AccessLog, &settings.access_logs));
+    all
+}
+
+/// The logs that were given, each pattern as the files that match it.
+fn given(paths: &[PathBuf], known: &Known<'_>) -> Vec<PathBuf> {
+    let one = |path: &PathBuf| match known.matches.get(path) {
+        Some(files) => files.iter().map(|f| f.path.clone()).collect(),
+        None if logs::is_pattern(path) => Vec::new(),
+        None => vec![path.clone()],
+    };
+    paths.iter().flat_map(one).collect()
+}
+
 fn error_logs(settings: &Settings, known: &Known<'_>) -> Vec<PathBuf> {
     if !settings.error_logs.is_empty() {
-        return settings.error_logs.clone();
+        return given(&settings.error_logs, known);
     }
     let logs = known.site.map_or(&[][..], |s| &s.error_logs);
     logs.iter().filter(|l| is_file(&l.path)).map(|l| PathBuf::from(&l.path)).collect()
 }
 
 fn access_logs(settings: &Settings, known: &Known<'_>) -> Vec<AccessJob> {
-    let of_site = known.site.map_or(&[][..], |s| &s.access_logs);
     if settings.access_logs.is_empty() {
+        let of_site = known.site.map_or(&[][..], |s| &s.access_logs);
         let files = of_site.iter().filter(|l| is_file(&l.path));
         return files
             .map(|l| AccessJob { path: PathBuf::from(&l.path), pattern: l.pattern.clone(), escape: l.escape })
             .collect();
     }
-    settings
-        .access_logs
-        .iter()
-        .map(|path| {
-            // The format: as given by text or name, else that of the configuration for this very file.
-            let named = settings.log_format.as_deref();
-            let same = of_site.iter().find(|l| match named {
-                Some(name) => l.format == name,
-                None => Path::new(&l.path) == path,
-            });
-            let pattern = match (same, named) {
-                (Some(l), _) => l.pattern.clone(),
-                (None, Some(text)) if text.contains('$') => Some(text.to_owned()),
-                _ => None,
-            };
-            AccessJob { path: path.clone(), pattern, escape: same.map_or(Escape::Default, |l| l.escape) }
-        })
-        .collect()
+    if !is_format_known(settings, known) {
+        return Vec::new();
+    }
+    given(&settings.access_logs, known).iter().map(|path| access_job(settings, known, path)).collect()
+}
+
+/// The format of an access log: as given by text or name, else that of the configuration for this very file.
+fn access_job(settings: &Settings, known: &Known<'_>, path: &Path) -> AccessJob {
+    let of_site = known.site.map_or(&[][..], |s| &s.access_logs);
+    let named = settings.log_format.as_deref();
+    let same = of_site.iter().find(|l| match named {
+        Some(name) => l.format == name,
+        None => Path::new(&l.path) == path,
+    });
+    let pattern = match (same, named) {
+        (Some(l), _) => l.pattern.clone(),
+        (None, Some(text)) if text.contains('$') => Some(text.to_owned()),
+        _ => None,
+    };
+    AccessJob { path: path.to_path_buf(), pattern, escape: same.map_or(Escape::Default, |l| l.escape) }
 }
 
 /// The probes that were asked for, each with its direct twin, and those that the configuration shows when all are wanted.
@@ -203,6 +295,54 @@ mod tests {
     fn settings(urls: &[&str]) -> Settings {
         let args = LookArgs { urls: urls.iter().map(|u| (*u).to_owned()).collect(), ..LookArgs::default() };
         Settings::from_args(&args, "h", &|_| None).expect("valid")
+    }
+
+    fn names(settings: &Settings, known: &Known<'_>) -> Vec<String> {
+        let host = Arc::from("h");
+        plan(settings, known).iter().filter_map(|job| Some(job.log(&host)?.0.to_string())).collect()
+    }
+
+    fn known<'a>(matches: &'a Matches, unwanted: &'a BTreeSet<Arc<str>>) -> Known<'a> {
+        Known { processes: None, site: None, looked_for_site: false, matches, wanted: &[], unwanted }
+    }
+
+    #[test]
+    fn a_path_given_as_both_kinds_is_read_once_and_stdin_may_hold_either() {
+        let (matches, none) = (Matches::new(), BTreeSet::new());
+        let early = known(&matches, &none);
+        let known = Known { looked_for_site: true, ..early };
+        let given = |errors: &[&str], accesses: &[&str]| {
+            let paths = |all: &[&str]| all.iter().map(PathBuf::from).collect();
+            Settings { error_logs: paths(errors), access_logs: paths(accesses), ..settings(&[]) }
+        };
+        let stdin = "the standard input";
+        assert_eq!(names(&given(&["-"], &[]), &known), [format!("error log {stdin}")]);
+        assert_eq!(names(&given(&[], &["-"]), &known), [format!("access log {stdin}")]);
+        assert_eq!(
+            names(&given(&["-", "/l/e"], &["/l/a", "-"]), &known),
+            ["access log /l/a", &format!("error log {stdin}"), "error log /l/e"]
+        );
+        let both = given(&["/l/x", "/l/x"], &["/l/x"]);
+        let jobs = plan(&both, &known);
+        assert!(jobs.iter().any(|j| matches!(j, Job::MixedLog(m) if m.both)), "{jobs:?}");
+        assert!(!jobs.iter().any(|j| matches!(j, Job::ErrorLog(_) | Job::AccessLog(_))), "{jobs:?}");
+        // Until the configuration is known nothing is begun whose format it may tell.
+        assert!(names(&both, &early).is_empty());
+        assert_eq!(names(&given(&["-"], &[]), &early).len(), 1);
+        let named = Settings { log_format: Some("main".into()), ..given(&["-"], &[]) };
+        assert_eq!((names(&named, &early).len(), names(&named, &known).len()), (0, 1));
+    }
+
+    #[test]
+    fn a_pattern_is_the_files_that_match_it() {
+        let pattern = PathBuf::from("/l/*error.log");
+        let asked = Settings { error_logs: vec![pattern.clone()], ..settings(&[]) };
+        let found = |name: &str| logs::Match { path: name.into(), late: false };
+        let (mut matches, none) = (Matches::new(), BTreeSet::new());
+        assert!(plan(&asked, &known(&matches, &none)).contains(&Job::Pattern(SourceKind::ErrorLog, pattern.clone())));
+        assert!(names(&asked, &known(&matches, &none)).is_empty());
+        matches.insert(pattern, vec![found("/l/a.error.log"), found("/l/error.log")]);
+        assert_eq!(names(&asked, &known(&matches, &none)), ["error log /l/a.error.log", "error log /l/error.log"]);
     }
 
     #[test]

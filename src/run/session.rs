@@ -1,6 +1,6 @@
 //! One session of looking: sources started as the plan wants them, their events folded into one model, a tee for a recording.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufWriter};
 use std::sync::Arc;
@@ -16,17 +16,24 @@ use crate::event::{Event, SourceId, SourceKind, Stamped};
 use crate::model::Model;
 use crate::settings::Settings;
 use crate::source::Outlet;
+use crate::source::logs::{self, History, Matches};
 use crate::source::probe::WsUrl;
 use crate::time::Clock;
 
 use super::plan::{self, Job, Known};
-use super::start::{self, Running};
+use super::start::{self, Pipes, Running};
 use super::stream::EventWriter;
 
-/// Events that may wait: a full channel makes sources wait, it loses nothing.
-const CHANNEL: usize = 1024;
-/// Events folded in before the next look at keys and frames.
-const BATCH: usize = 256;
+/// Events that may wait: a full channel makes sources wait, it loses nothing. One of them may be a thousand lines.
+const CHANNEL: usize = 64;
+/// Events folded in before the next look at keys and frames,
+const BATCH: usize = 64;
+/// and log entries among them: reading hours of a log must not keep a key waiting.
+const ENTRIES: usize = 4_096;
+/// Bytes of a log that may be unread at any time while it is busy.
+const ORDINARY: u64 = 1 << 20;
+/// What is read of a log that appears while the program runs, where history is not wanted.
+const NEW_LOG: History = History { bytes: 64 << 20, since: None };
 /// How often expiry and rates move on.
 const TICK: Duration = Duration::from_secs(1);
 /// How long the probes' close frames may take.
@@ -38,9 +45,13 @@ pub struct Session {
     settings: Settings,
     model: Model,
     inbox: mpsc::Receiver<Stamped>,
-    channel: mpsc::Sender<Stamped>,
-    interest: watch::Sender<Interest>,
+    pipes: Pipes,
+    /// Which files match the patterns of logs.
+    matches: watch::Receiver<Matches>,
     running: HashMap<Job, Running>,
+    known_matches: Matches,
+    /// Logs whose history has been read: what is started again for another format must not read it twice.
+    begun: HashSet<SourceId>,
     wanted: Vec<WsUrl>,
     unwanted: BTreeSet<Arc<str>>,
     batch: Vec<Stamped>,
@@ -62,12 +73,19 @@ impl Session {
             }
         };
         let (channel, inbox) = mpsc::channel(CHANNEL);
+        let pipes = Pipes {
+            channel,
+            interest: watch::channel(Interest::default()).0,
+            matches: watch::channel(Matches::new()).0,
+        };
         let mut session = Self {
             model: Model::new(&settings.host),
             inbox,
-            channel,
-            interest: watch::channel(Interest::default()).0,
+            matches: pipes.matches.subscribe(),
+            pipes,
+            known_matches: Matches::new(),
             running: HashMap::new(),
+            begun: HashSet::new(),
             wanted: Vec::new(),
             unwanted: BTreeSet::new(),
             batch: Vec::with_capacity(BATCH),
@@ -102,14 +120,19 @@ impl Session {
     /// When the recording cannot be written.
     pub async fn next(&mut self) -> io::Result<&[Stamped]> {
         self.batch.clear();
-        self.inbox.recv_many(&mut self.batch, BATCH).await;
         let mut replan = false;
+        tokio::select! {
+            first = self.inbox.recv() => self.batch.extend(first),
+            Ok(()) = self.matches.changed() => replan = true,
+        }
+        self.fill_batch();
         for event in &self.batch {
             self.model.apply(event);
             if let Some(recorder) = &mut self.recorder {
                 recorder.write(event)?;
             }
-            replan |= matches!(event.event, Event::Site(_) | Event::Processes(_));
+            let of_config = event.from.kind == SourceKind::Config;
+            replan |= of_config || matches!(event.event, Event::Site(_) | Event::Processes(_));
         }
         if let Some(recorder) = &mut self.recorder {
             recorder.flush()?;
@@ -118,6 +141,47 @@ impl Session {
             self.reconcile();
         }
         Ok(&self.batch)
+    }
+
+    /// Takes what waits already, as much as may be folded in at once.
+    fn fill_batch(&mut self) {
+        let weight = |event: &Stamped| match &event.event {
+            Event::Errors(batch) => batch.entries.len(),
+            Event::Access(batch) => batch.entries.len(),
+            _ => 1,
+        };
+        let mut entries: usize = self.batch.iter().map(weight).sum();
+        while self.batch.len() < BATCH && entries < ENTRIES {
+            let Ok(event) = self.inbox.try_recv() else { return };
+            entries += weight(&event);
+            self.batch.push(event);
+        }
+    }
+
+    /// Every log that is read has said how it can be seen, and what stood in it has been folded in.
+    #[must_use]
+    pub fn has_caught_up(&self) -> bool {
+        let has = |job: &Job| {
+            let id = match job {
+                Job::Pattern(kind, pattern) => Some(logs::id(&self.model.host, *kind, pattern)),
+                _ => job.log(&self.model.host).map(|(id, _)| id),
+            };
+            id.is_none_or(|id| self.model.senses.get(&id).is_some_and(|s| s.behind < ORDINARY))
+        };
+        self.running.keys().all(has) && (!self.reads_stdin() || self.has_stdin_ended())
+    }
+
+    /// A log is read from the standard input.
+    #[must_use]
+    pub fn reads_stdin(&self) -> bool {
+        self.running.keys().any(Job::is_stdin)
+    }
+
+    /// The standard input came to its end, and all that it said was folded in.
+    #[must_use]
+    pub fn has_stdin_ended(&self) -> bool {
+        let mut of_stdin = self.running.iter().filter(|(job, _)| job.is_stdin()).peekable();
+        of_stdin.peek().is_some() && of_stdin.all(|(_, running)| running.task.is_finished()) && self.inbox.is_empty()
     }
 
     /// Switches the probe of a URL, and its direct twin, on or off.
@@ -160,6 +224,8 @@ impl Session {
         Known {
             processes: self.model.processes.as_ref(),
             site: self.model.site.as_ref(),
+            looked_for_site: self.model.sight(SourceKind::Config).is_some(),
+            matches: &self.known_matches,
             wanted: &self.wanted,
             unwanted: &self.unwanted,
         }
@@ -167,7 +233,7 @@ impl Session {
 
     fn start_ticking(&self) {
         let host = Arc::clone(&self.model.host);
-        let out = Outlet::new(SourceId::new(&host, SourceKind::Clock), self.channel.clone());
+        let out = Outlet::new(SourceId::new(&host, SourceKind::Clock), self.pipes.channel.clone());
         tokio::spawn(async move {
             let mut ticks = interval(TICK);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -182,10 +248,11 @@ impl Session {
 
     /// Starts what the plan wants and does not run, ends what runs and is not wanted.
     fn reconcile(&mut self) {
+        self.known_matches = self.matches.borrow_and_update().clone();
         let known = self.known();
         let jobs = plan::plan(&self.settings, &known);
         let interest = plan::interest(&self.settings, &known);
-        self.interest.send_if_modified(|old| {
+        self.pipes.interest.send_if_modified(|old| {
             let changed = *old != interest;
             *old = interest;
             changed
@@ -193,9 +260,26 @@ impl Session {
         self.running.retain(|job, _| jobs.contains(job));
         for job in jobs {
             if !self.running.contains_key(&job) {
-                let source = start::start(&job, &self.settings, &self.model, self.interest.subscribe(), &self.channel);
+                let history = self.history(&job);
+                let source = start::start(&job, &self.settings, &self.model, &self.pipes, history);
                 self.running.insert(job, source);
             }
+        }
+    }
+
+    /// How much of what a log holds is read now that its source starts.
+    fn history(&mut self, job: &Job) -> History {
+        let Some((id, path)) = job.log(&self.model.host) else { return History::NONE };
+        let is_late = self.known_matches.values().flatten().any(|m| m.late && m.path == path);
+        if !self.begun.insert(id) {
+            return History::NONE;
+        }
+        // What is piped in was chosen by who piped it.
+        let reach = self.settings.reach.filter(|_| !job.is_stdin());
+        match self.settings.since.or_else(|| Some(Clock.now().minus(reach?))) {
+            Some(since) => History::from(since),
+            None if is_late => NEW_LOG,
+            None => History::NONE,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::model::Model;
 use crate::nginx::access::Format;
 use crate::settings::Settings;
 use crate::source::config::{ConfigSource, ConfigTarget};
-use crate::source::logs::{AccessLogSource, ErrorLogSource, History};
+use crate::source::logs::{AccessLogSource, ErrorLogSource, History, Matches, MixedLogSource, PatternSource};
 use crate::source::probe::ProbeSource;
 use crate::source::process::ProcessSource;
 use crate::source::sockets::{Mode, SocketSource};
@@ -37,22 +37,28 @@ impl Drop for Running {
     }
 }
 
-/// Starts the source that `job` asks for.
+/// What sources are told and what they tell, besides their jobs.
+#[derive(Debug)]
+pub struct Pipes {
+    /// Where all events go.
+    pub channel: mpsc::Sender<Stamped>,
+    /// What the socket source must watch.
+    pub interest: watch::Sender<Interest>,
+    /// Which files match the patterns of logs.
+    pub matches: watch::Sender<Matches>,
+}
+
+/// Starts the source that `job` asks for; a log is read from where `history` says.
 #[must_use]
-pub fn start(
-    job: &Job,
-    settings: &Settings,
-    model: &Model,
-    interest: watch::Receiver<Interest>,
-    channel: &mpsc::Sender<Stamped>,
-) -> Running {
+pub fn start(job: &Job, settings: &Settings, model: &Model, pipes: &Pipes, history: History) -> Running {
+    let channel = &pipes.channel;
     let host = &model.host;
     let channel = channel.clone();
     let mut stop = None;
     let task = match job {
         Job::Processes => supervise(ProcessSource::new(host).only(settings.pid).no_exec(settings.no_exec), channel),
         Job::Sockets => {
-            let mut source = SocketSource::new(host, interest);
+            let mut source = SocketSource::new(host, pipes.interest.subscribe());
             source.interval = settings.interval;
             source.mode = match settings.sockets {
                 SocketMode::Auto => Mode::Auto,
@@ -62,9 +68,15 @@ pub fn start(
             supervise(source, channel)
         }
         Job::Config(job) => supervise(ConfigSource::new(host, config_target(job, settings, model)), channel),
-        Job::ErrorLog(path) => supervise(ErrorLogSource::new(host, path, History::default()), channel),
-        Job::AccessLog(job) => {
-            supervise(AccessLogSource::new(host, &job.path, History::default(), format_of(job)), channel)
+        Job::ErrorLog(path) => supervise(ErrorLogSource::new(host, path, history).in_zone(settings.zone), channel),
+        Job::AccessLog(job) => supervise(AccessLogSource::new(host, &job.path, history, format_of(job)), channel),
+        Job::MixedLog(job) => {
+            let format = job.access.pattern.as_ref().map(|_| format_of(&job.access));
+            let source = MixedLogSource::new(host, job.kind, &job.access.path, history, settings.zone, format);
+            supervise(if job.both { source.of_both_kinds() } else { source }, channel)
+        }
+        Job::Pattern(kind, pattern) => {
+            supervise(PatternSource::new(host, *kind, pattern, pipes.matches.clone()), channel)
         }
         Job::Probe(job) => {
             let source = ProbeSource::new(host, job.target.clone(), job.url.clone(), settings.probe.clone());

@@ -1,11 +1,15 @@
 //! A followed file and a parser: lines of error and access logs turned into events.
 
 mod batch;
+mod desk;
+mod mixed;
 mod parsers;
+mod past;
+mod pattern;
+mod pipe;
 
 use std::future::Future;
 use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -13,46 +17,34 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::tail::{self, Follower, Line, Progress, Reader, Start, Wake, Watching};
+use super::tail::{self, Follower, Line, Start, Wake, is_pipe};
 use super::{Outlet, Source};
 use crate::event::log::{AccessBatch, ErrorBatch};
+use crate::event::site::Escape;
 use crate::event::{Event, Sense, SourceId, SourceKind};
 use crate::human;
 use crate::nginx::access::Format;
-use crate::time::Timestamp;
+use crate::time::Zone;
 
 use batch::{Batch, Collector, LineParser, MOST_ENTRIES};
+use desk::{Desk, Told, Unread};
+use mixed::MixedLines;
 use parsers::{AccessLines, ErrorLines};
+use past::Past;
 
-/// More unread bytes than this are worth a word; less is the ordinary delay of a busy log.
-const LAGGING: u64 = 16 * MEGABYTE;
-const MEGABYTE: u64 = 1 << 20;
+pub use past::History;
+pub use pattern::{Match, Matches, PatternSource, is_pattern, matching};
+
 /// Events between the reading thread and the channel: when they are not taken, the thread waits and the file is the queue.
 const ON_THE_WAY: usize = 2;
-
-/// How much of what a log already holds is read at the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct History {
-    /// At most so many bytes from the end, from the first whole line.
-    pub bytes: u64,
-    /// And no entry before this moment.
-    pub since: Option<Timestamp>,
-}
-
-impl Default for History {
-    /// The last 4 MiB.
-    fn default() -> Self {
-        Self { bytes: 4 * MEGABYTE, since: None }
-    }
-}
-
-impl History {
-    /// Nothing: only what is written from now on.
-    pub const NONE: Self = Self { bytes: 0, since: None };
-
-    /// Everything that the file holds.
-    pub const ALL: Self = Self { bytes: u64::MAX, since: None };
-}
+/// The name of the standard input among the paths of logs.
+pub const STDIN: &str = "-";
+/// What ingress-nginx calls `upstreaminfo`, its own default (kubernetes.github.io, ingress-nginx, "Log format").
+const INGRESS: &str = concat!(
+    r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" "#,
+    "$request_length $request_time [$proxy_upstream_name] [$proxy_alternative_upstream_name] $upstream_addr ",
+    "$upstream_response_length $upstream_response_time $upstream_status $req_id"
+);
 
 /// Follows one error log.
 #[derive(Debug)]
@@ -63,6 +55,13 @@ impl ErrorLogSource {
     #[must_use]
     pub fn new(host: &Arc<str>, path: impl Into<PathBuf>, history: History) -> Self {
         Self(LogSource::new(host, SourceKind::ErrorLog, path.into(), history, ErrorLines::default()))
+    }
+
+    /// The same for a log whose clock hung in `zone` instead of this machine's.
+    #[must_use]
+    pub fn in_zone(mut self, zone: Zone) -> Self {
+        self.0.parser = ErrorLines::in_zone(zone);
+        self
     }
 }
 
@@ -89,6 +88,47 @@ impl AccessLogSource {
 }
 
 impl Source for AccessLogSource {
+    fn id(&self) -> SourceId {
+        self.0.id.clone()
+    }
+
+    fn run(&mut self, out: &Outlet) -> impl Future<Output = io::Result<()>> + Send {
+        self.0.run(out)
+    }
+}
+
+/// Follows one stream of error and access lines: the standard input, which container tools and journald are piped into.
+#[derive(Debug)]
+pub struct MixedLogSource(LogSource<MixedLines>);
+
+impl MixedLogSource {
+    /// A source for the lines of both kinds at `path`, or on the standard input for [`STDIN`]. `kind` is what they were said
+    /// to be; lines of the other kind are told of when they come. Access lines are read in `format`; with `None` in the
+    /// one of `combined` and ingress-nginx's own that fits. The lines of a stream are not history: of `history` only the
+    /// moment counts for them.
+    #[must_use]
+    pub fn new(
+        host: &Arc<str>,
+        kind: SourceKind,
+        path: impl Into<PathBuf>,
+        history: History,
+        zone: Zone,
+        format: Option<Format>,
+    ) -> Self {
+        let usual = || Format::compile(INGRESS, Escape::Default).into_iter().chain([Format::combined()]).collect();
+        let parser = MixedLines::new(zone, format.map_or_else(usual, |f| vec![f]));
+        Self(LogSource::new(host, kind, path.into(), history, parser))
+    }
+
+    /// Both kinds were asked for: both have a light from the start.
+    #[must_use]
+    pub fn of_both_kinds(mut self) -> Self {
+        self.0.lights = vec![SourceKind::ErrorLog, SourceKind::AccessLog];
+        self
+    }
+}
+
+impl Source for MixedLogSource {
     fn id(&self) -> SourceId {
         self.0.id.clone()
     }
@@ -132,11 +172,20 @@ fn read_tail<P: LineParser>(path: &Path, history: History, parser: P) -> io::Res
     Ok(collector.take(0).pop().unwrap_or(empty))
 }
 
+/// Under which name the source of the log at `path` speaks.
+#[must_use]
+pub fn id(host: &Arc<str>, kind: SourceKind, path: &Path) -> SourceId {
+    SourceId::named(host, kind, &shown(path))
+}
+
 fn shown(path: &Path) -> String {
+    if path.as_os_str() == STDIN {
+        return "the standard input".to_owned();
+    }
     human::visible(path.as_os_str().as_encoded_bytes())
 }
 
-/// Any log: a file, a parser, and what was read before.
+/// Any log: a file or a stream, a parser, and what was read before.
 #[derive(Debug)]
 struct LogSource<P> {
     id: SourceId,
@@ -144,11 +193,14 @@ struct LogSource<P> {
     history: History,
     parser: P,
     started: bool,
+    /// The kinds of logs whose lights it holds: its own first.
+    lights: Vec<SourceKind>,
 }
 
 impl<P: LineParser> LogSource<P> {
     fn new(host: &Arc<str>, kind: SourceKind, path: PathBuf, history: History, parser: P) -> Self {
-        Self { id: SourceId::named(host, kind, &shown(&path)), path, history, parser, started: false }
+        let id = id(host, kind, &path);
+        Self { id, path, history, parser, started: false, lights: vec![kind] }
     }
 
     /// Reads on a thread of its own, because reading a file blocks, and passes on what it brings. Dropping the future
@@ -158,10 +210,12 @@ impl<P: LineParser> LogSource<P> {
         let wake = Wake::default();
         let _stop = wake.stop_on_drop();
         self.start_thread(to, wake)?;
+        let mut light = None;
         loop {
             tokio::select! {
-                event = from.recv() => match event {
-                    Some(event) => out.send(event).await?,
+                told = from.recv() => match told {
+                    Some(Told::Event(kind, event)) => self.pass_on(out, kind, event, &mut light).await?,
+                    Some(Told::Ended) => return Ok(()),
                     None => return Err(io::Error::other(format!("{}: the reading thread ended", shown(&self.path)))),
                 },
                 () = out.closed() => return Err(io::ErrorKind::BrokenPipe.into()),
@@ -169,84 +223,94 @@ impl<P: LineParser> LogSource<P> {
         }
     }
 
-    fn start_thread(&mut self, to: mpsc::Sender<Event>, wake: Wake) -> io::Result<()> {
+    /// A log of several kinds speaks as each of them; a kind of which it had no line yet has no light.
+    async fn pass_on(
+        &mut self,
+        out: &Outlet,
+        kind: Option<SourceKind>,
+        event: Event,
+        light: &mut Option<Sense>,
+    ) -> io::Result<()> {
+        let as_kind = |kind| out.for_source(SourceId { kind, ..self.id.clone() });
+        if let Event::Sense(sense) = event {
+            for kind in &self.lights {
+                as_kind(*kind).sense(sense.clone()).await?;
+            }
+            *light = Some(sense);
+            return Ok(());
+        }
+        let kind = kind.unwrap_or(self.id.kind);
+        let out = as_kind(kind);
+        if !self.lights.contains(&kind) {
+            self.lights.push(kind);
+            if let Some(sense) = light {
+                out.sense(sense.clone()).await?;
+            }
+        }
+        out.send(event).await
+    }
+
+    fn start_thread(&mut self, to: mpsc::Sender<Told>, wake: Wake) -> io::Result<()> {
         // After a failure what was read before must not come twice.
-        let start = if self.started { Start::End } else { Start::LastBytes(self.history.bytes) };
+        let history = if self.started { History::NONE } else { self.history };
         let path = self.path.clone();
-        let mut desk = Desk {
-            path: shown(&path),
-            collector: Collector::new(self.parser.clone(), self.history.since, MOST_ENTRIES),
-            told: None,
-            to,
+        let collector = Collector::new(self.parser.clone(), self.history.since, MOST_ENTRIES);
+        let mut desk = Desk::new(path.clone(), shown(&path), collector, to);
+        let read = move || {
+            if path.as_os_str() == STDIN {
+                desk.collector = desk.collector.strict();
+                pipe::read_stdin(&wake, &mut desk);
+                let _ = desk.send(Told::Ended);
+                return;
+            }
+            let mut start =
+                if is_pipe(&path) { Some(Start::Beginning) } else { begin(&path, history, &wake, &mut desk) };
+            while let Some(from) = start.take().filter(|_| !wake.is_stopped()) {
+                if is_pipe(&path) {
+                    pipe::read_pipe(&path, &wake, &mut desk);
+                } else {
+                    tail::follow(&path, from, &wake, &mut desk);
+                }
+                // A file where a pipe was is a new log, and a pipe has no beginning.
+                start = (!desk.to.is_closed()).then_some(Start::Beginning);
+            }
         };
-        thread::Builder::new().name("log".to_owned()).spawn(move || tail::follow(&path, start, &wake, &mut desk))?;
+        thread::Builder::new().name("log".to_owned()).spawn(read)?;
         self.started = true;
         Ok(())
     }
 }
 
-/// Where the lines of one file become events.
-struct Desk<P: LineParser> {
-    path: String,
-    collector: Collector<P>,
-    told: Option<Sense>,
-    to: mpsc::Sender<Event>,
-}
-
-impl<P: LineParser> Reader for Desk<P> {
-    fn line(&mut self, line: Line<'_>) {
-        self.collector.line(line);
+/// Reads the rotated parts that belong to the history; gives where the log itself begins, or `None` when nobody listens.
+fn begin<P: LineParser>(path: &Path, history: History, wake: &Wake, desk: &mut Desk<P>) -> Option<Start> {
+    if !desk.collector.tells_time() {
+        desk.unread = (history != History::NONE).then_some(Unread::Timeless);
+        return Some(Start::End);
     }
-
-    fn polled(&mut self, progress: &Progress, watching: &Watching) -> ControlFlow<()> {
-        let sense = sense(&self.path, progress, watching);
-        if self.told.as_ref() != Some(&sense) {
-            self.told = Some(sense.clone());
-            self.send(Event::Sense(sense))?;
+    let past = Past::of(path, history, &mut |line| desk.collector.time_of(line));
+    desk.collector.begin(past.amid);
+    desk.unread =
+        past.cut.zip(history.since).map(|(cut, since)| Unread::Before(cut, Instant::now() + cut.since(since)));
+    let mut left = past.bytes;
+    for (part, start) in past.parts {
+        let mut follower = Follower::new(&part, start);
+        loop {
+            let mut taken = 0;
+            let progress = follower.poll(Instant::now(), &mut |line| {
+                taken += line.bytes.len() as u64 + 1;
+                desk.collector.line(line);
+            });
+            left = left.saturating_sub(taken);
+            if wake.is_stopped() || desk.hand_over(left).is_break() {
+                return None;
+            }
+            if !progress.more {
+                break;
+            }
         }
-        for batch in self.collector.take(progress.behind) {
-            self.send(P::event(batch))?;
-        }
-        ControlFlow::Continue(())
+        follower.end(&mut |line| desk.collector.line(line));
     }
-}
-
-impl<P: LineParser> Desk<P> {
-    fn send(&self, event: Event) -> ControlFlow<()> {
-        match self.to.blocking_send(event) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        }
-    }
-}
-
-/// How well the log can be seen: the worst thing first. Every text stays the same while the state does.
-fn sense(path: &str, progress: &Progress, watching: &Watching) -> Sense {
-    if let Some(obstacle) = &progress.obstacle {
-        return if progress.holding {
-            Sense::degraded(format!("{path}: {obstacle}; the old file is still read"), obstacle.remedy())
-        } else {
-            Sense::blind(format!("{path}: {obstacle}"), obstacle.remedy())
-        };
-    }
-    if progress.forgotten.is_some() {
-        return Sense::degraded(
-            format!("{path}: nginx still writes to the rotated file"),
-            "let nginx open its logs again: nginx -s reopen",
-        );
-    }
-    if progress.behind >= LAGGING {
-        // Rounded down to a power of two, or each look would say another number.
-        let megabytes = 1u64 << (progress.behind / MEGABYTE).ilog2();
-        return Sense::degraded(format!("{path}: more than {megabytes} MB behind"), "nothing is lost: reading goes on");
-    }
-    match watching {
-        Watching::Events => Sense::seen(format!("following {path}")),
-        Watching::Remote(kind) => Sense::seen(format!("following {path} by polling ({kind})")),
-        Watching::PollOnly { why, remedy } => {
-            Sense::degraded(format!("watching {path} by polling only: {why}"), *remedy)
-        }
-    }
+    Some(past.start)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod history;
 pub mod logs;
 pub mod probe;
 pub mod process;
+mod rotated;
 pub mod sockets;
 pub mod tail;
 

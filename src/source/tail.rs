@@ -15,14 +15,15 @@ mod watch;
 use std::collections::VecDeque;
 use std::fs;
 use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use generation::{Bookmark, Generation, Identity, Step};
 use watch::Watch;
 
-pub use lines::{LINE_CAP, Line};
-pub use path::Obstacle;
+pub use lines::{LINE_CAP, Line, Splitter};
+pub use path::{Obstacle, is_pipe, open};
 pub use watch::{StopOnDrop, Wake, Watching};
 
 /// Bytes read at once: larger blocks gain nothing, and so much fits the second-level cache.
@@ -46,6 +47,16 @@ pub enum Start {
     Beginning,
     /// At the first line that begins in the last so many bytes.
     LastBytes(u64),
+    /// At the first line that begins at this offset or behind it, if the file is the one of this device and inode number;
+    /// at the first byte of any other file.
+    At {
+        /// The device.
+        device: u64,
+        /// The inode number on it.
+        inode: u64,
+        /// In bytes.
+        offset: u64,
+    },
     /// After what is there; an unfinished line there is skipped.
     End,
 }
@@ -126,13 +137,18 @@ impl Follower {
     /// The obstacle, when there is no file to read.
     pub fn read_existing(mut self, now: Instant, sink: &mut dyn FnMut(Line<'_>)) -> Result<(), Obstacle> {
         while self.poll(now, sink).more && self.held.iter().any(Generation::has_existing_left) {}
-        if let (true, Some((obstacle, _))) = (self.held.is_empty(), self.obstacle) {
+        if let (true, Some((obstacle, _))) = (self.held.is_empty(), self.obstacle.take()) {
             return Err(obstacle);
         }
+        self.end(sink);
+        Ok(())
+    }
+
+    /// Ends the following: what is held of unfinished lines counts as lines.
+    pub fn end(self, sink: &mut dyn FnMut(Line<'_>)) {
         for generation in self.held {
             generation.close(sink);
         }
-        Ok(())
     }
 
     fn look(&mut self, now: Instant) {
@@ -203,6 +219,10 @@ impl Follower {
             Some(Start::Beginning) => Generation::from_last(file, &meta, u64::MAX, now)?,
             Some(Start::LastBytes(bytes)) => Generation::from_last(file, &meta, bytes, now)?,
             Some(Start::End) => Generation::from_last(file, &meta, 0, now)?,
+            Some(Start::At { device, inode, offset }) => {
+                let same = (meta.dev(), meta.ino()) == (device, inode);
+                Generation::from_offset(file, &meta, if same { offset } else { 0 }, now)?
+            }
         })
     }
 

@@ -4,7 +4,7 @@
 use memchr::memchr;
 
 use super::{Tail, context};
-use crate::event::log::Level;
+use crate::event::log::{Level, request_path};
 use crate::nginx::frame;
 
 /// The head of a line and what stands behind it.
@@ -264,11 +264,24 @@ pub fn peer(url: &[u8]) -> &[u8] {
 #[must_use]
 #[inline]
 pub fn path(request: &[u8]) -> Option<&[u8]> {
-    let target = match request.strip_prefix(b"GET ") {
-        Some(target) => target,
-        None => request.get(memchr(b' ', request)? + 1..)?,
-    };
-    Some(without_arguments(target))
+    match request.strip_prefix(b"GET ") {
+        Some(target) if target.first() == Some(&b'/') => Some(without_arguments(target)),
+        _ => any_path(request),
+    }
+}
+
+/// The same of a request line that is none of the usual kind. Up to its first byte that is no ASCII it is text.
+fn any_path(request: &[u8]) -> Option<&[u8]> {
+    let space = memchr(b' ', request)?;
+    let (method, rest) = request.split_at_checked(space + 1)?;
+    if rest.first() == Some(&b'/') {
+        let of_method = |b: &u8| b.is_ascii_uppercase() || matches!(b, b'_' | b'-');
+        let method = method.get(..space).filter(|m| !m.is_empty() && m.iter().all(of_method));
+        return method.map(|_| without_arguments(rest));
+    }
+    let end = memchr(b' ', rest).map_or(request.len(), |at| space + 1 + at);
+    let told = request_path(std::str::from_utf8(request.get(..end)?).ok()?)?;
+    Some(told.as_bytes())
 }
 
 /// A request target up to its arguments, and up to a space.
@@ -330,6 +343,27 @@ mod tests {
         assert_eq!((short.client, short.peer), (Some(&b"192.0.2.1"[..]), Some(&b"10.0.0.7:80"[..])));
         assert_eq!(path(short.request.unwrap()), Some(&b"/ws"[..]));
         agrees(line);
+    }
+
+    #[test]
+    fn only_a_method_and_a_target_give_a_path() {
+        for request in [
+            "GET /ws?x=1 HTTP/1.1",
+            "POST /ws HTTP/1.1",
+            "get /ws HTTP/1.1",
+            " /ws",
+            "GET http://a.test:81/ws?x HTTP/1.1",
+            "GET http://a.test",
+            "PROXY TCP4 192.0.2.1 192.0.2.2 51992 443",
+            "OPTIONS * HTTP/1.1",
+            "GET ",
+            "",
+        ] {
+            assert_eq!(path(request.as_bytes()), request_path(request).map(str::as_bytes), "{request}");
+        }
+        assert_eq!(path(b"PROXY TCP4 192.0.2.1 192.0.2.2 51992 443"), None);
+        assert_eq!(path(b"GET /\xff?x"), Some(&b"/\xff"[..]));
+        assert_eq!(path(b"\xff /x"), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::open::{Packing, open, said, unpacked};
 use super::request::LogKind;
 use crate::nginx::access::Format;
 use crate::nginx::error::{TimeCache, skim};
+use crate::source::rotated::{log_of, number};
 use crate::time::Timestamp;
 
 /// Bytes at the beginning of a log by which its kind is told.
@@ -81,35 +82,6 @@ fn order(all: &mut [Planned]) {
         if set.iter().all(|p| p.first.is_some()) {
             set.sort_by_key(|p| p.first);
         }
-    }
-}
-
-/// The log whose rotated part a name is: `error.log` of `error.log.2.gz`, `error.log-20261121`, `error.log-20261121-17`.
-fn log_of(path: &Path) -> PathBuf {
-    let Some(name) = path.file_name().and_then(|n| n.to_str()) else { return path.to_owned() };
-    let name = unpacked_name(name);
-    let is_number = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit() || b == b'-' || b == b'_');
-    let cut = name.rfind('.').filter(|at| is_number(name.get(at + 1..).unwrap_or_default())).or_else(|| {
-        let at = name.find('-')?;
-        is_number(name.get(at + 1..)?).then_some(at)
-    });
-    let base = cut.and_then(|at| name.get(..at)).filter(|b| !b.is_empty()).unwrap_or(name);
-    path.with_file_name(base)
-}
-
-fn unpacked_name(name: &str) -> &str {
-    [".gz", ".zst", ".bz2", ".xz"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
-}
-
-/// The number of `error.log.2.gz`; 0 for the log itself. Dates count up where numbers count down.
-fn number(path: &Path) -> i64 {
-    let name = path.file_name().and_then(|n| n.to_str()).map(unpacked_name).unwrap_or_default();
-    let digits: String = name.rsplit(['.', '-']).next().unwrap_or_default().chars().take(18).collect();
-    match digits.parse::<i64>() {
-        Ok(date) if digits.len() >= 8 => -date,
-        Ok(number) => number,
-        Err(_) if log_of(path) == path => i64::MIN,
-        Err(_) => 0,
     }
 }
 
@@ -206,37 +178,6 @@ fn sample_lines(sample: &[u8]) -> impl Iterator<Item = &[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rotated_parts_are_known_by_name() {
-        let cases = [
-            ("/l/error.log", "/l/error.log"),
-            ("/l/error.log.1", "/l/error.log"),
-            ("/l/error.log.12.gz", "/l/error.log"),
-            ("/l/error.log-20261121", "/l/error.log"),
-            ("/l/error.log-20261121-1700.zst", "/l/error.log"),
-            ("/l/error.log.2026-11-21.gz", "/l/error.log"),
-            ("/l/my-app.log", "/l/my-app.log"),
-            ("/l/.1", "/l/.1"),
-            ("-", "-"),
-        ];
-        for (path, log) in cases {
-            assert_eq!(log_of(Path::new(path)), Path::new(log), "{path}");
-        }
-    }
-
-    #[test]
-    fn the_higher_number_and_the_lower_date_are_older() {
-        let sorted = |mut names: Vec<&str>| {
-            names.sort_by_key(|n| std::cmp::Reverse(number(Path::new(n))));
-            names.join(" ")
-        };
-        assert_eq!(
-            sorted(vec!["e.log", "e.log.1", "e.log.10.gz", "e.log.2.gz"]),
-            "e.log.10.gz e.log.2.gz e.log.1 e.log"
-        );
-        assert_eq!(sorted(vec!["e.log", "e.log-20261121", "e.log-20261109"]), "e.log-20261109 e.log-20261121 e.log");
-    }
 
     #[test]
     fn the_kind_is_what_reads_most_lines() {

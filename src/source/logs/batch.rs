@@ -1,7 +1,7 @@
 //! Lines collected into batches: what is an entry, what continues one, what fits no grammar.
 
-use crate::event::Event;
 use crate::event::log::ReadFigures;
+use crate::event::{Event, SourceKind};
 use crate::source::tail::Line;
 use crate::time::Timestamp;
 
@@ -35,6 +35,27 @@ pub(super) trait LineParser: Clone + Send + 'static {
 
     /// The event that carries a batch.
     fn event(batch: Batch<Self::Entry>) -> Event;
+
+    /// The events that carry a batch, each with the kind of the log that it is of where that is not the log's own kind.
+    fn events(batch: Batch<Self::Entry>) -> Vec<(Option<SourceKind>, Event)> {
+        vec![(None, Self::event(batch))]
+    }
+
+    /// Lines tell their time.
+    fn tells_time(&self) -> bool {
+        true
+    }
+
+    /// The time of a line on its own, wherever it stands.
+    fn time_of(&self, line: &[u8]) -> Option<Timestamp> {
+        match self.clone().line(line) {
+            Parsed::Entry(entry) => Some(Self::at(&entry)),
+            Parsed::Continuation | Parsed::Unparsed => None,
+        }
+    }
+
+    /// The lines to come were written at `last` or later.
+    fn resume_after(&mut self, _last: Timestamp) {}
 }
 
 /// Entries and what else was met.
@@ -70,12 +91,38 @@ pub(super) struct Collector<P: LineParser> {
     open: Batch<P::Entry>,
     before: Before,
     told_behind: u64,
+    /// Lines that did not exist before are left out like those that did.
+    strict: bool,
 }
 
 impl<P: LineParser> Collector<P> {
     /// A collector of batches of `most` entries that leaves out older lines than `since` in what existed before.
     pub(super) fn new(parser: P, since: Option<Timestamp>, most: usize) -> Self {
-        Self { parser, since, most, ready: Vec::new(), open: Batch::default(), before: Before::Nothing, told_behind: 0 }
+        let (ready, open) = (Vec::new(), Batch::default());
+        Self { parser, since, most, ready, open, before: Before::Nothing, told_behind: 0, strict: false }
+    }
+
+    /// Leaves out whatever is older than was asked for, whether it existed before or not.
+    pub(super) fn strict(self) -> Self {
+        Self { strict: true, ..self }
+    }
+
+    /// Says how the reading begins: `amid` a log, behind a line that is older than what was asked for.
+    pub(super) fn begin(&mut self, amid: bool) {
+        self.before = if amid { Before::TooOld } else { Before::Nothing };
+        if let Some(since) = self.since {
+            self.parser.resume_after(since);
+        }
+    }
+
+    /// The time of a line on its own.
+    pub(super) fn time_of(&self, line: &[u8]) -> Option<Timestamp> {
+        self.parser.time_of(line)
+    }
+
+    /// Lines tell their time.
+    pub(super) fn tells_time(&self) -> bool {
+        self.parser.tells_time()
     }
 
     /// Takes one line.
@@ -128,7 +175,7 @@ impl<P: LineParser> Collector<P> {
     }
 
     fn is_too_old(&self, parsed: &Parsed<P::Entry>, existed: bool) -> bool {
-        let Some(since) = self.since.filter(|_| existed) else { return false };
+        let Some(since) = self.since.filter(|_| existed || self.strict) else { return false };
         match parsed {
             Parsed::Entry(entry) => P::at(entry) < since,
             Parsed::Continuation | Parsed::Unparsed => self.before == Before::TooOld,

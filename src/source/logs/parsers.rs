@@ -7,7 +7,7 @@ use crate::event::tally::JOINT;
 use crate::human;
 use crate::nginx::access::Format;
 use crate::nginx::error::{self, TimeCache};
-use crate::time::{Clock, Timestamp};
+use crate::time::{Clock, Timestamp, Zone};
 
 /// An entry that continuation lines have made this long in bytes takes no more of them.
 const LONGEST_JOINED: usize = 4_096;
@@ -16,6 +16,13 @@ const LONGEST_JOINED: usize = 4_096;
 #[derive(Clone, Debug, Default)]
 pub(super) struct ErrorLines {
     times: TimeCache,
+}
+
+impl ErrorLines {
+    /// Lines whose clock hung in `zone`.
+    pub(super) fn in_zone(zone: Zone) -> Self {
+        Self { times: TimeCache::in_zone(zone) }
+    }
 }
 
 impl LineParser for ErrorLines {
@@ -53,6 +60,10 @@ impl LineParser for ErrorLines {
     fn event(Batch { entries, read }: Batch<ErrorEntry>) -> Event {
         Event::Errors(ErrorBatch { entries, read })
     }
+
+    fn resume_after(&mut self, last: Timestamp) {
+        self.times.resume_after(last);
+    }
 }
 
 /// Lines of an access log.
@@ -87,6 +98,14 @@ impl LineParser for AccessLines {
 
     fn event(Batch { entries, read }: Batch<AccessEntry>) -> Event {
         Event::Access(AccessBatch { entries, read })
+    }
+
+    fn tells_time(&self) -> bool {
+        self.format.has_time()
+    }
+
+    fn time_of(&self, line: &[u8]) -> Option<Timestamp> {
+        self.format.read(line)?.at
     }
 }
 

@@ -8,10 +8,12 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::desk::{LAGGING, MEGABYTE, sense};
 use super::*;
 use crate::event::{Sight, Stamped};
 use crate::source::supervise;
-use crate::source::tail::Obstacle;
+use crate::source::tail::{Obstacle, Progress, Reader as _, Watching};
+use crate::time::{Clock, Timestamp};
 
 fn line(text: &str) -> String {
     format!("2026/11/21 14:02:31 [error] 7#7: *1 {text}\n")
@@ -117,6 +119,127 @@ async fn a_missing_log_is_said_with_its_remedy_and_followed_when_it_appears() {
     heard.task.abort();
 }
 
+/// Lines of the error log, one each second, of which the last was written at `end`.
+fn lines_until(end: Timestamp, count: u64, text: &str) -> String {
+    let at = |n: u64| end.minus(Duration::from_secs(count - 1 - n)).nginx_error_form();
+    let lines: Vec<String> = (0..count).map(|n| format!("{} [error] 7#7: *{n} {text} {n}\n", at(n))).collect();
+    lines.concat()
+}
+
+#[tokio::test]
+async fn history_reaches_back_into_the_rotated_part_and_no_further_than_asked() {
+    let now = Clock.now();
+    let minutes_ago = |m: u64| now.minus(Duration::from_secs(60 * m));
+    let log = Log::new(&lines_until(now, 100, "live"));
+    let part = lines_until(minutes_ago(2), 3_600 * 3, "rotated").replace("rotated 10500\n", "rotated 10500\nHost: a\n");
+    fs::write(log.dir.path().join("error.log.1"), part).unwrap();
+    let since = minutes_ago(10);
+    let mut heard = Heard::of(ErrorLogSource::new(&host(), &log.path, History::from(since)));
+    let (mut all, mut read) = (Vec::new(), 0);
+    while all.last().is_none_or(|m: &String| m != "live 99") {
+        if let Event::Errors(batch) = heard.next().await {
+            assert!(batch.read.history && batch.read.unparsed == 0);
+            assert!(batch.entries.iter().all(|e| e.at >= Timestamp::from_secs(since.secs())));
+            read += batch.read.lines;
+            all.extend(batch.entries.into_iter().map(|e| e.message));
+        }
+    }
+    // Eight minutes of the part, to the second, then the log itself.
+    assert!((479..=482).contains(&(all.len() - 100)), "{}", all.len());
+    assert_eq!(read, all.len() as u64 + 1);
+    assert!(all[0].starts_with("rotated 103") && all.contains(&"rotated 10500 ⏎ Host: a".to_owned()), "{}", all[0]);
+    log.append(&line("new"));
+    assert_eq!(heard.messages(1).await, live(&["new"]));
+    heard.task.abort();
+}
+
+#[tokio::test]
+async fn what_of_a_flood_is_not_read_is_said() {
+    let now = Clock.now();
+    let text = lines_until(now, 1_000, "flood");
+    let log = Log::new(&text);
+    let history = History { bytes: text.len() as u64 / 10, since: Some(now.minus(Duration::from_secs(3_600))) };
+    let mut heard = Heard::of(ErrorLogSource::new(&host(), &log.path, history));
+    let sense = heard.sense().await;
+    let begins = now.minus(Duration::from_secs(99)).local_minute();
+    assert_eq!(sense.sight, Sight::Degraded);
+    assert!(sense.said.contains(&format!("history begins {begins}")), "{}", sense.said);
+    let messages = heard.messages(90).await;
+    assert!(messages[0].0.as_str() > "flood 890" && messages.len() <= 100, "{}", messages[0].0);
+    heard.task.abort();
+}
+
+#[tokio::test]
+async fn lines_without_a_time_are_no_history() {
+    let timeless = Format::compile("$remote_addr \"$request\" $status", Escape::Default).unwrap();
+    let log = Log::new("10.0.0.9 \"GET /old HTTP/1.1\" 101\n");
+    let history = History::from(Clock.now().minus(Duration::from_secs(60)));
+    let mut heard = Heard::of(AccessLogSource::new(&host(), &log.path, history, timeless));
+    assert!(heard.sense().await.said.ends_with("its lines tell no time, so only new ones count"));
+    log.append("10.0.0.9 \"GET /new HTTP/1.1\" 101\n");
+    let Event::Access(batch) = heard.next().await else { panic!("no access lines") };
+    assert_eq!(batch.entries.iter().filter_map(|e| e.path()).collect::<Vec<_>>(), ["/new"]);
+    heard.task.abort();
+}
+
+#[tokio::test]
+async fn the_zone_of_a_log_is_where_its_clock_hung() {
+    let log = Log::new("");
+    let zone = "+05:30".parse().unwrap();
+    let mut heard = Heard::of(ErrorLogSource::new(&host(), &log.path, History::NONE).in_zone(zone));
+    heard.sense().await;
+    log.append(&line("somewhere"));
+    let Event::Errors(batch) = heard.next().await else { panic!("no errors") };
+    assert_eq!(batch.entries[0].at.to_string(), "2026-11-21T08:32:31.000000Z");
+    heard.task.abort();
+}
+
+#[tokio::test]
+async fn the_writers_of_a_pipe_come_and_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("err.fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, 0o600.into()).unwrap();
+    let mut heard = Heard::of(ErrorLogSource::new(&host(), &path, History::default()));
+    let sense = heard.sense().await;
+    assert_eq!(sense.sight, Sight::Degraded);
+    assert!(sense.said.ends_with("nobody writes to this pipe now"), "{}", sense.said);
+    for (text, unfinished) in [("first", "a torn end"), ("second", "another")] {
+        let fifo = path.clone();
+        let written = line(text) + line(unfinished).trim_end();
+        tokio::task::spawn_blocking(move || fs::write(fifo, written)).await.unwrap().unwrap();
+        assert_eq!(heard.messages(2).await, live(&[text, unfinished]), "a writer that goes ends its line");
+        while heard.sense().await.sight != Sight::Degraded {}
+    }
+    // A file takes its place: then it is followed like any other.
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, line("from a file")).unwrap();
+    assert_eq!(heard.messages(1).await[0].0, "from a file");
+    heard.task.abort();
+}
+
+#[tokio::test]
+async fn one_log_of_both_kinds_speaks_as_both() {
+    let access = "10.0.0.9 - - [21/Nov/2026:14:02:31 +0000] \"GET /ws HTTP/1.1\" 101 42 \"-\" \"-\"\n";
+    let ingress = "10.0.0.9 - - [21/Nov/2026:14:02:31 +0000] \"GET /in HTTP/1.1\" 101 42 \"-\" \"-\" 512 60.001 \
+        [web-app-80] [] 10.0.0.7:8080 42 60.001 101 6f1e\n";
+    let log = Log::new(&line("an error"));
+    let source = MixedLogSource::new(&host(), SourceKind::ErrorLog, &log.path, History::ALL, Zone::UTC, None);
+    let mut heard = Heard::of(source);
+    assert_eq!(heard.messages(1).await, [("an error".to_owned(), true)]);
+    log.append(&format!("{access}{ingress}"));
+    let (mut paths, mut lights) = (Vec::new(), Vec::new());
+    while paths.len() < 2 {
+        let event = timeout(Duration::from_secs(20), heard.events.recv()).await.unwrap().unwrap();
+        match event.event {
+            Event::Access(batch) => paths.extend(batch.entries.iter().map(|e| e.path().unwrap_or("?").to_owned())),
+            Event::Sense(_) => lights.push(event.from.kind),
+            _ => {}
+        }
+    }
+    assert_eq!((paths, lights), (vec!["/ws".to_owned(), "/in".into()], vec![SourceKind::AccessLog]));
+    heard.task.abort();
+}
+
 #[tokio::test]
 async fn access_lines_are_read_in_their_format() {
     let access =
@@ -170,14 +293,14 @@ async fn the_source_ends_with_its_listener_and_the_thread_with_the_source() {
     let mut source =
         LogSource::new(&host(), SourceKind::ErrorLog, log.path.clone(), History::default(), ErrorLines::default());
     source.start_thread(to, wake).unwrap();
-    assert!(matches!(from.recv().await, Some(Event::Sense(_))));
+    assert!(matches!(from.recv().await, Some(Told::Event(None, Event::Sense(_)))));
     drop(guard);
     while timeout(Duration::from_secs(20), from.recv()).await.expect("the thread ends when told").is_some() {}
 
     let (to, from) = mpsc::channel(1);
     drop(from);
     let collector = Collector::new(ErrorLines::default(), None, 1);
-    let mut desk = Desk { path: "/l".into(), collector, told: None, to };
+    let mut desk = Desk::new("/l".into(), "/l".into(), collector, to);
     let polled = thread::spawn(move || desk.polled(&Progress::default(), &Watching::Events));
     assert!(polled.join().unwrap().is_break(), "nobody takes what it says");
 }
@@ -225,7 +348,7 @@ fn every_state_has_one_steady_text_and_a_short_remedy() {
         (forgotten(99), Watching::Events, Sight::Degraded, "/l: nginx still writes to the rotated file"),
     ];
     for (progress, watching, sight, said) in cases {
-        let sense = sense("/l", &progress, &watching);
+        let sense = sense("/l", &progress, &watching, None);
         assert_eq!((sense.sight, sense.said.as_str()), (sight, said));
         assert_eq!(sense.remedy.is_some(), sight != Sight::Seen, "{said}");
         assert!(sense.remedy.is_none_or(|r| r.len() <= 70), "{said}");

@@ -103,9 +103,15 @@ impl Generation {
 
     /// Follows `file` from the first line that begins in its last `bytes`; what is there now counts as having existed.
     pub(super) fn from_last(file: File, meta: &Metadata, bytes: u64, now: Instant) -> io::Result<Self> {
+        let from = meta.len().saturating_sub(bytes);
+        Self::from_offset(file, meta, from, now)
+    }
+
+    /// The same from the first line that begins at `from` or behind it.
+    pub(super) fn from_offset(file: File, meta: &Metadata, from: u64, now: Instant) -> io::Result<Self> {
         let mut this = Self::from_start(file, meta, now);
         this.existed_until = this.size;
-        let from = this.size.saturating_sub(bytes);
+        let from = from.min(this.size);
         if from > 0 {
             let mut before = [0];
             let got = read_at(&this.file, &mut before, from - 1)?;

@@ -19,7 +19,7 @@ pub struct Line<'a> {
 
 /// Cuts blocks at line feeds and holds the unfinished end.
 #[derive(Debug, Default)]
-pub(super) struct Splitter {
+pub struct Splitter {
     held: Vec<u8>,
     overlong: bool,
     skipping: bool,
@@ -37,7 +37,7 @@ impl Splitter {
     }
 
     /// Takes the next block. Bytes up to the block's `existed` belong to what stood there before the start.
-    pub(super) fn feed(&mut self, block: &[u8], existed: usize, sink: &mut dyn FnMut(Line<'_>)) {
+    pub fn feed(&mut self, block: &[u8], existed: usize, sink: &mut dyn FnMut(Line<'_>)) {
         let mut from = 0;
         for end in memchr_iter(b'\n', block) {
             self.end_line(&block[from..end], end < existed, sink);
@@ -47,7 +47,7 @@ impl Splitter {
     }
 
     /// No more bytes will come: what is held is a line, though without an end.
-    pub(super) fn finish(&mut self, existed: bool, sink: &mut dyn FnMut(Line<'_>)) {
+    pub fn finish(&mut self, existed: bool, sink: &mut dyn FnMut(Line<'_>)) {
         if !self.held.is_empty() {
             sink(Line { bytes: &self.held, overlong: self.overlong, existed });
         }

@@ -76,8 +76,22 @@ impl From<io::Error> for Obstacle {
     }
 }
 
+/// Whether `path` leads to a pipe that others write to: a FIFO, or what a shell makes of `<(command)`, but none of this
+/// program's own standard streams.
+#[must_use]
+pub fn is_pipe(path: &Path) -> bool {
+    let is_standard = |hop: &PathBuf| {
+        let named = |n: &str| hop.file_name().is_some_and(|f| f == n);
+        is_own_stream(hop) && (!hop.starts_with("/proc") || ["0", "1", "2"].into_iter().any(named))
+    };
+    fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo()) && !hops(path).iter().any(is_standard)
+}
+
 /// Opens a regular file for reading; never blocks on a FIFO and never opens a device.
-pub(super) fn open(path: &Path) -> Result<(File, Metadata), Obstacle> {
+///
+/// # Errors
+/// The obstacle: nothing is there, or nothing that can be followed.
+pub fn open(path: &Path) -> Result<(File, Metadata), Obstacle> {
     if hops(path).iter().any(|hop| is_own_stream(hop)) {
         return Err(Obstacle::OwnStream);
     }

@@ -83,6 +83,10 @@ impl Wake {
     }
 
     /// Waits for the stop or the time; nudges are kept for later.
+    pub fn pause(&self, at_most: Duration) {
+        self.breathe(at_most);
+    }
+
     fn breathe(&self, at_most: Duration) {
         let _ = self.0.changed.wait_timeout_while(self.flags(), at_most, |f| !f.stopped);
     }

@@ -19,14 +19,19 @@ const DAYS: [&str; 3] = ["%Y/%m/%d", "%Y-%m-%d", "%d/%b/%Y"];
 
 /// Which end of a span of time a moment is: of two moments with one reading the first begins it and the last ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub enum End {
+    /// The beginning.
     Since,
+    /// The end.
     Until,
 }
 
 /// The moment that `text` means: RFC 3339, `$time_local` of the access log, a reading of the clock in `zone` as in the
 /// error log, a day, or a span of time before `now`.
-pub(super) fn moment(text: &str, end: End, zone: Zone, now: Timestamp) -> Result<Timestamp, String> {
+///
+/// # Errors
+/// One sentence that names the word that cannot be meant, and the right forms.
+pub fn moment(text: &str, end: End, zone: Zone, now: Timestamp) -> Result<Timestamp, String> {
     let text = text.trim();
     let wall = |wall: NaiveDateTime| match (zone.moments(wall), end) {
         (Moments::Once(at), _) | (Moments::Twice(at, _), End::Since) | (Moments::Twice(_, at), End::Until) => at,
