@@ -5,6 +5,7 @@
 
 pub mod connections;
 pub mod errors;
+pub mod handshakes;
 pub mod headroom;
 pub mod legs;
 pub mod marks;
@@ -24,6 +25,7 @@ use crate::time::Timestamp;
 
 use connections::Connections;
 use errors::Errors;
+use handshakes::Handshakes;
 use headroom::Gauge;
 use marks::Marks;
 use place::Places;
@@ -51,6 +53,8 @@ pub struct Model {
     pub connections: Connections,
     /// Error-log entries by category.
     pub errors: Errors,
+    /// Attempts of real clients to open a WebSocket, from debug logs.
+    pub handshakes: Handshakes,
     /// Access-log sessions and refused handshakes.
     pub sessions: Sessions,
     /// Heartbeat probes.
@@ -84,6 +88,7 @@ impl Model {
             places: Places::default(),
             connections: Connections::default(),
             errors: Errors::default(),
+            handshakes: Handshakes::default(),
             sessions: Sessions::default(),
             probes: Probes::default(),
             marks: Marks::default(),
@@ -101,6 +106,7 @@ impl Model {
             Event::Errors(batch) => {
                 self.behind(&e.from, batch.read.behind);
                 self.errors.apply(batch);
+                self.handshakes.apply(&batch.handshakes);
             }
             Event::Access(batch) => {
                 self.behind(&e.from, batch.read.behind);
@@ -149,6 +155,7 @@ impl Model {
     /// The counters begin again (key `r`); what is open stays open.
     pub fn reset_counters(&mut self) {
         self.errors = Errors::default();
+        self.handshakes = Handshakes::default();
         self.sessions = Sessions::default();
         self.connections.reset_counters();
         self.probes.reset_counters();

@@ -32,7 +32,7 @@ impl Default for Bounds {
 }
 
 /// Collects handshakes from lines in file order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Handshakes {
     bounds: Bounds,
     open: HashMap<(u32, u64), Open, RandomState>,
@@ -54,7 +54,7 @@ enum Side {
 }
 
 /// One connection and its current request.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Open {
     age: u64,
     at: Timestamp,

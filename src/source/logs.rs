@@ -103,8 +103,8 @@ impl Source for AccessLogSource {
 /// # Errors
 /// When `path` cannot be read; the text names the path and what would help.
 pub fn read_error_tail(path: &Path, history: History) -> io::Result<ErrorBatch> {
-    let Batch { entries, read } = read_tail(path, history, ErrorLines::default())?;
-    Ok(ErrorBatch { entries, read })
+    let Batch { entries, handshakes, read } = read_tail(path, history, ErrorLines::default())?;
+    Ok(ErrorBatch { entries, handshakes, read })
 }
 
 /// The same for an access log.
@@ -112,7 +112,7 @@ pub fn read_error_tail(path: &Path, history: History) -> io::Result<ErrorBatch> 
 /// # Errors
 /// When `path` cannot be read; the text names the path and what would help.
 pub fn read_access_tail(path: &Path, history: History, format: Format) -> io::Result<AccessBatch> {
-    let Batch { entries, read } = read_tail(path, history, AccessLines::new(format))?;
+    let Batch { entries, read, .. } = read_tail(path, history, AccessLines::new(format))?;
     Ok(AccessBatch { entries, read })
 }
 

@@ -203,6 +203,11 @@ fn probe(state: &mut ScreenState, snap: &Snapshot) -> Effect {
     }
     let row = selected(state, snap).and_then(|id| snap.endpoints.iter().find(|r| r.id == id));
     let Some(row) = row else { return Effect::None };
+    if row.is_only_seen {
+        state.notice =
+            Some(format!("only clients know {}: give its URL on the command line to probe it", row.endpoint));
+        return Effect::None;
+    }
     let verb = if row.route.is_none() || row.word == "off" { "probing" } else { "probe off:" };
     state.notice = Some(format!("{verb} {}", row.endpoint));
     Effect::ToggleProbe(row.endpoint.clone())

@@ -9,6 +9,7 @@ pub mod light;
 pub mod pane;
 pub mod panes;
 pub mod popup;
+pub mod seen;
 pub mod snapshot;
 pub mod state;
 pub mod svg;

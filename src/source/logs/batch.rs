@@ -1,6 +1,7 @@
 //! Lines collected into batches: what is an entry, what continues one, what fits no grammar.
 
 use crate::event::Event;
+use crate::event::handshake::Handshake;
 use crate::event::log::ReadFigures;
 use crate::source::tail::Line;
 use crate::time::Timestamp;
@@ -33,6 +34,11 @@ pub(super) trait LineParser: Clone + Send + 'static {
     /// Appends a line that continues the entry.
     fn extend(entry: &mut Self::Entry, line: &[u8]);
 
+    /// What a debug log told of handshakes since the last call.
+    fn handshakes(&mut self) -> Vec<Handshake> {
+        Vec::new()
+    }
+
     /// The event that carries a batch.
     fn event(batch: Batch<Self::Entry>) -> Event;
 }
@@ -41,12 +47,13 @@ pub(super) trait LineParser: Clone + Send + 'static {
 #[derive(Debug)]
 pub(super) struct Batch<E> {
     pub(super) entries: Vec<E>,
+    pub(super) handshakes: Vec<Handshake>,
     pub(super) read: ReadFigures,
 }
 
 impl<E> Default for Batch<E> {
     fn default() -> Self {
-        Self { entries: Vec::new(), read: ReadFigures::default() }
+        Self { entries: Vec::new(), handshakes: Vec::new(), read: ReadFigures::default() }
     }
 }
 
@@ -147,8 +154,12 @@ impl<P: LineParser> Collector<P> {
 
     fn close(&mut self) {
         let history = self.open.read.history;
-        let batch = std::mem::take(&mut self.open);
+        let mut batch = std::mem::take(&mut self.open);
         self.open.read.history = history;
+        batch.handshakes = self.parser.handshakes();
+        if let Some(since) = self.since.filter(|_| history) {
+            batch.handshakes.retain(|h| h.at >= since);
+        }
         if batch.read.lines > 0 {
             self.ready.push(batch);
         }

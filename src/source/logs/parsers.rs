@@ -2,10 +2,12 @@
 
 use super::batch::{Batch, LineParser, Parsed};
 use crate::event::Event;
-use crate::event::log::{AccessBatch, AccessEntry, ErrorBatch, ErrorEntry};
+use crate::event::handshake::Handshake;
+use crate::event::log::{AccessBatch, AccessEntry, ErrorBatch, ErrorEntry, ErrorLine, Level};
 use crate::event::tally::JOINT;
 use crate::human;
 use crate::nginx::access::Format;
+use crate::nginx::debug::Handshakes;
 use crate::nginx::error::{self, TimeCache};
 use crate::time::{Clock, Timestamp};
 
@@ -16,6 +18,22 @@ const LONGEST_JOINED: usize = 4_096;
 #[derive(Clone, Debug, Default)]
 pub(super) struct ErrorLines {
     times: TimeCache,
+    /// Since the first debug line: most logs have none.
+    debug: Option<Box<Handshakes>>,
+    /// Attempts to open a WebSocket that were completed since they were last taken.
+    attempts: Vec<Handshake>,
+}
+
+impl ErrorLines {
+    fn handshakes(&mut self, entry: &ErrorLine<'_>, at: Timestamp) {
+        if entry.level == Level::Debug {
+            self.debug.get_or_insert_default();
+        }
+        if let Some(debug) = &mut self.debug {
+            // Of plain requests a debug log has thousands, and nobody asks for them.
+            self.attempts.extend(debug.entry(entry, at).into_iter().filter(Handshake::is_attempt));
+        }
+    }
 }
 
 impl LineParser for ErrorLines {
@@ -24,10 +42,12 @@ impl LineParser for ErrorLines {
     fn line(&mut self, line: &[u8]) -> Parsed<ErrorEntry> {
         if let Some(parsed) = error::parse(line) {
             // A date that no calendar has is no date of nginx.
-            return self
-                .times
-                .at(parsed.time)
-                .map_or(Parsed::Unparsed, |at| Parsed::Entry(error::entry(&parsed, line, at)));
+            let Some(at) = self.times.at(parsed.time) else { return Parsed::Unparsed };
+            self.handshakes(&parsed, at);
+            return Parsed::Entry(error::entry(&parsed, line, at));
+        }
+        if let Some(debug) = &mut self.debug {
+            debug.continuation(line);
         }
         if error::skim::has_date(line) || error::parse_console(line).is_some() {
             Parsed::Unparsed
@@ -50,8 +70,12 @@ impl LineParser for ErrorLines {
         }
     }
 
-    fn event(Batch { entries, read }: Batch<ErrorEntry>) -> Event {
-        Event::Errors(ErrorBatch { entries, read })
+    fn handshakes(&mut self) -> Vec<Handshake> {
+        std::mem::take(&mut self.attempts)
+    }
+
+    fn event(Batch { entries, handshakes, read }: Batch<ErrorEntry>) -> Event {
+        Event::Errors(ErrorBatch { entries, handshakes, read })
     }
 }
 
@@ -85,7 +109,7 @@ impl LineParser for AccessLines {
     /// Access logs escape line feeds: only empty lines continue an entry, and they add nothing.
     fn extend(_: &mut AccessEntry, _: &[u8]) {}
 
-    fn event(Batch { entries, read }: Batch<AccessEntry>) -> Event {
+    fn event(Batch { entries, read, .. }: Batch<AccessEntry>) -> Event {
         Event::Access(AccessBatch { entries, read })
     }
 }

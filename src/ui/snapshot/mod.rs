@@ -4,6 +4,7 @@ pub mod endpoint;
 pub mod error;
 pub mod finding;
 pub mod past;
+pub mod seen;
 pub mod tunnel;
 
 use std::time::Duration;
