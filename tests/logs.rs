@@ -352,3 +352,35 @@ fn a_reader_that_went_away_is_a_quiet_end_and_ctrl_c_is_130() {
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("signalled");
     assert_eq!(t.ended().code(), Some(130));
 }
+
+#[test]
+fn handshakes_of_a_debug_log_are_counted_and_the_last_are_shown() {
+    let dir = folder();
+    let log = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/debug/handshakes.log");
+    let log = log.to_string_lossy().into_owned();
+    let (code, all, _) = counted(dir.path(), &[&log]);
+    assert_eq!(code, Some(0));
+    let seen = &all["handshakes"];
+    assert_eq!(seen["count"], 3);
+    assert_eq!(seen["by_status"], serde_json::json!({"101": 1, "426": 1, "502": 1}));
+    assert_eq!(seen["newest"][1]["upstream_request"]["line"], "GET /bare HTTP/1.0");
+    let out = logs(dir.path()).args([&log, "--tz", "UTC"]).output().expect("the binary starts");
+    let text = stdout(&out);
+    let at = text.find(" Handshakes seen").expect("a section");
+    assert_eq!(
+        text[at..].lines().take(9).collect::<Vec<_>>().join("\n"),
+        " Handshakes seen  in debug lines, the last of them\n   \
+         3 attempts: 1 answered 101, 1 answered 426, 1 answered 502\n   \
+         2026-11-21 05:13:27  502  GET /down?room=7&token=*** HTTP/1.1,\n                             \
+         127.0.0.1:48794 to 127.0.0.1:9002\n   \
+         2026-11-21 05:13:27  426  GET /bare HTTP/1.1, 127.0.0.1:48794 to\n                             \
+         127.0.0.1:9001\n                           \
+         ✖ nginx did not pass on Upgrade: websocket and\n                             \
+         Connection: upgrade\n   \
+         2026-11-21 05:13:27  101  GET /pool HTTP/1.1, 127.0.0.1:48798 to"
+    );
+    let out = logs(dir.path()).args([&log, "--format", "markdown"]).output().expect("the binary starts");
+    assert!(stdout(&out).contains("## Handshakes seen\n\n3 attempts: "), "{}", stdout(&out));
+    let (_, none, _) = counted(dir.path(), &[&path(REFUSED)]);
+    assert_eq!(none["handshakes"], Value::Null, "without debug lines it is not known");
+}

@@ -220,7 +220,8 @@ impl Attempts {
 
     fn keep(&mut self, handshake: Handshake) {
         // What was asked first may be answered last.
-        let place = self.newest.partition_point(|h| h.at <= handshake.at);
+        let key = |h: &Handshake| (h.at, h.pid, h.connection);
+        let place = self.newest.partition_point(|h| key(h) <= key(&handshake));
         self.newest.insert(place, handshake);
         if self.newest.len() > Self::KEPT {
             self.newest.pop_front();

@@ -2,6 +2,7 @@
 
 mod chart;
 mod data;
+mod handshakes;
 mod markdown;
 mod notes;
 mod text;

@@ -54,7 +54,10 @@ pub async fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
     let timeouts = site.as_ref().map(formats::timeouts).unwrap_or_default();
     let files = outcome.files.iter().map(|f| file(f, &named)).collect();
     let routine = outcome.tally.messages.iter().filter(|(m, _)| is_routine(m)).map(|(m, _)| m.to_string()).collect();
-    let report = LogsReport::of(&outcome.tally, Facts { files, timeouts, routine, filtered, zone });
+    let report = LogsReport::of(
+        &outcome.tally,
+        Facts { files, timeouts, routine, handshakes: outcome.handshakes, filtered, zone },
+    );
     out::print(&match args.format {
         Format::Text => report::logs_text(&report, colored(args.color)),
         Format::Json => report::logs_json(&report),

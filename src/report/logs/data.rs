@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::notes;
+use crate::event::handshake::Attempts;
 use crate::event::log::{Category, Level};
 use crate::event::tally::Tally;
 use crate::event::tally::rate::Rate;
@@ -29,6 +30,8 @@ pub struct Facts {
     pub timeouts: Vec<Timeout>,
     /// Messages, by shape, that nginx writes in the ordinary course: they are listed after those that tell of faults.
     pub routine: BTreeSet<String>,
+    /// Attempts to open a WebSocket from debug lines; `None`: there was no debug line.
+    pub handshakes: Option<Attempts>,
     /// Entries were left out on request: what is missing then proves nothing.
     pub filtered: bool,
     /// In which times are shown to people; JSON is always in UTC.
@@ -85,6 +88,8 @@ pub struct LogsReport {
     pub bytes_sent: Option<u64>,
     /// Tunnels that ended.
     pub sessions: SessionRows,
+    /// Attempts to open a WebSocket that debug lines tell of, the newest in full; `None` without debug lines.
+    pub handshakes: Option<Attempts>,
     /// What these logs cannot show, in sentences.
     pub not_visible: Vec<String>,
     /// Every file in the order in which it was read.
@@ -206,6 +211,7 @@ impl LogsReport {
             bytes_sent: has_access.then_some(tally.bytes_sent),
             sessions: sessions(&tally.sessions, &facts.timeouts),
             not_visible: notes::not_visible(tally, &facts),
+            handshakes: facts.handshakes,
             files: facts.files,
             zone: facts.zone,
         }

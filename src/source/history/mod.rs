@@ -6,6 +6,7 @@
 
 mod addresses;
 mod cut;
+mod debug;
 mod fold;
 mod messages;
 mod names;
