@@ -37,6 +37,8 @@ pub struct Settings {
     pub access_logs: Vec<PathBuf>,
     /// Their `log_format`: a name or the format itself.
     pub log_format: Option<String>,
+    /// Logs of backends.
+    pub backend_logs: Vec<PathBuf>,
     /// Which master.
     pub pid: Option<u32>,
     /// Never run the nginx binary.
@@ -75,6 +77,7 @@ impl Settings {
             usual_conf: PathBuf::from(USUAL_CONF),
             error_logs: args.error_logs.clone(),
             access_logs: args.access_logs.clone(),
+            backend_logs: args.backend_logs.clone(),
             log_format: args.log_format.clone(),
             pid: args.pid,
             no_exec: args.no_exec,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use wspulse::diagnose::finding::{Check, Diagnosis, Severity, Status, Verdict};
 use wspulse::diagnose::{RULES, checks, diagnose};
+use wspulse::event::backend::{BackendBatch, BackendEntry, Fault};
 use wspulse::event::handshake::{Handshake, Head};
 use wspulse::event::log::{AccessBatch, AccessEntry, Category, ErrorBatch, ErrorEntry, Level};
 use wspulse::event::probe::{Answer, ClosedBy, Failure, FailureKind, Phase, ProbeEvent, Route, Step, TargetId, Tls};
@@ -180,6 +181,12 @@ impl Story {
             ..ErrorBatch::default()
         };
         self.say(SourceKind::ErrorLog, Event::Errors(batch))
+    }
+
+    fn backend(self, e: BackendEntry) -> Self {
+        let entry = BackendEntry { at: Some(self.now), ..e };
+        let batch = BackendBatch { entries: vec![entry], lines: 1, ..BackendBatch::default() };
+        self.say(SourceKind::BackendLog, Event::Backend(batch))
     }
 
     fn handshake(self, h: Handshake) -> Self {
@@ -721,6 +728,59 @@ fn a_debug_log_accuses_nobody_without_proof() {
         let accused: Vec<_> = seen.diagnosis.findings.iter().filter(|f| f.is_serious()).map(|f| f.id).collect();
         assert!(accused.is_empty(), "{why}: {accused:?}");
     }
+}
+
+fn backend_line(fault: Fault, status: Option<u16>, raw: &str) -> BackendEntry {
+    BackendEntry { at: None, library: "ws".into(), fault, status, words: raw.into(), raw: raw.into() }
+}
+
+#[test]
+fn a_backend_that_names_the_header_makes_a_guess_certain() {
+    let story = || Story::of(site(vec![without_headers()])).proxy(status(400, ""));
+    let first = |s: Story| s.seen().diagnosis.findings[0].clone();
+    let guess = first(story());
+    assert_eq!((guess.id, format!("{:?}", guess.confidence)), ("upgrade-header-missing", "Likely".to_owned()));
+    let said = |fault| backend_line(fault, Some(400), "Invalid Upgrade header");
+    let sure = first(story().backend(said(Fault::Upgrade)).pause(1));
+    assert_eq!((sure.id, format!("{:?}", sure.confidence)), ("upgrade-header-missing", "Certain".to_owned()));
+    assert!(
+        sure.evidence.iter().any(|e| e.said.starts_with("the backend's own log: Invalid Upgrade header")),
+        "{sure:#?}"
+    );
+    for (other, why) in [
+        (story().backend(said(Fault::Key)).pause(1), "another complaint"),
+        (story().backend(said(Fault::Upgrade)).pause(601).proxy(status(400, "")), "yesterday's complaint"),
+    ] {
+        let finding = first(other);
+        assert_eq!(format!("{:?}", finding.confidence), "Likely", "{why}");
+        assert_eq!(
+            finding.evidence,
+            first(story())
+                .evidence
+                .into_iter()
+                .map(|mut e| {
+                    e.at = finding.evidence.iter().find(|f| f.said == e.said).and_then(|f| f.at);
+                    e
+                })
+                .collect::<Vec<_>>(),
+            "{why}"
+        );
+    }
+    let alone = Story::of(site(vec![without_headers()])).backend(said(Fault::Upgrade)).seen();
+    assert!(!alone.has("upgrade-header-missing"), "a backend alone accuses no location");
+}
+
+#[test]
+fn an_origin_that_only_the_backend_s_log_speaks_of_is_named() {
+    let request = "GET /ws HTTP/1.1\nHost: example.test\nOrigin: https://a.test\nUpgrade: websocket";
+    let refusal = || refused_with(answer(403, "Forbidden", "no", &[]), request);
+    let said = || backend_line(Fault::Origin, Some(403), "origin not allowed");
+    let story = || Story::of(site(vec![location("/ws")]));
+    let seen = story().direct(refusal()).proxy(refusal()).backend(said()).seen();
+    seen.top("origin-rejected", Severity::Critical, Verdict::Broken).only("origin-rejected");
+    assert!(!story().direct(refusal()).proxy(refusal()).seen().has("origin-rejected"), "nobody spoke of origins");
+    let earlier = story().backend(said()).pause(30).direct(refusal()).proxy(refusal()).seen();
+    assert!(!earlier.has("origin-rejected"), "it was about somebody else");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use support::backend::{Backend, Script};
 use support::nginx::{Nginx, UPGRADE, installed, location, newest};
 use support::{eventually, free_port, run};
 use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
+use wspulse::time::Timestamp;
 
 /// `check` on `url`, told which nginx is meant.
 fn check(nginx: &Nginx, url: &str, more: &[&str]) -> (Value, Output) {
@@ -195,4 +196,38 @@ fn a_client_s_handshake_in_a_debug_log_is_enough_with_the_newest_nginx() {
     if let Some(binary) = newest() {
         a_client_is_refused_in_the_debug_log(&binary);
     }
+}
+
+#[test]
+fn a_backend_s_own_log_is_followed_and_makes_a_finding_certain() {
+    let Some(binary) = installed() else { return };
+    let backend = Backend::start(Script::Echo);
+    let nginx = Nginx::start(&binary, "error", "", &location("/ws", backend.port, "proxy_http_version 1.1;"));
+    let app = nginx.path("app.log");
+    let now = Timestamp::from_secs(
+        i64::try_from(std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs()).expect("a time"),
+    );
+    std::fs::write(&app, format!("{now} ERROR Invalid Upgrade header\n")).expect("written");
+    let app = app.to_string_lossy().into_owned();
+    let (guess, _) = check(&nginx, &nginx.url("/ws"), &[]);
+    assert_eq!(
+        (&guess["findings"][0]["id"], &guess["findings"][0]["confidence"]),
+        (&"upgrade-header-missing".into(), &"likely".into())
+    );
+    let (report, _) = check(&nginx, &nginx.url("/ws"), &["--backend-log", &app]);
+    let finding = &report["findings"][0];
+    assert_eq!(
+        (&finding["id"], &finding["confidence"]),
+        (&"upgrade-header-missing".into(), &"certain".into()),
+        "{report:#}"
+    );
+    assert_eq!(report["backend"][0]["count"], 1, "{report:#}");
+    assert!(guess.get("backend").is_none());
+    // One that is not there is a light, not an end.
+    let pid = nginx.pid().to_string();
+    let gone = nginx.path("gone.log").to_string_lossy().into_owned();
+    let out = run(&["stream", "--pid", &pid, "--for", "1s", "--backend-log", &gone]);
+    let text = String::from_utf8(out.stdout).expect("text");
+    let blind = text.lines().find(|l| l.contains("\"backend-log\"")).expect("its light");
+    assert!(blind.contains("\"blind\"") && blind.contains("no such file"), "{blind}");
 }

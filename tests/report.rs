@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use wspulse::diagnose::diagnose;
+use wspulse::event::backend::{BackendBatch, BackendEntry, Fault};
 use wspulse::event::handshake::{Handshake, Head};
 use wspulse::event::log::{AccessBatch, ErrorBatch, ErrorEntry};
 use wspulse::event::probe::{Answer, ClosedBy, Failure, FailureKind, Phase, ProbeEvent, Route, Step, TargetId, Tls};
@@ -69,6 +70,7 @@ fn every_report_fits_its_schema() {
     all.push(serde_json::to_value(Report::of(&empty, &diagnose(&empty), "0.1.0")).expect("serializes"));
     let full = model(&every_event());
     all.push(serde_json::to_value(Report::of(&full, &diagnose(&full), "0.1.0")).expect("serializes"));
+    assert!(all.iter().any(|r| r["backend"].is_array()), "every part of the schema is tried");
     accepts("assets/schema/report-1.schema.json", &all);
 }
 
@@ -238,6 +240,19 @@ fn handshakes() -> Vec<Handshake> {
     vec![whole, bare]
 }
 
+/// A line of every fault, with all that can be known of it or with nothing.
+fn backend_lines() -> BackendBatch {
+    let entry = |(i, fault): (usize, Fault)| BackendEntry {
+        at: (i > 2).then(|| Timestamp::from_secs(1_795_226_400)),
+        library: "ws".into(),
+        fault,
+        status: (i > 1).then_some(400),
+        words: "Invalid Upgrade header".into(),
+        raw: "Invalid Upgrade header".into(),
+    };
+    BackendBatch { entries: Fault::ALL.into_iter().enumerate().map(entry).collect(), ..BackendBatch::default() }
+}
+
 /// One event of every kind, and every variant of what they carry.
 fn every_event() -> Vec<Stamped> {
     let worker = Worker { pid: 2, started: None, shutting_down: true, fds: None, fd_limit: Some(9), rss: None };
@@ -270,6 +285,7 @@ fn every_event() -> Vec<Stamped> {
         stamped(SourceKind::ErrorLog, Event::Errors(ErrorBatch::default())),
         stamped(SourceKind::ErrorLog, Event::Errors(ErrorBatch { handshakes: handshakes(), ..ErrorBatch::default() })),
         stamped(SourceKind::AccessLog, Event::Access(AccessBatch::default())),
+        stamped(SourceKind::BackendLog, Event::Backend(backend_lines())),
         stamped(SourceKind::ErrorLog, Event::Sense(Sense::seen("reading"))),
         stamped(SourceKind::Sockets, Event::Sense(Sense::degraded("only /proc", "run as root"))),
     ];

@@ -8,7 +8,8 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use wspulse::diagnose::diagnose;
-use wspulse::event::{Event, SourceId, SourceKind, Stamped};
+use wspulse::event::backend::{BackendBatch, BackendEntry, Fault};
+use wspulse::event::{Event, Sense, SourceId, SourceKind, Stamped};
 use wspulse::model::Model;
 use wspulse::run::stream;
 use wspulse::source::logs::{History, read_error_tail};
@@ -237,4 +238,35 @@ fn handshakes_of_the_debug_log_have_rows_and_show_what_got_lost() {
     let bare = snapshot.endpoints.iter().position(|r| r.endpoint == "/bare").expect("a row");
     press(&mut state, &snapshot, &format!("{}\n", "j".repeat(bare)));
     insta::assert_snapshot!("popup_seen_100x40", draw(&snapshot, &mut state, (100, 40)));
+}
+
+#[test]
+fn a_backend_s_log_has_rows_of_its_own_in_errors_and_a_light() {
+    let mut events = debug_log();
+    let at = events[0].at;
+    let from = SourceId::named(&Arc::from("web1"), SourceKind::BackendLog, "app.log");
+    let entry = |at| BackendEntry {
+        at,
+        library: "ws".into(),
+        fault: Fault::Upgrade,
+        status: Some(400),
+        words: "Invalid Upgrade header".into(),
+        raw: "ERROR Invalid Upgrade header".into(),
+    };
+    let batch = BackendBatch { entries: vec![entry(None), entry(Some(at))], lines: 9, ..BackendBatch::default() };
+    let gone = Sense::blind("app.log: no such file", "check the path");
+    events.push(Stamped { at, from: from.clone(), event: Event::Sense(gone) });
+    events.push(Stamped { at, from, event: Event::Backend(batch) });
+    let model = model_of(&events);
+    let snapshot = Snapshot::of(&model, &diagnose(&model));
+    let mut state = screen();
+    let text = draw(&snapshot, &mut state, (160, 48));
+    let row = text.lines().find(|l| l.contains("▲ backend")).unwrap_or_else(|| panic!("a row: {text}"));
+    assert!(row.contains(" 2 ") && row.contains("ws: Invalid Upgrade header: the backend got no"), "{row}");
+    assert!(text.contains("✖ backend log"), "its light: {text}");
+    assert_eq!(snapshot.error_total, 236, "nginx's entries are counted apart");
+    let at = snapshot.errors.iter().position(|r| r.category == "backend").expect("a row");
+    press(&mut state, &snapshot, &format!("3{}\n", "j".repeat(at)));
+    let popup = draw(&snapshot, &mut state, (100, 30));
+    assert!(popup.contains("ERROR Invalid Upgrade header"), "{popup}");
 }

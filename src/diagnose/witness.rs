@@ -1,6 +1,7 @@
 //! Who says that handshakes fail at a location whose headers are faulty: probes, access logs, and debug logs with the
 //! requests of real clients beside what nginx passed on.
 
+use crate::event::backend::{self, BackendEntry};
 use crate::event::handshake::{Handshake, Head};
 use crate::model::Model;
 
@@ -26,6 +27,7 @@ pub(super) fn witnesses(model: &Model) -> Vec<Witness<'_>> {
         }
     }
     by_handshakes(model, &cases, &mut out);
+    by_backend(model, &mut out);
     out
 }
 
@@ -61,6 +63,48 @@ fn by_access<'a>(model: &'a Model, cases: &[Case<'a>]) -> Vec<Witness<'a>> {
         out.push(Witness { spot, symptom, confidence: Confidence::Likely, evidence: vec![evidence] });
     }
     out
+}
+
+/// A backend's own word makes certain what others only suspect. Its log names no location: where several backends could
+/// have written it, it is no evidence against any.
+fn by_backend(model: &Model, out: &mut [Witness<'_>]) {
+    let is_fresh = |e: &&BackendEntry| e.at.is_some_and(|at| model.now.since(at) <= FRESH);
+    let mut said: Vec<&BackendEntry> = model.backend.recent().filter(is_fresh).collect();
+    said.sort_by_key(|e| std::cmp::Reverse(e.at));
+    let fits = |w: &Witness<'_>| said.iter().any(|e| faults(w.spot.location).iter().any(|f| agrees(e.fault, *f)));
+    let mut accused: Vec<&mut Witness<'_>> = out.iter_mut().filter(|w| fits(w)).collect();
+    let peers = |w: &Witness<'_>| w.spot.location.peers.iter().map(|p| p.address.clone()).collect::<Vec<_>>();
+    let Some(first) = accused.first().map(|w| peers(w)) else { return };
+    if accused.iter().any(|w| peers(w) != first) {
+        return;
+    }
+    for witness in &mut accused {
+        let all = faults(witness.spot.location);
+        let about: Vec<_> = said.iter().filter(|e| all.iter().any(|f| agrees(e.fault, *f))).collect();
+        let Some(newest) = about.first() else { continue };
+        witness.evidence.push(backend_evidence(newest, about.len()));
+        if newest.fault != backend::Fault::Handshake {
+            witness.confidence = Confidence::Certain;
+        }
+    }
+}
+
+/// What the backend complains of is what this fault brings about.
+fn agrees(said: backend::Fault, fault: Fault) -> bool {
+    match said {
+        backend::Fault::Upgrade => matches!(fault, Fault::Lost | Fault::UpgradeMissing | Fault::UpgradeWrong),
+        backend::Fault::Connection => matches!(fault, Fault::Lost | Fault::ConnectionMissing | Fault::ConnectionWrong),
+        backend::Fault::HttpVersion => fault == Fault::OldVersion,
+        backend::Fault::Handshake => true,
+        _ => false,
+    }
+}
+
+/// A line of a backend's own log, and how many like it.
+pub(super) fn backend_evidence(entry: &BackendEntry, count: usize) -> Evidence {
+    let times = if count > 1 { format!(" ({count} times lately)") } else { String::new() };
+    let said = format!("the backend's own log: {}{times}: {}", entry.raw, entry.fault.meaning());
+    Evidence { at: entry.at, ..Evidence::new(EvidenceKind::Log, said) }
 }
 
 /// Handshakes of one location that came through without what the client had asked for.

@@ -3,6 +3,7 @@
 //! [`Model::apply`] is total and silent: any sequence of events gives a model. Time is that of the events. Everything
 //! is bounded, whatever the world does: rings for the recent past, capped maps for what clients can choose.
 
+pub mod backend;
 pub mod connections;
 pub mod errors;
 pub mod handshakes;
@@ -23,6 +24,7 @@ use crate::event::site::Site;
 use crate::event::{Event, Sense, Sight, SourceId, SourceKind, Stamped};
 use crate::time::Timestamp;
 
+use backend::Backend;
 use connections::Connections;
 use errors::Errors;
 use handshakes::Handshakes;
@@ -55,6 +57,8 @@ pub struct Model {
     pub errors: Errors,
     /// Attempts of real clients to open a WebSocket, from debug logs.
     pub handshakes: Handshakes,
+    /// What backends' own logs said.
+    pub backend: Backend,
     /// Access-log sessions and refused handshakes.
     pub sessions: Sessions,
     /// Heartbeat probes.
@@ -89,6 +93,7 @@ impl Model {
             connections: Connections::default(),
             errors: Errors::default(),
             handshakes: Handshakes::default(),
+            backend: Backend::default(),
             sessions: Sessions::default(),
             probes: Probes::default(),
             marks: Marks::default(),
@@ -111,6 +116,10 @@ impl Model {
             Event::Access(batch) => {
                 self.behind(&e.from, batch.read.behind);
                 self.sessions.apply(batch, &self.places);
+            }
+            Event::Backend(batch) => {
+                self.behind(&e.from, batch.behind);
+                self.backend.apply(batch);
             }
             Event::Sockets(delta) => self.connections.apply(e.at, delta, &self.places, &self.probes),
             Event::Probe(p) => {
@@ -156,6 +165,7 @@ impl Model {
     pub fn reset_counters(&mut self) {
         self.errors = Errors::default();
         self.handshakes = Handshakes::default();
+        self.backend = Backend::default();
         self.sessions = Sessions::default();
         self.connections.reset_counters();
         self.probes.reset_counters();

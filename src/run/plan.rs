@@ -24,6 +24,8 @@ pub enum Job {
     ErrorLog(PathBuf),
     /// An access log with its format.
     AccessLog(AccessJob),
+    /// A backend's own log.
+    BackendLog(PathBuf),
     /// A probe.
     Probe(ProbeJob),
 }
@@ -80,6 +82,7 @@ pub fn plan(settings: &Settings, known: &Known<'_>) -> Vec<Job> {
     jobs.extend(config_job(settings, known).map(Job::Config));
     jobs.extend(error_logs(settings, known).into_iter().map(Job::ErrorLog));
     jobs.extend(access_logs(settings, known).into_iter().map(Job::AccessLog));
+    jobs.extend(settings.backend_logs.iter().cloned().map(Job::BackendLog));
     jobs.extend(probes(settings, known).into_iter().map(Job::Probe));
     jobs
 }

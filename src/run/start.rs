@@ -11,7 +11,7 @@ use crate::model::Model;
 use crate::nginx::access::Format;
 use crate::settings::Settings;
 use crate::source::config::{ConfigSource, ConfigTarget};
-use crate::source::logs::{AccessLogSource, ErrorLogSource, History};
+use crate::source::logs::{AccessLogSource, BackendLogSource, ErrorLogSource, History};
 use crate::source::probe::ProbeSource;
 use crate::source::process::ProcessSource;
 use crate::source::sockets::{Mode, SocketSource};
@@ -63,6 +63,7 @@ pub fn start(
         }
         Job::Config(job) => supervise(ConfigSource::new(host, config_target(job, settings, model)), channel),
         Job::ErrorLog(path) => supervise(ErrorLogSource::new(host, path, History::default()), channel),
+        Job::BackendLog(path) => supervise(BackendLogSource::new(host, path, History::default()), channel),
         Job::AccessLog(job) => {
             supervise(AccessLogSource::new(host, &job.path, History::default(), format_of(job)), channel)
         }

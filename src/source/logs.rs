@@ -22,7 +22,7 @@ use crate::nginx::access::Format;
 use crate::time::Timestamp;
 
 use batch::{Batch, Collector, LineParser, MOST_ENTRIES};
-use parsers::{AccessLines, ErrorLines};
+use parsers::{AccessLines, BackendLines, ErrorLines};
 
 /// More unread bytes than this are worth a word; less is the ordinary delay of a busy log.
 const LAGGING: u64 = 16 * MEGABYTE;
@@ -89,6 +89,28 @@ impl AccessLogSource {
 }
 
 impl Source for AccessLogSource {
+    fn id(&self) -> SourceId {
+        self.0.id.clone()
+    }
+
+    fn run(&mut self, out: &Outlet) -> impl Future<Output = io::Result<()>> + Send {
+        self.0.run(out)
+    }
+}
+
+/// Follows one backend's own log, in whatever way it is written.
+#[derive(Debug)]
+pub struct BackendLogSource(LogSource<BackendLines>);
+
+impl BackendLogSource {
+    /// A source for the log at `path` of a backend of `host`.
+    #[must_use]
+    pub fn new(host: &Arc<str>, path: impl Into<PathBuf>, history: History) -> Self {
+        Self(LogSource::new(host, SourceKind::BackendLog, path.into(), history, BackendLines::default()))
+    }
+}
+
+impl Source for BackendLogSource {
     fn id(&self) -> SourceId {
         self.0.id.clone()
     }

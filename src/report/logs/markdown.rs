@@ -30,6 +30,7 @@ pub fn logs_markdown(report: &LogsReport) -> String {
     table(&mut out, "Messages", "Message", &names(&top.messages));
     sessions(&mut out, report);
     seen(&mut out, report);
+    backend(&mut out, report);
     if !report.not_visible.is_empty() {
         let _ = writeln!(out, "\n## Not visible\n");
     }
@@ -89,5 +90,18 @@ fn seen(out: &mut String, report: &LogsReport) {
     for told in handshakes::last(report) {
         let lost = told.lost.unwrap_or_default();
         let _ = writeln!(out, "| {} | {} | {} | {lost} |", told.at, told.status, inert(&told.request));
+    }
+}
+
+fn backend(out: &mut String, report: &LogsReport) {
+    let Some(b) = &report.backend else { return };
+    let (lines, known) = (human::counted(b.lines, "line", "lines"), human::grouped(b.recognised));
+    let _ = writeln!(out, "\n## Backend\n\n{lines}, {known} with a known message.");
+    if !b.messages.is_empty() {
+        let _ = writeln!(out, "\n| Library | Message | Lines | It means |\n|---|---|---:|---|");
+    }
+    for m in &b.messages {
+        let (library, words, n) = (inert(&m.library), inert(&m.words), human::grouped(m.count));
+        let _ = writeln!(out, "| {library} | {words} | {n} | {} |", m.meaning);
     }
 }

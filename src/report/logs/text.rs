@@ -41,6 +41,7 @@ pub fn logs_text(report: &LogsReport, color: bool) -> String {
     }
     sessions(&mut page, report);
     seen(&mut page, report);
+    backend(&mut page, report);
     blind_spots(&mut page, report);
     page.done()
 }
@@ -272,6 +273,20 @@ fn seen(page: &mut Page, r: &LogsReport) {
         if let Some(lost) = &told.lost {
             page.hang(&format!("{:27}{} ", "", page.ink(Ink::Bad, "✖")), 29, lost);
         }
+    }
+}
+
+fn backend(page: &mut Page, r: &LogsReport) {
+    let Some(b) = &r.backend else { return };
+    let lines = human::counted(b.lines, "line", "lines");
+    heading(page, "Backend", &format!("{lines}, {} with a known message", human::grouped(b.recognised)));
+    for m in &b.messages {
+        let count = human::grouped(m.count);
+        let lead = format!("   {count:>10}  ");
+        page.hang(&lead, human::width(&lead), &format!("{}: {}", m.library, m.words));
+        page.hang(&format!("{:15}{} ", "", page.ink(Ink::Bad, "✖")), 17, m.meaning);
+        let at = m.last.map_or_else(String::new, |at| format!("{}: ", moment(at, r.zone)));
+        page.hang(&format!("{:15}", ""), 15, &page.ink(Ink::Dim, &format!("last {at}{}", m.raw)));
     }
 }
 

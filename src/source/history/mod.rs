@@ -5,6 +5,7 @@
 //! under its reader kills the reader.
 
 mod addresses;
+mod backend;
 mod cut;
 mod debug;
 mod fold;
@@ -18,5 +19,6 @@ mod work;
 #[cfg(test)]
 mod tests;
 
+pub use backend::{BackendFile, BackendOutcome, read_backend_logs};
 pub use request::{FileOutcome, Filter, LogKind, Outcome, Progress, Request};
 pub use work::read;

@@ -18,6 +18,8 @@ pub(super) enum Parsed<E> {
     Continuation,
     /// It fits no grammar.
     Unparsed,
+    /// One of a log without a grammar in which nothing was looked for.
+    Passed,
 }
 
 /// Knows one kind of log.
@@ -28,7 +30,7 @@ pub(super) trait LineParser: Clone + Send + 'static {
     /// Reads one line.
     fn line(&mut self, line: &[u8]) -> Parsed<Self::Entry>;
 
-    /// When the entry was written.
+    /// When the entry was written; one whose time is not known is never too old.
     fn at(entry: &Self::Entry) -> Timestamp;
 
     /// Appends a line that continues the entry.
@@ -111,6 +113,7 @@ impl<P: LineParser> Collector<P> {
                 self.open.read.unparsed += 1;
             }
             Parsed::Continuation => self.continuation(line.bytes),
+            Parsed::Passed => {}
             Parsed::Unparsed => {
                 self.before = Before::Unparsed;
                 self.open.read.unparsed += 1;
@@ -138,7 +141,7 @@ impl<P: LineParser> Collector<P> {
         let Some(since) = self.since.filter(|_| existed) else { return false };
         match parsed {
             Parsed::Entry(entry) => P::at(entry) < since,
-            Parsed::Continuation | Parsed::Unparsed => self.before == Before::TooOld,
+            Parsed::Continuation | Parsed::Unparsed | Parsed::Passed => self.before == Before::TooOld,
         }
     }
 

@@ -1,12 +1,16 @@
 //! The two kinds of nginx log as line parsers.
 
+use std::time::Duration;
+
 use super::batch::{Batch, LineParser, Parsed};
 use crate::event::Event;
+use crate::event::backend::{BackendBatch, BackendEntry};
 use crate::event::handshake::Handshake;
-use crate::event::log::{AccessBatch, AccessEntry, ErrorBatch, ErrorEntry, ErrorLine, Level};
+use crate::event::log::{AccessBatch, AccessEntry, ErrorBatch, ErrorEntry, ErrorLine, Level, ReadFigures};
 use crate::event::tally::JOINT;
 use crate::human;
 use crate::nginx::access::Format;
+use crate::nginx::backend;
 use crate::nginx::debug::Handshakes;
 use crate::nginx::error::{self, TimeCache};
 use crate::time::{Clock, Timestamp};
@@ -114,6 +118,48 @@ impl LineParser for AccessLines {
     }
 }
 
+/// A live line's own time may differ by so much from that of reading it; one that differs more hung in another zone.
+const ASTRAY: Duration = Duration::from_secs(60);
+
+/// Lines of a backend's own log, which may be written in any way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct BackendLines {
+    times: TimeCache,
+}
+
+impl LineParser for BackendLines {
+    type Entry = BackendEntry;
+
+    fn line(&mut self, line: &[u8]) -> Parsed<BackendEntry> {
+        backend::entry(line, &mut self.times).map_or(Parsed::Passed, Parsed::Entry)
+    }
+
+    fn at(entry: &BackendEntry) -> Timestamp {
+        entry.at.unwrap_or(Timestamp::from_micros(i64::MAX))
+    }
+
+    fn extend(_: &mut BackendEntry, _: &[u8]) {}
+
+    fn event(Batch { mut entries, read, .. }: Batch<BackendEntry>) -> Event {
+        let now = Clock.now();
+        for entry in &mut entries {
+            entry.at = moment(entry.at, now, read.history);
+        }
+        let ReadFigures { lines, overlong, behind, history, .. } = read;
+        Event::Backend(BackendBatch { entries, lines, overlong, behind, history })
+    }
+}
+
+/// When a line was written whose own time is `own`, given that it was read `now`.
+fn moment(own: Option<Timestamp>, now: Timestamp, history: bool) -> Option<Timestamp> {
+    if history {
+        // Nothing was written in the future: that clock hung elsewhere.
+        return own.filter(|at| *at <= now.plus(ASTRAY));
+    }
+    let is_near = |at: &Timestamp| now.since(*at) <= ASTRAY && at.since(now) <= ASTRAY;
+    Some(own.filter(is_near).unwrap_or(now))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +171,7 @@ mod tests {
             Parsed::Entry(_) => "entry",
             Parsed::Continuation => "continuation",
             Parsed::Unparsed => "unparsed",
+            Parsed::Passed => "passed",
         };
         assert_eq!(kind("2026/11/21 14:02:31 [error] 7#7: *1 open() \"/x\" failed (2: No such file)"), "entry");
         assert_eq!(kind("Host: a.example"), "continuation");
@@ -132,6 +179,18 @@ mod tests {
         assert_eq!(kind("2026/11/21 14:02:31 what is this"), "unparsed");
         assert_eq!(kind("2026/13/45 14:02:31 [error] 7#7: no such day"), "unparsed");
         assert_eq!(kind("nginx: [emerg] bind() to 0.0.0.0:80 failed (98: Address already in use)"), "unparsed");
+    }
+
+    #[test]
+    fn the_time_of_a_backend_line_is_its_own_where_that_can_be() {
+        let at = Timestamp::from_secs;
+        let now = at(10_000);
+        assert_eq!(moment(Some(at(9_990)), now, false), Some(at(9_990)));
+        assert_eq!(moment(Some(at(2_800)), now, false), Some(now), "two hours ago, just written: another zone");
+        assert_eq!(moment(None, now, false), Some(now));
+        assert_eq!(moment(Some(at(2_800)), now, true), Some(at(2_800)));
+        assert_eq!(moment(Some(at(17_200)), now, true), None, "in two hours");
+        assert_eq!(moment(None, now, true), None, "any time");
     }
 
     #[test]

@@ -278,3 +278,41 @@ fn a_log_without_debug_lines_collects_nothing() {
     lines.line(b"GET / HTTP/1.1");
     assert!(format!("{lines:?}").contains("debug: None"), "{lines:?}");
 }
+
+#[tokio::test]
+async fn a_backend_log_is_missing_then_searched_and_its_lines_get_a_time() {
+    let log = Log::new("");
+    fs::remove_file(&log.path).unwrap();
+    let mut heard = Heard::of(BackendLogSource::new(&host(), &log.path, History::default()));
+    let expected = Sense::blind(format!("{}: no such file", log.path.display()), Obstacle::Missing.remedy());
+    assert_eq!(heard.sense().await, expected);
+    log.append("all is well\nInvalid Upgrade header\n2001-01-01 00:00:00 Invalid Upgrade header\n");
+    let before = crate::time::Clock.now().minus(Duration::from_secs(30));
+    let (mut lines, mut entries) = (0, Vec::new());
+    while lines < 3 {
+        if let Event::Backend(batch) = heard.next().await {
+            assert!(!batch.history);
+            lines += batch.lines;
+            entries.extend(batch.entries);
+        }
+    }
+    assert_eq!(lines, 3);
+    let times: Vec<bool> = entries.iter().map(|e| e.at > Some(before)).collect();
+    assert_eq!(times, [true, true], "just written, whatever clock the second hung on: {entries:?}");
+    heard.task.abort();
+}
+
+#[tokio::test]
+async fn what_a_backend_log_held_before_has_its_own_time_or_none() {
+    let log = Log::new("Invalid Upgrade header\n2001-01-01T00:00:00Z Invalid Upgrade header\n");
+    let mut heard = Heard::of(BackendLogSource::new(&host(), &log.path, History::default()));
+    let batch = loop {
+        if let Event::Backend(batch) = heard.next().await {
+            break batch;
+        }
+    };
+    let times: Vec<_> = batch.entries.iter().map(|e| e.at).collect();
+    assert_eq!(times, [None, Timestamp::parse_rfc3339("2001-01-01T00:00:00Z")]);
+    assert!(batch.history);
+    heard.task.abort();
+}
