@@ -50,6 +50,7 @@ Examples:
   wspulse logs error.log --tz Europe/Berlin --since '2026-11-21 14:00' --until '2026-11-21 14:30'
   kubectl logs deploy/ingress | wspulse logs -
   wspulse logs error.log --format json | jq .by_category
+  wspulse logs error.log --backend-log /srv/app/app.log
 
 Exit codes: 0 everything could be read, whatever it says; 2 a file could not be read or was damaged (the rest is
 counted), a pattern matched nothing, or wrong usage; 130 Ctrl-C.";
@@ -136,6 +137,9 @@ pub struct LookArgs {
     /// An access log to follow, named the same way (repeatable) [default: those of the configuration]
     #[arg(long = "access-log", value_name = "PATH", help_heading = "nginx")]
     pub access_logs: Vec<PathBuf>,
+    /// A backend's own log, in which messages of WebSocket libraries are looked for (repeatable)
+    #[arg(long = "backend-log", value_name = "PATH", help_heading = "nginx")]
+    pub backend_logs: Vec<PathBuf>,
     /// The log_format of --access-log: a name from the configuration or the format itself [default: combined]
     #[arg(long, value_name = "NAME|STRING", help_heading = "nginx")]
     pub log_format: Option<String>,
@@ -243,6 +247,9 @@ pub struct LogsArgs {
     /// Logs: plain, .gz or .zst, patterns in quotes, - for stdin [default: those of nginx's configuration]
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// A backend's own log, in which messages of WebSocket libraries are looked for (repeatable; may be packed)
+    #[arg(long = "backend-log", value_name = "FILE")]
+    pub backend_logs: Vec<PathBuf>,
     /// Nothing before: a time span back from now (2h), or a time (2026-11-21T14:02:31Z, '2026/11/21 14:02:31')
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub since: Option<String>,

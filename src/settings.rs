@@ -49,6 +49,8 @@ pub struct Settings {
     pub since: Option<Timestamp>,
     /// How far back they are read when nothing was said; `None`: only what is written from now on.
     pub reach: Option<Duration>,
+    /// Logs of backends.
+    pub backend_logs: Vec<PathBuf>,
     /// Which master.
     pub pid: Option<u32>,
     /// Never run the nginx binary.
@@ -87,6 +89,7 @@ impl Settings {
             usual_conf: PathBuf::from(USUAL_CONF),
             error_logs: args.error_logs.iter().map(|p| log_path(p)).collect(),
             access_logs: args.access_logs.iter().map(|p| log_path(p)).collect(),
+            backend_logs: args.backend_logs.clone(),
             log_format: args.log_format.clone(),
             zone: args.tz.as_deref().map(str::parse).transpose().map_err(WrongWord::Zone)?.unwrap_or_default(),
             since: None,

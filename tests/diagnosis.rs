@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use wspulse::diagnose::finding::{Check, Diagnosis, Severity, Status, Verdict};
 use wspulse::diagnose::{RULES, checks, diagnose};
+use wspulse::event::backend::{BackendBatch, BackendEntry, Fault};
+use wspulse::event::handshake::{Handshake, Head};
 use wspulse::event::log::{AccessBatch, AccessEntry, Category, ErrorBatch, ErrorEntry, Level};
 use wspulse::event::probe::{Answer, ClosedBy, Failure, FailureKind, Phase, ProbeEvent, Route, Step, TargetId, Tls};
 use wspulse::event::process::{Master, Processes, Worker};
@@ -176,7 +178,20 @@ impl Story {
         let batch = ErrorBatch {
             entries: vec![ErrorEntry { at, ..e }],
             read: wspulse::event::log::ReadFigures { lines: 1, ..Default::default() },
+            ..ErrorBatch::default()
         };
+        self.say(SourceKind::ErrorLog, Event::Errors(batch))
+    }
+
+    fn backend(self, e: BackendEntry) -> Self {
+        let entry = BackendEntry { at: Some(self.now), ..e };
+        let batch = BackendBatch { entries: vec![entry], lines: 1, ..BackendBatch::default() };
+        self.say(SourceKind::BackendLog, Event::Backend(batch))
+    }
+
+    fn handshake(self, h: Handshake) -> Self {
+        let at = self.now;
+        let batch = ErrorBatch { handshakes: vec![Handshake { at, ..h }], ..ErrorBatch::default() };
         self.say(SourceKind::ErrorLog, Event::Errors(batch))
     }
 
@@ -624,6 +639,148 @@ fn refused_handshakes_in_the_access_log_are_evidence_too() {
     let refused = AccessEntry { status: 426, request_time: None, ..session("/ws", 0.0) };
     let seen = Story::of(site(vec![l])).access(refused).pause(1).seen();
     seen.top("connection-header-missing", Severity::Critical, Verdict::Broken).subject(Some("/ws"), None);
+}
+
+/// A client that asked for a WebSocket at `/ws`, what nginx passed on, and the backend's answer.
+fn seen_in_the_log(sent: &[(&str, &str)], answer: &str) -> Handshake {
+    let head = |line: &str, headers: &[(&str, &str)]| Head {
+        line: line.into(),
+        headers: headers.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect(),
+    };
+    Handshake {
+        at: start(),
+        pid: 101,
+        connection: 7,
+        client: Some("192.0.2.9:5555".into()),
+        request: head(
+            "GET /ws HTTP/1.1",
+            &[("Host", "example.test"), ("Upgrade", "websocket"), ("Connection", "Upgrade")],
+        ),
+        upstream: Some(PEER.into()),
+        upstream_request: Some(head("GET /ws HTTP/1.1", sent)),
+        upstream_answer: Some(head(answer, &[])),
+        answer: Some(head(&format!("HTTP/1.1 {answer}"), &[])),
+        truncated: false,
+    }
+}
+
+const BARE: &[(&str, &str)] = &[("Host", "example.test"), ("Connection", "close")];
+
+fn without_headers() -> Location {
+    let mut l = location("/ws");
+    l.headers.clear();
+    l
+}
+
+#[test]
+fn a_debug_log_that_shows_the_headers_lost_is_evidence() {
+    let lost = || seen_in_the_log(BARE, "426 Upgrade Required");
+    let seen = Story::of(site(vec![without_headers()])).handshake(lost()).handshake(lost()).pause(1).seen();
+    seen.top("upgrade-header-missing", Severity::Critical, Verdict::Broken).only("upgrade-header-missing");
+    seen.subject(Some("/ws"), None).points_at(6);
+    let found = &seen.diagnosis.findings[0];
+    assert_eq!(format!("{:?}", found.confidence), "Certain");
+    let log = found.evidence.iter().find(|e| format!("{:?}", e.kind) == "Log").expect("the log is evidence");
+    assert_eq!(
+        log.said,
+        "a client asked /ws for a WebSocket; nginx passed on \"GET /ws HTTP/1.1\" without Upgrade: websocket and \
+         Connection: upgrade, and got \"426 Upgrade Required\" (2 such handshakes lately)"
+    );
+    // A location that means WebSockets and loses the headers is known by its configuration, whatever the answer says.
+    let mut l = location("/ws");
+    l.lost_headers = std::mem::take(&mut l.headers);
+    let seen = Story::of(site(vec![l])).handshake(seen_in_the_log(BARE, "400 Bad Request")).seen();
+    seen.top("headers-lost-by-inheritance", Severity::Critical, Verdict::Broken);
+}
+
+#[test]
+fn a_debug_log_makes_a_guess_certain() {
+    let story = || Story::of(site(vec![without_headers()])).proxy(status(400, "")).pause(1);
+    let confidence = |s: Story| format!("{:?}", s.seen().diagnosis.findings[0].confidence);
+    assert_eq!(confidence(story()), "Likely");
+    assert_eq!(confidence(story().handshake(seen_in_the_log(BARE, "400 Bad Request"))), "Certain");
+}
+
+#[test]
+fn a_debug_log_accuses_nobody_without_proof() {
+    let bare = || Story::of(site(vec![without_headers()]));
+    let refused = || seen_in_the_log(BARE, "426 Upgrade Required");
+    let whole = [("Upgrade", "websocket"), ("Connection", "upgrade")];
+    let plain_page = seen_in_the_log(BARE, "404 Not Found");
+    let mut cut = refused();
+    cut.truncated = true;
+    let mut plain = refused();
+    plain.request.headers.truncate(1);
+    let mut elsewhere = refused();
+    elsewhere.request.line = "GET /other HTTP/1.1".into();
+    for (story, why) in [
+        (bare().handshake(plain_page), "a scanner that asks an ordinary page for a WebSocket"),
+        (bare().handshake(cut), "what was cut may have been sent"),
+        (bare().handshake(plain), "no WebSocket was asked for"),
+        (bare().handshake(elsewhere), "no location is known for it"),
+        (bare().handshake(seen_in_the_log(BARE, "401 Unauthorized")), "credentials are another matter"),
+        (bare().handshake(refused()).pause(601), "yesterday's trouble"),
+        (bare().handshake(refused()).proxy(opened()), "it works now"),
+        (Story::of(site(vec![location("/ws")])).handshake(refused()), "the configuration is right"),
+        (bare().handshake(seen_in_the_log(&whole, "426 Upgrade Required")), "nothing was lost"),
+    ] {
+        let seen = story.seen();
+        let accused: Vec<_> = seen.diagnosis.findings.iter().filter(|f| f.is_serious()).map(|f| f.id).collect();
+        assert!(accused.is_empty(), "{why}: {accused:?}");
+    }
+}
+
+fn backend_line(fault: Fault, status: Option<u16>, raw: &str) -> BackendEntry {
+    BackendEntry { at: None, library: "ws".into(), fault, status, words: raw.into(), raw: raw.into() }
+}
+
+#[test]
+fn a_backend_that_names_the_header_makes_a_guess_certain() {
+    let story = || Story::of(site(vec![without_headers()])).proxy(status(400, ""));
+    let first = |s: Story| s.seen().diagnosis.findings[0].clone();
+    let guess = first(story());
+    assert_eq!((guess.id, format!("{:?}", guess.confidence)), ("upgrade-header-missing", "Likely".to_owned()));
+    let said = |fault| backend_line(fault, Some(400), "Invalid Upgrade header");
+    let sure = first(story().backend(said(Fault::Upgrade)).pause(1));
+    assert_eq!((sure.id, format!("{:?}", sure.confidence)), ("upgrade-header-missing", "Certain".to_owned()));
+    assert!(
+        sure.evidence.iter().any(|e| e.said.starts_with("the backend's own log: Invalid Upgrade header")),
+        "{sure:#?}"
+    );
+    for (other, why) in [
+        (story().backend(said(Fault::Key)).pause(1), "another complaint"),
+        (story().backend(said(Fault::Upgrade)).pause(601).proxy(status(400, "")), "yesterday's complaint"),
+    ] {
+        let finding = first(other);
+        assert_eq!(format!("{:?}", finding.confidence), "Likely", "{why}");
+        assert_eq!(
+            finding.evidence,
+            first(story())
+                .evidence
+                .into_iter()
+                .map(|mut e| {
+                    e.at = finding.evidence.iter().find(|f| f.said == e.said).and_then(|f| f.at);
+                    e
+                })
+                .collect::<Vec<_>>(),
+            "{why}"
+        );
+    }
+    let alone = Story::of(site(vec![without_headers()])).backend(said(Fault::Upgrade)).seen();
+    assert!(!alone.has("upgrade-header-missing"), "a backend alone accuses no location");
+}
+
+#[test]
+fn an_origin_that_only_the_backend_s_log_speaks_of_is_named() {
+    let request = "GET /ws HTTP/1.1\nHost: example.test\nOrigin: https://a.test\nUpgrade: websocket";
+    let refusal = || refused_with(answer(403, "Forbidden", "no", &[]), request);
+    let said = || backend_line(Fault::Origin, Some(403), "origin not allowed");
+    let story = || Story::of(site(vec![location("/ws")]));
+    let seen = story().direct(refusal()).proxy(refusal()).backend(said()).seen();
+    seen.top("origin-rejected", Severity::Critical, Verdict::Broken).only("origin-rejected");
+    assert!(!story().direct(refusal()).proxy(refusal()).seen().has("origin-rejected"), "nobody spoke of origins");
+    let earlier = story().backend(said()).pause(30).direct(refusal()).proxy(refusal()).seen();
+    assert!(!earlier.has("origin-rejected"), "it was about somebody else");
 }
 
 #[test]

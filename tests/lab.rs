@@ -8,9 +8,10 @@ use std::process::Output;
 
 use serde_json::Value;
 use support::backend::{Backend, Script};
-use support::nginx::{Nginx, UPGRADE, installed, location};
+use support::nginx::{Nginx, UPGRADE, installed, location, newest};
 use support::{eventually, free_port, run};
 use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
+use wspulse::time::Timestamp;
 
 /// `check` on `url`, told which nginx is meant.
 fn check(nginx: &Nginx, url: &str, more: &[&str]) -> (Value, Output) {
@@ -147,4 +148,86 @@ fn an_open_tunnel_is_paired_across_both_legs() {
     }
     let (report, _) = check(&nginx, &nginx.url("/ws"), &[]);
     assert!(report["tunnels"]["open"].as_u64() >= Some(3), "{report:#}");
+}
+
+/// Without a probe: only what the debug log shows of a client that came by itself.
+fn a_client_is_refused_in_the_debug_log(binary: &std::path::Path) {
+    let backend = Backend::start(Script::Echo);
+    // The version and the Connection header are said, so that only Upgrade is missing, whatever this nginx sends by itself.
+    let lines = "proxy_http_version 1.1;\n proxy_set_header Connection upgrade;";
+    let nginx = Nginx::start(binary, "debug", "access_log off;", &location("/ws", backend.port, lines));
+    let stream = TcpStream::connect(("127.0.0.1", nginx.port)).expect("nginx listens");
+    assert!(client(format!("{}?token=s3cret", nginx.url("/ws")), stream).is_err(), "the backend is strict");
+    eventually("nginx to answer", || nginx.log("error.log").contains("close http connection").then_some(()));
+    let pid = nginx.pid().to_string();
+    let out = run(&["check", "--pid", &pid, "--format", "json", "--timeout", "15s"]);
+    let report: Value = serde_json::from_slice(&out.stdout).expect("a report");
+    let finding = &report["findings"][0];
+    assert_eq!(finding["id"], "upgrade-header-missing", "{report:#}");
+    assert_eq!(finding["confidence"], "certain", "{finding:#}");
+    let evidence = finding["evidence"].as_array().expect("evidence");
+    let log = evidence.iter().find(|e| e["kind"] == "log").expect("the log is evidence");
+    let said = log["said"].as_str().expect("words");
+    assert!(
+        said.starts_with("a client asked /ws for a WebSocket; nginx passed on \"GET /ws?token=*** HTTP/1.1\""),
+        "{said}"
+    );
+    assert!(said.contains("without Upgrade: websocket, and got \"426 "), "{said}");
+
+    let stream = run(&["stream", "--pid", &pid, "--for", "2s"]);
+    let stream = String::from_utf8(stream.stdout).expect("text");
+    let events = stream.lines().map(|l| serde_json::from_str::<Value>(l).expect("JSON"));
+    let seen: Vec<Value> = events.filter_map(|e| e["data"]["handshakes"].as_array().cloned()).flatten().collect();
+    let [one] = seen.as_slice() else { panic!("one handshake: {seen:#?}") };
+    assert_eq!(one["upstream"], format!("127.0.0.1:{}", backend.port));
+    assert!(one["answer"]["line"].as_str().is_some_and(|l| l.starts_with("HTTP/1.1 426")), "{one:#}");
+    assert!(!one.to_string().contains("s3cret"), "{one:#}");
+}
+
+#[test]
+fn a_client_s_handshake_in_a_debug_log_is_enough() {
+    if let Some(binary) = installed() {
+        a_client_is_refused_in_the_debug_log(&binary);
+    }
+}
+
+#[test]
+fn a_client_s_handshake_in_a_debug_log_is_enough_with_the_newest_nginx() {
+    if let Some(binary) = newest() {
+        a_client_is_refused_in_the_debug_log(&binary);
+    }
+}
+
+#[test]
+fn a_backend_s_own_log_is_followed_and_makes_a_finding_certain() {
+    let Some(binary) = installed() else { return };
+    let backend = Backend::start(Script::Echo);
+    let nginx = Nginx::start(&binary, "error", "", &location("/ws", backend.port, "proxy_http_version 1.1;"));
+    let app = nginx.path("app.log");
+    let now = Timestamp::from_secs(
+        i64::try_from(std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs()).expect("a time"),
+    );
+    std::fs::write(&app, format!("{now} ERROR Invalid Upgrade header\n")).expect("written");
+    let app = app.to_string_lossy().into_owned();
+    let (guess, _) = check(&nginx, &nginx.url("/ws"), &[]);
+    assert_eq!(
+        (&guess["findings"][0]["id"], &guess["findings"][0]["confidence"]),
+        (&"upgrade-header-missing".into(), &"likely".into())
+    );
+    let (report, _) = check(&nginx, &nginx.url("/ws"), &["--backend-log", &app]);
+    let finding = &report["findings"][0];
+    assert_eq!(
+        (&finding["id"], &finding["confidence"]),
+        (&"upgrade-header-missing".into(), &"certain".into()),
+        "{report:#}"
+    );
+    assert_eq!(report["backend"][0]["count"], 1, "{report:#}");
+    assert!(guess.get("backend").is_none());
+    // One that is not there is a light, not an end.
+    let pid = nginx.pid().to_string();
+    let gone = nginx.path("gone.log").to_string_lossy().into_owned();
+    let out = run(&["stream", "--pid", &pid, "--for", "1s", "--backend-log", &gone]);
+    let text = String::from_utf8(out.stdout).expect("text");
+    let blind = text.lines().find(|l| l.contains("\"backend-log\"")).expect("its light");
+    assert!(blind.contains("\"blind\"") && blind.contains("no such file"), "{blind}");
 }

@@ -377,3 +377,101 @@ fn a_reader_that_went_away_is_a_quiet_end_and_ctrl_c_is_130() {
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("signalled");
     assert_eq!(t.ended().code(), Some(130));
 }
+
+#[test]
+fn handshakes_of_a_debug_log_are_counted_and_the_last_are_shown() {
+    let dir = folder();
+    let log = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/debug/handshakes.log");
+    let log = log.to_string_lossy().into_owned();
+    let (code, all, _) = counted(dir.path(), &[&log]);
+    assert_eq!(code, Some(0));
+    let seen = &all["handshakes"];
+    assert_eq!(seen["count"], 3);
+    assert_eq!(seen["by_status"], serde_json::json!({"101": 1, "426": 1, "502": 1}));
+    assert_eq!(seen["newest"][1]["upstream_request"]["line"], "GET /bare HTTP/1.0");
+    let out = logs(dir.path()).args([&log, "--tz", "UTC"]).output().expect("the binary starts");
+    let text = stdout(&out);
+    let at = text.find(" Handshakes seen").expect("a section");
+    assert_eq!(
+        text[at..].lines().take(9).collect::<Vec<_>>().join("\n"),
+        " Handshakes seen  in debug lines, the last of them\n   \
+         3 attempts: 1 answered 101, 1 answered 426, 1 answered 502\n   \
+         2026-11-21 05:13:27  502  GET /down?room=7&token=*** HTTP/1.1,\n                             \
+         127.0.0.1:48794 to 127.0.0.1:9002\n   \
+         2026-11-21 05:13:27  426  GET /bare HTTP/1.1, 127.0.0.1:48794 to\n                             \
+         127.0.0.1:9001\n                           \
+         ✖ nginx did not pass on Upgrade: websocket and\n                             \
+         Connection: upgrade\n   \
+         2026-11-21 05:13:27  101  GET /pool HTTP/1.1, 127.0.0.1:48798 to"
+    );
+    let out = logs(dir.path()).args([&log, "--format", "markdown"]).output().expect("the binary starts");
+    assert!(stdout(&out).contains("## Handshakes seen\n\n3 attempts: "), "{}", stdout(&out));
+    let (_, none, _) = counted(dir.path(), &[&path(REFUSED)]);
+    assert_eq!(none["handshakes"], Value::Null, "without debug lines it is not known");
+}
+
+/// Lines of three loggers around two known messages, and one that merely looks alike.
+const APP: &str = "2026-11-21T14:02:31Z INFO listening on 9001\n\
+    2026-11-21T14:02:32Z ERROR GET /ws?token=s3cret Invalid Upgrade header\n\
+    2026-11-21 16:02:33,123 +0200 ERROR websockets: Failed to open a WebSocket connection: missing Upgrade header.\n\
+    {\"level\":\"error\",\"msg\":\"Invalid Upgrade header\"}\n\
+    Invalid Upgrade headers are counted by test_invalid_upgrade\n";
+
+#[test]
+fn backend_logs_are_searched_for_known_messages_and_counted_apart() {
+    let dir = folder();
+    fs::write(dir.path().join("app.log"), APP).expect("written");
+    fs::write(dir.path().join("error.log"), text_of(REFUSED)).expect("written");
+    let (_, alone, _) = counted(dir.path(), &["error.log"]);
+    assert_eq!(alone["backend"], Value::Null, "none was named");
+    let (code, all, said) = counted(dir.path(), &["error.log", "--backend-log", "app.log"]);
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    for key in ["lines", "entries", "by_level", "by_category", "top", "bytes", "from", "to"] {
+        assert_eq!(all[key], alone[key], "{key}: nginx's figures are its own");
+    }
+    let b = &all["backend"];
+    assert_eq!((&b["lines"], &b["recognised"]), (&5.into(), &3.into()));
+    let [first, second] = b["messages"].as_array().expect("messages").as_slice() else { panic!("two: {b:#}") };
+    assert_eq!((&first["library"], &first["count"], &first["fault"]), (&"ws".into(), &2.into(), &"upgrade".into()));
+    assert_eq!(first["last"], "2026-11-21T14:02:32.000000Z", "a line without a time is not newer");
+    assert_eq!(first["raw"], "2026-11-21T14:02:32Z ERROR GET /ws?token=*** Invalid Upgrade header");
+    assert_eq!(second["last"], "2026-11-21T14:02:33.123000Z");
+    assert_eq!(all["files"][1]["kind"], "backend");
+
+    let out = logs(dir.path()).args(["error.log", "--backend-log", "app.log", "--tz", "UTC"]).output().expect("starts");
+    let text = stdout(&out);
+    assert!(text.contains("\n Backend  5 lines, 3 with a known message\n"), "{text}");
+    assert!(
+        text.contains("2  ws: Invalid Upgrade header\n               ✖ the backend got no 'Upgrade: websocket'"),
+        "{text}"
+    );
+    for line in text.lines() {
+        assert!(wspulse::human::width(line) <= 80, "{line}");
+    }
+    let out = logs(dir.path()).args(["error.log", "--backend-log", "app.log", "--format", "markdown"]).output();
+    assert!(stdout(&out.expect("starts")).contains("| ws | Invalid Upgrade header | 2 | the backend got no"));
+}
+
+#[test]
+fn backend_logs_alone_filtered_packed_and_missing() {
+    let dir = folder();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(APP.as_bytes()).expect("packs");
+    fs::write(dir.path().join("app.log.1.gz"), packed.finish().expect("packs")).expect("written");
+    // A configuration without logs: nothing else is at hand.
+    fs::write(dir.path().join("nginx.conf"), "error_log stderr; events {} http { access_log off; }").expect("written");
+    let recognised = |args: &[&str]| {
+        let args = [&["--nginx-conf", "nginx.conf", "--backend-log", "app.log*"], args].concat();
+        let (code, all, said) = counted(dir.path(), &args);
+        assert_eq!((code, said.as_str()), (Some(0), ""));
+        all["backend"]["recognised"].as_u64()
+    };
+    assert_eq!(recognised(&[]), Some(3));
+    assert_eq!(recognised(&["--since", "2026-11-21T14:02:33Z"]), Some(1));
+    assert_eq!(recognised(&["--grep", "websockets"]), Some(1));
+    assert_eq!(recognised(&["--category", "handshake"]), Some(0), "they have none");
+    let (code, all, said) = counted(dir.path(), &["--backend-log", "gone.log", &path(REFUSED)]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("gone.log: no such file"), "{said}");
+    assert_eq!(all["lines"], lines_of(REFUSED), "the rest counts");
+}

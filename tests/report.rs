@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use wspulse::diagnose::diagnose;
+use wspulse::event::backend::{BackendBatch, BackendEntry, Fault};
+use wspulse::event::handshake::{Handshake, Head};
 use wspulse::event::log::{AccessBatch, ErrorBatch, ErrorEntry};
 use wspulse::event::probe::{Answer, ClosedBy, Failure, FailureKind, Phase, ProbeEvent, Route, Step, TargetId, Tls};
 use wspulse::event::process::{Master, Processes, Worker};
@@ -68,6 +70,7 @@ fn every_report_fits_its_schema() {
     all.push(serde_json::to_value(Report::of(&empty, &diagnose(&empty), "0.1.0")).expect("serializes"));
     let full = model(&every_event());
     all.push(serde_json::to_value(Report::of(&full, &diagnose(&full), "0.1.0")).expect("serializes"));
+    assert!(all.iter().any(|r| r["backend"].is_array()), "every part of the schema is tried");
     accepts("assets/schema/report-1.schema.json", &all);
 }
 
@@ -210,6 +213,46 @@ fn every_socket_state() -> Vec<SocketRow> {
     (1..=11).filter_map(row).collect()
 }
 
+/// A handshake of which the log holds everything, and one of which it holds the request.
+fn handshakes() -> Vec<Handshake> {
+    let head = |line: &str| Head { line: line.into(), headers: vec![("Upgrade".into(), "websocket".into())] };
+    let whole = Handshake {
+        at: Timestamp::from_secs(1_795_226_400),
+        pid: 7,
+        connection: 3,
+        client: Some("192.0.2.1:5000".into()),
+        request: head("GET /ws HTTP/1.1"),
+        upstream: Some("127.0.0.1:9".into()),
+        upstream_request: Some(head("GET /ws HTTP/1.1")),
+        upstream_answer: Some(head("101 Switching Protocols")),
+        answer: Some(head("HTTP/1.1 101 Switching Protocols")),
+        truncated: false,
+    };
+    let bare = Handshake {
+        client: None,
+        upstream: None,
+        upstream_request: None,
+        upstream_answer: None,
+        answer: None,
+        truncated: true,
+        ..whole.clone()
+    };
+    vec![whole, bare]
+}
+
+/// A line of every fault, with all that can be known of it or with nothing.
+fn backend_lines() -> BackendBatch {
+    let entry = |(i, fault): (usize, Fault)| BackendEntry {
+        at: (i > 2).then(|| Timestamp::from_secs(1_795_226_400)),
+        library: "ws".into(),
+        fault,
+        status: (i > 1).then_some(400),
+        words: "Invalid Upgrade header".into(),
+        raw: "Invalid Upgrade header".into(),
+    };
+    BackendBatch { entries: Fault::ALL.into_iter().enumerate().map(entry).collect(), ..BackendBatch::default() }
+}
+
 /// One event of every kind, and every variant of what they carry.
 fn every_event() -> Vec<Stamped> {
     let worker = Worker { pid: 2, started: None, shutting_down: true, fds: None, fd_limit: Some(9), rss: None };
@@ -240,7 +283,9 @@ fn every_event() -> Vec<Stamped> {
         stamped(SourceKind::Process, Event::Processes(Processes { masters: vec![master] })),
         stamped(SourceKind::Sockets, Event::Sockets(delta)),
         stamped(SourceKind::ErrorLog, Event::Errors(ErrorBatch::default())),
+        stamped(SourceKind::ErrorLog, Event::Errors(ErrorBatch { handshakes: handshakes(), ..ErrorBatch::default() })),
         stamped(SourceKind::AccessLog, Event::Access(AccessBatch::default())),
+        stamped(SourceKind::BackendLog, Event::Backend(backend_lines())),
         stamped(SourceKind::ErrorLog, Event::Sense(Sense::seen("reading"))),
         stamped(SourceKind::Sockets, Event::Sense(Sense::degraded("only /proc", "run as root"))),
     ];

@@ -1,13 +1,18 @@
 //! Recordings drawn at the sizes that matter, as reviewed pictures in text; and nothing that a key, a size or a hostile
 //! byte can do brings the screen down.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use wspulse::diagnose::diagnose;
-use wspulse::event::Stamped;
+use wspulse::event::backend::{BackendBatch, BackendEntry, Fault};
+use wspulse::event::{Event, Sense, SourceId, SourceKind, Stamped};
 use wspulse::model::Model;
 use wspulse::run::stream;
+use wspulse::source::logs::{History, read_error_tail};
 use wspulse::ui::{self, Effect, ScreenState, Snapshot};
 
 const SIZES: [(u16, u16); 4] = [(160, 48), (100, 30), (80, 24), (40, 12)];
@@ -213,4 +218,69 @@ fn hostile_text_never_reaches_the_terminal() {
             assert!(!text.contains('\u{202e}') && !text.contains('\u{9b}'), "{text}");
         }
     }
+}
+
+/// What a debug log shows, recorded and replayed.
+fn debug_log() -> Vec<Stamped> {
+    let log = format!("{}/tests/data/debug/handshakes.log", env!("CARGO_MANIFEST_DIR"));
+    let batch = read_error_tail(Path::new(&log), History::ALL).expect("a sample of the project");
+    let from = SourceId::named(&Arc::from("web1"), SourceKind::ErrorLog, "error.log");
+    let at = batch.handshakes.last().expect("it holds handshakes").at;
+    let events = vec![Stamped { at, from, event: Event::Errors(batch) }];
+    let mut recording = Vec::new();
+    let mut writer = stream::EventWriter::begin(&mut recording, "web1", at).expect("written");
+    for event in &events {
+        writer.write(event).expect("written");
+    }
+    let replayed = stream::read(&String::from_utf8(recording).expect("text")).expect("a recording").1;
+    assert_eq!(replayed, events, "a replay is the live run");
+    replayed
+}
+
+#[test]
+fn handshakes_of_the_debug_log_have_rows_and_show_what_got_lost() {
+    let model = model_of(&debug_log());
+    let snapshot = Snapshot::of(&model, &diagnose(&model));
+    let mut state = screen();
+    let text = draw(&snapshot, &mut state, (100, 40));
+    for row in ["/bare                 ▲ 426", "/down                 ▲ 502", "/pool                 ○ 101", "in log"]
+    {
+        assert!(text.contains(row), "{row}: {text}");
+    }
+    assert!(!text.contains("0 endpoints"), "no URL is known: {text}");
+    assert_eq!(press(&mut state, &snapshot, "1p"), Effect::None);
+    let bare = snapshot.endpoints.iter().position(|r| r.endpoint == "/bare").expect("a row");
+    press(&mut state, &snapshot, &format!("{}\n", "j".repeat(bare)));
+    insta::assert_snapshot!("popup_seen_100x40", draw(&snapshot, &mut state, (100, 40)));
+}
+
+#[test]
+fn a_backend_s_log_has_rows_of_its_own_in_errors_and_a_light() {
+    let mut events = debug_log();
+    let at = events[0].at;
+    let from = SourceId::named(&Arc::from("web1"), SourceKind::BackendLog, "app.log");
+    let entry = |at| BackendEntry {
+        at,
+        library: "ws".into(),
+        fault: Fault::Upgrade,
+        status: Some(400),
+        words: "Invalid Upgrade header".into(),
+        raw: "ERROR Invalid Upgrade header".into(),
+    };
+    let batch = BackendBatch { entries: vec![entry(None), entry(Some(at))], lines: 9, ..BackendBatch::default() };
+    let gone = Sense::blind("app.log: no such file", "check the path");
+    events.push(Stamped { at, from: from.clone(), event: Event::Sense(gone) });
+    events.push(Stamped { at, from, event: Event::Backend(batch) });
+    let model = model_of(&events);
+    let snapshot = Snapshot::of(&model, &diagnose(&model));
+    let mut state = screen();
+    let text = draw(&snapshot, &mut state, (160, 48));
+    let row = text.lines().find(|l| l.contains("▲ backend")).unwrap_or_else(|| panic!("a row: {text}"));
+    assert!(row.contains(" 2 ") && row.contains("ws: Invalid Upgrade header: the backend got no"), "{row}");
+    assert!(text.contains("✖ backend log"), "its light: {text}");
+    assert_eq!(snapshot.error_total, 236, "nginx's entries are counted apart");
+    let at = snapshot.errors.iter().position(|r| r.name == "backend").expect("a row");
+    press(&mut state, &snapshot, &format!("3{}\n", "j".repeat(at)));
+    let popup = draw(&snapshot, &mut state, (100, 30));
+    assert!(popup.contains("ERROR Invalid Upgrade header"), "{popup}");
 }

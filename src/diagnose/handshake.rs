@@ -1,5 +1,8 @@
 //! Rules about handshakes that reach something and are refused: by the backend, by nginx, or by the wrong place.
 
+use std::time::Duration;
+
+use crate::event::backend::{BackendEntry, Fault};
 use crate::event::log::ErrorEntry;
 use crate::event::probe::FailureKind;
 use crate::event::site::{Location, Server, Setting};
@@ -8,6 +11,10 @@ use crate::model::Model;
 use super::finding::{Confidence, Evidence, Finding, Fix, Severity};
 use super::headers::faults;
 use super::look::{self, Case, NOW, Spot, Url, cases, short};
+use super::witness::backend_evidence;
+
+/// A refusal and the backend's line about it are no further apart: both clocks count whole seconds at worst.
+const SAME_MOMENT: Duration = Duration::from_secs(3);
 
 /// One critical finding about a failing probe, with what it and its twin saw.
 fn refused(case: &Case<'_>, id: &'static str, confidence: Confidence, why: &str) -> Finding {
@@ -41,12 +48,28 @@ fn speaks_of_origin(case: &Case<'_>) -> bool {
     case.body_has("origin")
 }
 
+/// The answer speaks of the origin, or the backend's own log does where we sent one.
+fn is_about_origin(model: &Model, case: &Case<'_>) -> bool {
+    let sent = origin_of(&case.probe.request).is_some();
+    speaks_of_origin(case) || (sent && backends_word(model, case, |f| f == Fault::Origin).is_some())
+}
+
+/// What a backend's own log says of this very refusal: a line of its moment whose status, where it has one, is the answer's.
+fn backends_word(model: &Model, case: &Case<'_>, wanted: impl Fn(Fault) -> bool) -> Option<Evidence> {
+    let (failed, status) = (case.failed_at()?, case.status()?);
+    let of_it = |e: &&BackendEntry| {
+        let near = e.at.is_some_and(|at| at.since(failed).max(failed.since(at)) <= SAME_MOMENT);
+        near && e.status.is_none_or(|s| s == status) && wanted(e.fault)
+    };
+    model.backend.recent().filter(of_it).max_by_key(|e| e.at).map(|e| backend_evidence(e, 1))
+}
+
 pub(super) fn backend_rejects(model: &Model) -> Vec<Finding> {
     each(model, |case, status| {
         let other = matches!(status, 0..=399 | 401 | 404 | 429 | 497 | 502..=504);
         let wrong_port = case.body_has("plain HTTP request was sent to HTTPS port");
         let limits = case.body_has("Request Header Or Cookie Too Large");
-        let denied = status == 403 && (speaks_of_origin(case) || denied_by_nginx(model, case));
+        let denied = status == 403 && (is_about_origin(model, case) || denied_by_nginx(model, case));
         // Without a direct answer to compare with, anything more telling comes first; see `leftover`.
         if other || wrong_port || limits || denied || case.direct_status().is_none() {
             return None;
@@ -57,7 +80,8 @@ pub(super) fn backend_rejects(model: &Model) -> Vec<Finding> {
             format!("the backend refuses the handshake with {status}")
         };
         let confidence = by_twin(case);
-        Some(refused(case, "backend-rejects-handshake", confidence, &why).fixed_by(Fix::new(
+        let word = backends_word(model, case, |_| true);
+        Some(refused(case, "backend-rejects-handshake", confidence, &why).seen(word).fixed_by(Fix::new(
             "look at the backend's own log for the reason; the request and its answer are shown with the probe",
         )))
     })
@@ -66,12 +90,13 @@ pub(super) fn backend_rejects(model: &Model) -> Vec<Finding> {
 pub(super) fn origin_rejected(model: &Model) -> Vec<Finding> {
     each(model, |case, status| {
         let sent = origin_of(&case.probe.request)?;
-        if status != 403 || !speaks_of_origin(case) {
+        if status != 403 || !is_about_origin(model, case) {
             return None;
         }
         let why = format!("the backend does not accept the origin {sent}");
         let fix = Fix::new("allow this origin in the backend, or pass Host on so that both agree");
-        Some(refused(case, "origin-rejected", by_twin(case), &why).fixed_by(fix))
+        let word = backends_word(model, case, |f| f == Fault::Origin);
+        Some(refused(case, "origin-rejected", by_twin(case), &why).seen(word).fixed_by(fix))
     })
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::event::handshake::Handshake;
 use crate::event::log::{AccessEntry, ErrorEntry};
 use crate::event::probe::{ClosedBy, Failure, FailureKind, Phase, Route, TargetId};
 use crate::event::route::{pattern, wildcard};
@@ -59,8 +60,7 @@ impl Spot<'_> {
 
     /// `proxy_pass` leads to this peer, named as in the logs.
     pub(super) fn leads_to(self, peer: &str) -> bool {
-        let peer = peer.trim_start_matches("unix:");
-        self.location.peers.iter().any(|p| p.address.trim_start_matches("unix:") == peer)
+        self.location.leads_to(peer)
     }
 
     /// The one peer it leads to, when there is exactly one.
@@ -332,33 +332,15 @@ fn sent_host(request: &str) -> Option<&str> {
 /// The location that an access-log line is about: nginx's choice for its path, in the server of its host where the format
 /// tells one, among all servers otherwise. `None` when that leaves more than one WebSocket location to choose from.
 pub(super) fn spot_of_access<'a>(model: &'a Model, entry: &AccessEntry) -> Option<Spot<'a>> {
-    let (site, path) = (model.site.as_ref()?, entry.path()?);
-    let ports = site.servers.iter().flat_map(|s| &s.listens).filter_map(|l| l.port);
-    let on = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
-    let servers: Vec<&Server> = match entry.host.as_deref() {
-        Some(host) => ports.filter_map(|p| site.server_for(Some(on(p)), host)).collect(),
-        None => site.servers.iter().collect(),
-    };
-    let mut spots: Vec<Spot<'a>> = Vec::new();
-    for server in servers {
-        if let Some(location) = server.location_for(path) {
-            let spot = Spot { server, location };
-            if !spots.iter().any(|s| s.is(spot)) {
-                spots.push(spot);
-            }
-        }
-    }
-    let narrower: [&dyn Fn(&Spot<'a>) -> bool; 2] =
-        [&|s| entry.upstream.as_deref().is_some_and(|u| s.leads_to(u)), &|s| s.location.means_websocket()];
-    for fits in narrower {
-        if spots.len() > 1 && spots.iter().any(fits) {
-            spots.retain(fits);
-        }
-    }
-    match spots.as_slice() {
-        [one] => Some(*one),
-        _ => None,
-    }
+    let (server, location) =
+        model.site.as_ref()?.asked(entry.host.as_deref(), entry.path()?, entry.upstream.as_deref())?;
+    Some(Spot { server, location })
+}
+
+/// The same for a handshake of a debug log.
+pub(super) fn spot_of_handshake<'a>(model: &'a Model, h: &Handshake) -> Option<Spot<'a>> {
+    let (server, location) = model.site.as_ref()?.asked(h.request.header("Host"), h.path()?, h.upstream.as_deref())?;
+    Some(Spot { server, location })
 }
 
 /// Fresh error-log lines of one kind about one backend in one location.

@@ -6,6 +6,7 @@
 
 mod capacity;
 mod checks;
+mod faults;
 pub mod finding;
 mod handshake;
 mod headers;
@@ -18,6 +19,7 @@ mod sight;
 mod tunnels;
 mod upstream;
 mod verdict;
+mod witness;
 
 use crate::model::Model;
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::handshake::Handshake;
 use crate::time::Timestamp;
 
 /// nginx's eight log levels, most severe first (core/ngx_log.h).
@@ -278,6 +279,9 @@ pub fn request_path(request: &str) -> Option<&str> {
 pub struct ErrorBatch {
     /// The entries.
     pub entries: Vec<ErrorEntry>,
+    /// Attempts to open a WebSocket whose debug lines are complete; only a log of level debug has any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handshakes: Vec<Handshake>,
     /// What the follower met besides.
     #[serde(flatten)]
     pub read: ReadFigures,

@@ -3,6 +3,7 @@
 //! One event is one JSON line. The first line of a stream is a [`StreamHeader`], so that a recording says which
 //! version of these shapes it holds.
 
+pub mod backend;
 pub mod handshake;
 pub mod log;
 pub mod probe;
@@ -61,6 +62,8 @@ pub enum Event {
     Errors(log::ErrorBatch),
     /// Lines of an access log.
     Access(log::AccessBatch),
+    /// Lines of a backend's own log.
+    Backend(backend::BackendBatch),
     /// Changes in the kernel's socket tables.
     Sockets(socket::SocketDelta),
     /// One step in the life of a probe.
@@ -118,6 +121,8 @@ pub enum SourceKind {
     ErrorLog,
     /// An access log.
     AccessLog,
+    /// A backend's own log.
+    BackendLog,
     /// The kernel's socket tables.
     Sockets,
     /// A heartbeat probe.
@@ -135,6 +140,7 @@ impl SourceKind {
             Self::Config => "config",
             Self::ErrorLog => "error log",
             Self::AccessLog => "access log",
+            Self::BackendLog => "backend log",
             Self::Sockets => "sockets",
             Self::Probe => "probe",
             Self::Clock => "clock",

@@ -51,6 +51,38 @@ impl Site {
             .or_else(|| candidates.first().map(|(s, _)| *s))
     }
 
+    /// The server and the location that a request was for of which only its Host header, its path and perhaps the peer that
+    /// it was passed to are known, and not the port that it came in by. `None` when that leaves more than one WebSocket
+    /// location to choose from.
+    #[must_use]
+    pub fn asked(&self, host: Option<&str>, path: &str, peer: Option<&str>) -> Option<(&Server, &Location)> {
+        let ports = self.servers.iter().flat_map(|s| &s.listens).filter_map(|l| l.port);
+        let on = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
+        let servers: Vec<&Server> = match host {
+            Some(host) => ports.filter_map(|p| self.server_for(Some(on(p)), host)).collect(),
+            None => self.servers.iter().collect(),
+        };
+        let mut found: Vec<(&Server, &Location)> = Vec::new();
+        for server in servers {
+            if let Some(location) = server.location_for(path)
+                && !found.iter().any(|(_, l)| std::ptr::eq(*l, location))
+            {
+                found.push((server, location));
+            }
+        }
+        let narrower: [&dyn Fn(&Location) -> bool; 2] =
+            [&|l| peer.is_some_and(|p| l.leads_to(p)), &Location::means_websocket];
+        for fits in narrower {
+            if found.len() > 1 && found.iter().any(|(_, l)| fits(l)) {
+                found.retain(|(_, l)| fits(l));
+            }
+        }
+        match found.as_slice() {
+            [one] => Some(*one),
+            _ => None,
+        }
+    }
+
     /// The servers on one socket. A socket for one address is more specific than one for all (`ngx_http_add_addresses`).
     fn listening(&self, local: Option<SocketAddr>) -> Vec<(&Server, &Listen)> {
         let on = |fits: &dyn Fn(&Listen) -> bool| -> Vec<(&Server, &Listen)> {
@@ -123,6 +155,13 @@ impl Server {
 }
 
 impl Location {
+    /// `proxy_pass` leads to this peer, named as in the logs.
+    #[must_use]
+    pub fn leads_to(&self, peer: &str) -> bool {
+        let peer = peer.trim_start_matches("unix:");
+        self.peers.iter().any(|p| p.address.trim_start_matches("unix:") == peer)
+    }
+
     /// nginx answers `path` with a redirect to this location: `location /ws/ { proxy_pass ...; }` and a request for `/ws`.
     #[must_use]
     pub fn redirects(&self, path: &str) -> bool {

@@ -341,7 +341,7 @@ mod tests {
     fn tally(entries: &[ErrorEntry]) -> Tally {
         let mut all = Tally::default();
         let read = ReadFigures { lines: entries.len() as u64, ..ReadFigures::default() };
-        all.add_errors(&ErrorBatch { entries: entries.to_vec(), read });
+        all.add_errors(&ErrorBatch { entries: entries.to_vec(), read, ..ErrorBatch::default() });
         all
     }
 

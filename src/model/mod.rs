@@ -3,8 +3,10 @@
 //! [`Model::apply`] is total and silent: any sequence of events gives a model. Time is that of the events. Everything
 //! is bounded, whatever the world does: rings for the recent past, capped maps for what clients can choose.
 
+pub mod backend;
 pub mod connections;
 pub mod errors;
+pub mod handshakes;
 pub mod headroom;
 pub mod legs;
 pub mod marks;
@@ -22,8 +24,10 @@ use crate::event::site::Site;
 use crate::event::{Event, Sense, Sight, SourceId, SourceKind, Stamped};
 use crate::time::Timestamp;
 
+use backend::Backend;
 use connections::Connections;
 use errors::Errors;
+use handshakes::Handshakes;
 use headroom::Gauge;
 use marks::Marks;
 use place::Places;
@@ -51,6 +55,10 @@ pub struct Model {
     pub connections: Connections,
     /// Error-log entries by category.
     pub errors: Errors,
+    /// Attempts of real clients to open a WebSocket, from debug logs.
+    pub handshakes: Handshakes,
+    /// What backends' own logs said.
+    pub backend: Backend,
     /// Access-log sessions and refused handshakes.
     pub sessions: Sessions,
     /// Heartbeat probes.
@@ -84,6 +92,8 @@ impl Model {
             places: Places::default(),
             connections: Connections::default(),
             errors: Errors::default(),
+            handshakes: Handshakes::default(),
+            backend: Backend::default(),
             sessions: Sessions::default(),
             probes: Probes::default(),
             marks: Marks::default(),
@@ -101,10 +111,15 @@ impl Model {
             Event::Errors(batch) => {
                 self.behind(&e.from, batch.read.behind);
                 self.errors.apply(batch, &self.places);
+                self.handshakes.apply(&batch.handshakes);
             }
             Event::Access(batch) => {
                 self.behind(&e.from, batch.read.behind);
                 self.sessions.apply(batch, &self.places);
+            }
+            Event::Backend(batch) => {
+                self.behind(&e.from, batch.behind);
+                self.backend.apply(batch);
             }
             Event::Sockets(delta) => self.connections.apply(e.at, delta, &self.places, &self.probes),
             Event::Probe(p) => {
@@ -149,6 +164,8 @@ impl Model {
     /// The counters begin again (key `r`); what is open stays open.
     pub fn reset_counters(&mut self) {
         self.errors.reset();
+        self.handshakes = Handshakes::default();
+        self.backend = Backend::default();
         self.sessions = Sessions::default();
         self.connections.reset_counters();
         self.probes.reset_counters();

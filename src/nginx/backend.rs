@@ -8,62 +8,18 @@ use std::sync::LazyLock;
 use aho_corasick::AhoCorasick;
 use memchr::memmem;
 
+use crate::event::backend::{BackendEntry, Fault};
+use crate::human::{self, redact, visible};
+use crate::nginx::error::TimeCache;
+use crate::time::Timestamp;
+
 static TABLE: LazyLock<Table> = LazyLock::new(|| Table::read(include_str!("../../assets/backend-messages.tsv")));
 
 /// How much of a line is searched: messages stand near its beginning, and logs hold lines of megabytes.
 const LOOK: usize = 16 * 1_024;
 
-/// What was wrong in the request that reached the backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fault {
-    /// No `Upgrade: websocket`.
-    Upgrade,
-    /// No `Connection: upgrade`.
-    Connection,
-    /// `Sec-WebSocket-Key`.
-    Key,
-    /// `Sec-WebSocket-Version`.
-    Version,
-    /// Not GET.
-    Method,
-    /// HTTP/1.0, which knows no upgrade.
-    HttpVersion,
-    /// The page's origin is not allowed.
-    Origin,
-    /// The message does not say.
-    Handshake,
-}
-
-impl Fault {
-    fn from_word(word: &str) -> Option<Self> {
-        Some(match word {
-            "upgrade" => Self::Upgrade,
-            "connection" => Self::Connection,
-            "key" => Self::Key,
-            "version" => Self::Version,
-            "method" => Self::Method,
-            "http-version" => Self::HttpVersion,
-            "origin" => Self::Origin,
-            "handshake" => Self::Handshake,
-            _ => return None,
-        })
-    }
-
-    /// What it means for whoever looks after nginx, in one sentence.
-    #[must_use]
-    pub const fn meaning(self) -> &'static str {
-        match self {
-            Self::Upgrade => "the backend got no 'Upgrade: websocket': nginx was not told to pass it on",
-            Self::Connection => "the backend got no 'Connection: upgrade': nginx was not told to send it",
-            Self::Key => "the backend got no valid Sec-WebSocket-Key: the client is no WebSocket client",
-            Self::Version => "the backend does not speak the client's Sec-WebSocket-Version",
-            Self::Method => "the backend got another method than GET",
-            Self::HttpVersion => "the backend got HTTP/1.0: proxy_http_version is not 1.1",
-            Self::Origin => "the backend does not allow the page's origin",
-            Self::Handshake => "the backend got a request that was no WebSocket handshake",
-        }
-    }
-}
+/// Bytes of a line that are kept to be shown.
+const SHOWN: usize = 1_024;
 
 /// One known message of a library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +85,70 @@ pub fn recognise(line: &[u8]) -> Option<&'static BackendMessage> {
         .map(|(row, ..)| row)
 }
 
+/// The entry in one line of any log; its time is the line's own, which `times` reads where it has no offset.
+#[must_use]
+pub fn entry(line: &[u8], times: &mut TimeCache) -> Option<BackendEntry> {
+    let message = recognise(line)?;
+    let shown = visible(line.get(..SHOWN).unwrap_or(line).trim_ascii());
+    let words: Vec<String> = shown.split(' ').map(redact::query).collect();
+    Some(BackendEntry {
+        at: time_of(line, times),
+        library: message.library.to_owned(),
+        fault: message.fault,
+        status: message.status,
+        words: message.words.to_owned(),
+        raw: human::cut_end(&words.join(" "), SHOWN).into_owned(),
+    })
+}
+
+/// The time with which a line begins: RFC 3339, or a date and a time of day as the usual loggers write them, `2026-11-21
+/// 14:02:31,123` or `2026/11/21 14:02:31`, in a bracket or not; without an offset in the zone of `times`.
+#[must_use]
+pub fn time_of(line: &[u8], times: &mut TimeCache) -> Option<Timestamp> {
+    let line = line.trim_ascii_start();
+    let line = line.strip_prefix(b"[").unwrap_or(line);
+    let mut head: [u8; 19] = *line.first_chunk()?;
+    if !matches!(head, [.., b' ' | b'T', _, _, b':', _, _, b':', _, _]) {
+        return None;
+    }
+    let rest = line.get(19..).unwrap_or_default();
+    let digits = |text: &[u8]| text.iter().take_while(|b| b.is_ascii_digit()).count();
+    let fraction = match rest {
+        [b'.' | b',', more @ ..] => 1 + digits(more),
+        _ => 0,
+    };
+    let behind = rest.get(fraction..).unwrap_or_default();
+    if let Some(offset) = offset(behind) {
+        head[4] = b'-';
+        head[7] = b'-';
+        head[10] = b'T';
+        let fraction = rest.get(1..fraction.min(10)).filter(|f| !f.is_empty()).unwrap_or(b"0");
+        let text = [&head[..], b".", fraction, offset.as_bytes()].concat();
+        return Timestamp::parse_rfc3339(std::str::from_utf8(&text).ok()?);
+    }
+    for (place, sign) in [(4, b'/'), (7, b'/'), (10, b' ')] {
+        if !matches!(head[place], b'-' | b'/' | b' ' | b'T') {
+            return None;
+        }
+        head[place] = sign;
+    }
+    times.at(&head)
+}
+
+/// The offset behind a time of day, as RFC 3339 writes it: of `Z`, `+02:00`, ` +0200` and ` UTC`.
+fn offset(behind: &[u8]) -> Option<String> {
+    let text = behind.strip_prefix(b" ").unwrap_or(behind);
+    if behind.starts_with(b"Z") || text.starts_with(b"UTC") {
+        return Some("Z".to_owned());
+    }
+    let (sign, digits) = text.split_first().filter(|(s, _)| matches!(s, b'+' | b'-'))?;
+    let (hours, rest) = digits.split_first_chunk::<2>()?;
+    let (minutes, _) = rest.strip_prefix(b":").unwrap_or(rest).split_first_chunk::<2>()?;
+    let all = [&[*sign][..], hours, b":", minutes].concat();
+    let is_number = hours.iter().chain(minutes).all(u8::is_ascii_digit);
+    String::from_utf8(all).ok().filter(|_| is_number)
+}
+
 /// Whether the last thing in `text` is a terminal's `ESC [ 31 m`.
 fn ends_in_colour(text: &[u8]) -> bool {
     let Some(text) = text.strip_suffix(b"m") else { return false };
@@ -186,6 +206,7 @@ fn row(line: &'static str) -> Option<BackendMessage> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Zone;
 
     #[test]
     fn every_row_reads_and_knows_its_sample() {
@@ -200,6 +221,42 @@ mod tests {
             assert_eq!(recognise(json.as_bytes()), Some(message), "{json}");
             assert!(!message.meaning().is_empty() && !message.library.is_empty());
         }
+    }
+
+    #[test]
+    fn times_of_the_usual_loggers_are_read_and_others_are_unknown() {
+        let mut times = TimeCache::in_zone(Zone::UTC);
+        let half_past = Timestamp::parse_rfc3339("2026-11-21T14:02:31Z");
+        let milli = Timestamp::parse_rfc3339("2026-11-21T14:02:31.123Z");
+        let earlier = Timestamp::parse_rfc3339("2026-11-21T12:02:31Z");
+        for (line, at) in [
+            ("2026-11-21T14:02:31Z x", half_past),
+            ("2026-11-21T14:02:31.123456789Z x", Timestamp::parse_rfc3339("2026-11-21T14:02:31.123456789Z")),
+            ("[2026-11-21T14:02:31+02:00] x", earlier),
+            ("2026-11-21 14:02:31.123 +0000 x", milli),
+            ("2026-11-21 14:02:31 UTC x", half_past),
+            ("2026-11-21 14:02:31,123 ERROR x", half_past),
+            ("2026/11/21 14:02:31 x", half_past),
+            ("2026-11-21T14:02:31 x", half_past),
+            ("2026-13-45 14:02:31 x", None),
+            ("2026-11-21T14:02:31+99:99 x", None),
+            ("14:02:31 x", None),
+            ("ERROR 2026-11-21 14:02:31 x", None),
+            ("\u{e9}\u{e9}\u{e9}\u{e9}\u{e9} 14:02:31 \u{e9}", None),
+            ("", None),
+        ] {
+            assert_eq!(time_of(line.as_bytes(), &mut times), at, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_entry_shows_its_line_without_secrets_and_without_hostile_bytes() {
+        let mut times = TimeCache::in_zone(Zone::UTC);
+        let line = b"2026-11-21T14:02:31Z GET /ws?token=s3cret \x1b[31mInvalid Upgrade header\x1b[0m";
+        let entry = entry(line, &mut times).expect("known");
+        assert_eq!((entry.library.as_str(), entry.fault, entry.status), ("ws", Fault::Upgrade, Some(400)));
+        assert_eq!(entry.raw, "2026-11-21T14:02:31Z GET /ws?token=*** \\x1b[31mInvalid Upgrade header\\x1b[0m");
+        assert_eq!(super::entry(b"2026-11-21T14:02:31Z all is well", &mut times), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! as one entry again (http/ngx_http_header_filter_module.c). An entry is one write(2), so its lines stand together
 //! whatever other workers write. Requests of HTTP/2 share one connection number and are passed over.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use foldhash::quality::RandomState;
 
@@ -32,7 +32,7 @@ impl Default for Bounds {
 }
 
 /// Collects handshakes from lines in file order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Handshakes {
     bounds: Bounds,
     open: HashMap<(u32, u64), Open, RandomState>,
@@ -54,7 +54,7 @@ enum Side {
 }
 
 /// One connection and its current request.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Open {
     age: u64,
     at: Timestamp,
@@ -66,6 +66,29 @@ struct Open {
     upstream_answer: Option<Head>,
     answer: Option<Head>,
     truncated: bool,
+}
+
+/// Whether a debug message, without process and connection number, tells something of a handshake.
+#[must_use]
+pub fn tells(message: &[u8]) -> bool {
+    const BEGINNINGS: [&[u8]; 9] = [
+        b"http header: ",
+        b"http proxy header:",
+        b"http proxy status ",
+        b"http request line: ",
+        b"http close request",
+        b"close http connection: ",
+        b"accept: ",
+        b"connect to ",
+        b"HTTP/1.",
+    ];
+    BEGINNINGS.iter().any(|b| message.starts_with(b))
+}
+
+/// Whether such a message is the first of a request, or of a connection.
+#[must_use]
+pub fn begins(message: &[u8]) -> bool {
+    message.starts_with(b"http request line: ") || message.starts_with(b"accept: ")
 }
 
 impl Handshakes {
@@ -121,6 +144,45 @@ impl Handshakes {
             Some(line.len().min(budget))
         };
         open.count(kept);
+    }
+
+    /// A line of which is known that it is an entry and that it tells nothing of handshakes; see [`tells`].
+    pub fn passed_over(&mut self) {
+        self.end_block();
+    }
+
+    /// Whether a request is known that the lines of this process and connection can belong to.
+    #[must_use]
+    pub fn knows(&self, pid: u32, connection: u64) -> bool {
+        self.open.get(&(pid, connection)).is_some_and(|open| open.request.is_some())
+    }
+
+    /// The address of a client whose connection is open, where the log told it.
+    #[must_use]
+    pub fn client(&self, pid: u32, connection: u64) -> Option<&str> {
+        self.open.get(&(pid, connection))?.client.as_deref()
+    }
+
+    /// Goes on with what another collector learnt from the part of the log that comes behind; `begun` are the connections
+    /// of which a request or the beginning stands in that part. Returns the handshakes that end with that.
+    pub fn go_on_with(&mut self, later: Self, begun: &HashSet<(u32, u64), RandomState>) -> Vec<Handshake> {
+        for key in begun {
+            self.complete(*key);
+            if !later.open.contains_key(key) {
+                self.open.remove(key);
+            }
+        }
+        let mut opens: Vec<_> = later.open.into_iter().collect();
+        opens.sort_by_key(|(_, open)| open.age);
+        for (key, mut open) in opens {
+            let before = self.open.remove(&key);
+            open.client = open.client.or_else(|| before?.client);
+            self.open_new(key, open);
+        }
+        self.block = later.block.or(self.block);
+        self.given_up += later.given_up;
+        self.ready.extend(later.ready);
+        std::mem::take(&mut self.ready)
     }
 
     /// The handshakes that have no answer yet, at the end of a log.

@@ -7,8 +7,10 @@ use serde::Serialize;
 
 use crate::diagnose;
 use crate::diagnose::finding::{Check, Diagnosis, Finding, Verdict};
+use crate::event::backend::Fault;
 use crate::event::probe::{Answer, Route, TargetId};
 use crate::model::Model;
+use crate::model::backend::Messages;
 use crate::model::headroom::Gauge;
 use crate::model::probes::{Outcome, Probe, ProbeState};
 use crate::time::Timestamp;
@@ -45,6 +47,9 @@ pub struct Report {
     pub errors: ErrorFigures,
     /// What the access logs said.
     pub sessions: SessionFigures,
+    /// Known messages in backends' own logs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub backend: Vec<BackendFacts>,
 }
 
 /// The nginx that was looked at.
@@ -199,6 +204,21 @@ pub struct RefusedFacts {
     pub last: Timestamp,
 }
 
+/// One known message of a WebSocket library.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BackendFacts {
+    /// Whose message it is.
+    pub library: String,
+    /// The words that are always there.
+    pub words: String,
+    /// What was wrong.
+    pub fault: Fault,
+    /// How often it came.
+    pub count: u64,
+    /// When last; `null` when its lines tell no time.
+    pub last: Option<Timestamp>,
+}
+
 impl Report {
     /// What `model` and its `diagnosis` amount to, as said by this `version` of the program.
     #[must_use]
@@ -217,6 +237,7 @@ impl Report {
             tunnels: tunnel_figures(model),
             errors: error_figures(model),
             sessions: session_figures(model),
+            backend: model.backend.by_message.iter().filter_map(|(key, m)| backend_facts(key, m)).collect(),
         }
     }
 }
@@ -312,6 +333,12 @@ fn error_figures(model: &Model) -> ErrorFigures {
         by_level: e.by_level.iter().map(|(l, n)| (l.word(), *n)).collect(),
         by_category: e.by_category.iter().map(|(c, t)| (c.word(), t.total)).collect(),
     }
+}
+
+fn backend_facts((library, words): &(String, String), messages: &Messages) -> Option<BackendFacts> {
+    let last = messages.last()?;
+    let (library, words) = (library.clone(), words.clone());
+    Some(BackendFacts { library, words, fault: last.fault, count: messages.total, last: last.at })
 }
 
 fn session_figures(model: &Model) -> SessionFigures {

@@ -1,7 +1,9 @@
 //! The faces of `wspulse logs`: what existing logs said in sum, as data, text, JSON and Markdown.
 
+mod backend;
 mod chart;
 mod data;
+mod handshakes;
 mod markdown;
 mod notes;
 mod text;

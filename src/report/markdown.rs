@@ -60,6 +60,13 @@ pub fn markdown(report: &Report) -> String {
         };
         let _ = writeln!(out, "| {sign} | {} | {} |", c.title, inert(&c.said));
     }
+    if !report.backend.is_empty() {
+        let _ = writeln!(out, "\n## The backend's own log\n");
+    }
+    for b in &report.backend {
+        let times = crate::human::counted(b.count, "line", "lines");
+        let _ = writeln!(out, "- {}: {} ({times}): {}", inert(&b.library), inert(&b.words), b.fault.meaning());
+    }
     figures(&mut out, report);
     out
 }

@@ -21,6 +21,9 @@ pub fn event_line(e: &Stamped) -> Option<String> {
             let ended: Vec<&AccessEntry> = batch.entries.iter().filter(|a| a.is_session()).collect();
             told(&ended, |a| session(a))
         }
+        Event::Backend(batch) if !batch.history => {
+            told(&batch.entries, |e| format!("backend    {}: {}", e.library, e.raw))
+        }
         Event::Probe(p) => step(p).into_iter().collect(),
         Event::Sense(sense) => vec![sight(&e.from, sense)],
         Event::Site(site) => vec![format!(

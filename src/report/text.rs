@@ -148,6 +148,19 @@ const fn severity(s: Severity) -> (Ink, &'static str) {
     }
 }
 
+fn backend(page: &mut Page, report: &Report) {
+    if report.backend.is_empty() {
+        return;
+    }
+    page.line(" The backend's own log");
+    for b in &report.backend {
+        let lead = format!(" {} ", page.ink(Ink::Warn, "▲"));
+        let times = human::counted(b.count, "line", "lines");
+        page.hang(&lead, 3, &format!("{}: {} ({times}): {}", b.library, b.words, b.fault.meaning()));
+    }
+    page.line("");
+}
+
 /// The report at 80 columns; with `color` in the terminal's own colours, each beside a sign.
 #[must_use]
 pub fn text(report: &Report, color: bool) -> String {
@@ -174,6 +187,7 @@ pub fn text(report: &Report, color: bool) -> String {
         }
         page.line("");
     }
+    backend(&mut page, report);
     page.verdict(report);
     page.done()
 }

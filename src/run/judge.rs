@@ -30,8 +30,9 @@ pub async fn run(args: &CheckArgs, mut settings: Settings) -> anyhow::Result<Exi
     let colored = out::colored(settings.color);
     // A probe that gets no answer must say so itself before the look ends, or nothing would be known of it.
     settings.probe.total_timeout = settings.probe.total_timeout.min(args.timeout * 4 / 5);
+    let backend = !settings.backend_logs.is_empty();
     let mut session = Session::start(settings)?;
-    look(&mut session, args.timeout, args.hold).await?;
+    look(&mut session, args.timeout, args.hold, backend).await?;
     let model = session.model();
     let diagnosis = diagnose(model);
     let report = Report::of(model, &diagnosis, env!("CARGO_PKG_VERSION"));
@@ -46,7 +47,7 @@ pub async fn run(args: &CheckArgs, mut settings: Settings) -> anyhow::Result<Exi
 }
 
 /// Folds events in until every probe has an answer, every source has looked once and the logs are read, or time is up.
-async fn look(session: &mut Session, limit: Duration, hold: Duration) -> anyhow::Result<()> {
+async fn look(session: &mut Session, limit: Duration, hold: Duration, backend: bool) -> anyhow::Result<()> {
     let started = Instant::now();
     let limit = started + limit;
     let targets = session.targets();
@@ -55,7 +56,7 @@ async fn look(session: &mut Session, limit: Duration, hold: Duration) -> anyhow:
         let model = session.model();
         let answered =
             targets.iter().all(|t| model.probes.by_target.get(t).is_some_and(|p| has_answer(p, model, hold)));
-        let looked = sources_looked(model) || started.elapsed() > FIRST_LOOK;
+        let looked = sources_looked(model, backend) || started.elapsed() > FIRST_LOOK;
         // A log may say how it can be seen before its history arrives.
         settled = if answered && looked && session.has_caught_up() {
             settled.or_else(|| Some(Instant::now() + SETTLE))
@@ -85,10 +86,11 @@ fn has_answer(probe: &Probe, model: &Model, hold: Duration) -> bool {
     }
 }
 
-/// Every source that should exist has said a first word.
-fn sources_looked(model: &Model) -> bool {
+/// Every source that should exist has said a first word; `backend`: there are backend logs.
+fn sources_looked(model: &Model, backend: bool) -> bool {
     let logs =
         model.site.as_ref().is_none_or(|s| s.error_logs.is_empty()) || model.sight(SourceKind::ErrorLog).is_some();
+    let logs = logs && (!backend || model.sight(SourceKind::BackendLog).is_some());
     logs && model.sight(SourceKind::Config).is_some() && model.sight(SourceKind::Sockets).is_some()
 }
 

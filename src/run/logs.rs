@@ -3,6 +3,7 @@
 mod formats;
 mod progress;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -19,7 +20,9 @@ use crate::event::site::Site;
 use crate::human;
 use crate::nginx::category;
 use crate::report::{self, Facts, LogFile, LogsReport};
-use crate::source::history::{self, FileOutcome, Filter, LogKind, Outcome, Progress, Request};
+use crate::source::history::{
+    self, BackendFile, BackendOutcome, FileOutcome, Filter, LogKind, Outcome, Progress, Request,
+};
 use crate::time::{Clock, Zone};
 
 use super::out;
@@ -41,19 +44,25 @@ pub async fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
     let filtered =
         filter.since.is_some() || filter.until.is_some() || !filter.categories.is_empty() || filter.grep.is_some();
     let zone = request.zone;
-    let outcome = match read(request).await? {
-        Ended::Read(outcome) => *outcome,
+    let (outcome, backend) = match read(request, args.backend_logs.clone()).await? {
+        Ended::Read(outcome, backend) => (*outcome, backend),
         Ended::Stopped(code) => return Ok(ExitCode::from(code)),
     };
     for line in complaints(&outcome.files, &named) {
         out::complain(&format!("wspulse: {line}"));
     }
-    let failed = outcome.files.iter().any(|f| f.error.is_some());
+    for line in backend.iter().flat_map(|b| &b.files).filter_map(|f| f.error.as_ref()) {
+        out::complain(&format!("wspulse: {line}"));
+    }
+    let backend_files = || backend.iter().flat_map(|b| &b.files);
+    let failed = outcome.files.iter().any(|f| f.error.is_some()) || backend_files().any(|f| f.error.is_some());
     let site = site.filter(|s| args.nginx_conf.is_some() || args.files.is_empty() || is_of(s, &outcome.files));
     let timeouts = site.as_ref().map(formats::timeouts).unwrap_or_default();
-    let files = outcome.files.iter().map(|f| file(f, &named)).collect();
+    let files = outcome.files.iter().map(|f| file(f, &named)).chain(backend_files().map(backend_file)).collect();
     let routine = outcome.tally.messages.iter().filter(|(m, _)| is_routine(m)).map(|(m, _)| m.to_string()).collect();
-    let report = LogsReport::of(&outcome.tally, Facts { files, timeouts, routine, filtered, zone });
+    let (handshakes, backend) = (outcome.handshakes, backend.map(|b| b.sum));
+    let facts = Facts { files, timeouts, routine, handshakes, backend, filtered, zone };
+    let report = LogsReport::of(&outcome.tally, facts);
     out::print(&match args.format {
         Format::Text => report::logs_text(&report, colored(args.color)),
         Format::Json => report::logs_json(&report),
@@ -91,7 +100,7 @@ fn request(args: &LogsArgs, site: Option<&Site>, named: &[Named]) -> anyhow::Res
     if paths.is_empty() {
         paths = site.map(formats::logs).unwrap_or_default();
     }
-    if paths.is_empty() {
+    if paths.is_empty() && args.backend_logs.is_empty() {
         bail!("no log was named and no nginx configuration names one: give files, patterns in quotes, or - for stdin");
     }
     let formats = named.iter().map(|n| n.format.clone()).collect();
@@ -107,19 +116,22 @@ fn category(word: &str) -> anyhow::Result<Category> {
 }
 
 enum Ended {
-    Read(Box<Outcome>),
+    Read(Box<Outcome>, Option<BackendOutcome>),
     Stopped(u8),
 }
 
 /// Reads on a thread of its own, so that Ctrl-C and the progress are seen meanwhile.
-async fn read(request: Request) -> anyhow::Result<Ended> {
+async fn read(request: Request, backend_logs: Vec<PathBuf>) -> anyhow::Result<Ended> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     let (tell, mut told) = watch::channel(Progress { done: 0, total: None });
     let mut reading = tokio::task::spawn_blocking(move || {
-        history::read(&request, &mut |progress| {
+        let outcome = history::read(&request, &mut |progress| {
             tell.send_replace(progress);
-        })
+        });
+        let backend = (!backend_logs.is_empty())
+            .then(|| history::read_backend_logs(&backend_logs, &request.filter, request.zone));
+        (outcome, backend)
     });
     let mut meter = Meter::start();
     let ended = loop {
@@ -127,7 +139,10 @@ async fn read(request: Request) -> anyhow::Result<Ended> {
             biased;
             _ = interrupted.recv() => break Ended::Stopped(INTERRUPTED),
             _ = terminated.recv() => break Ended::Stopped(TERMINATED),
-            outcome = &mut reading => break Ended::Read(Box::new(outcome?)),
+            done = &mut reading => {
+                let (outcome, backend) = done?;
+                break Ended::Read(Box::new(outcome), backend);
+            }
             Ok(()) = told.changed() => meter.show(*told.borrow_and_update()),
         }
     };
@@ -185,6 +200,10 @@ fn file(f: &FileOutcome, named: &[Named]) -> LogFile {
         LogKind::Unknown => ("unknown", None),
     };
     LogFile { path: shown(&f.path), kind, format, bytes: f.bytes, error: f.error.clone() }
+}
+
+fn backend_file(f: &BackendFile) -> LogFile {
+    LogFile { path: shown(&f.path), kind: "backend", format: None, bytes: f.bytes, error: f.error.clone() }
 }
 
 #[cfg(test)]

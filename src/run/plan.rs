@@ -30,6 +30,8 @@ pub enum Job {
     MixedLog(MixedJob),
     /// Logs that a pattern names: which files they are.
     Pattern(SourceKind, PathBuf),
+    /// A backend's own log.
+    BackendLog(PathBuf),
     /// A probe.
     Probe(ProbeJob),
 }
@@ -41,6 +43,7 @@ impl Job {
         let (kind, path) = match self {
             Self::ErrorLog(path) => (SourceKind::ErrorLog, path),
             Self::AccessLog(job) => (SourceKind::AccessLog, &job.path),
+            Self::BackendLog(path) => (SourceKind::BackendLog, path),
             Self::MixedLog(job) => (job.kind, &job.access.path),
             _ => return None,
         };
@@ -120,6 +123,7 @@ pub fn plan(settings: &Settings, known: &Known<'_>) -> Vec<Job> {
     }
     jobs.extend(config_job(settings, known).map(Job::Config));
     jobs.extend(logs_of(settings, known));
+    jobs.extend(settings.backend_logs.iter().cloned().map(Job::BackendLog));
     jobs.extend(probes(settings, known).into_iter().map(Job::Probe));
     jobs
 }

@@ -11,7 +11,9 @@ use crate::model::Model;
 use crate::nginx::access::Format;
 use crate::settings::Settings;
 use crate::source::config::{ConfigSource, ConfigTarget};
-use crate::source::logs::{AccessLogSource, ErrorLogSource, History, Matches, MixedLogSource, PatternSource};
+use crate::source::logs::{
+    AccessLogSource, BackendLogSource, ErrorLogSource, History, Matches, MixedLogSource, PatternSource,
+};
 use crate::source::probe::ProbeSource;
 use crate::source::process::ProcessSource;
 use crate::source::sockets::{Mode, SocketSource};
@@ -68,6 +70,7 @@ pub fn start(job: &Job, settings: &Settings, model: &Model, pipes: &Pipes, histo
             supervise(source, channel)
         }
         Job::Config(job) => supervise(ConfigSource::new(host, config_target(job, settings, model)), channel),
+        Job::BackendLog(path) => supervise(BackendLogSource::new(host, path, history), channel),
         Job::ErrorLog(path) => supervise(ErrorLogSource::new(host, path, history).in_zone(settings.zone), channel),
         Job::AccessLog(job) => supervise(AccessLogSource::new(host, &job.path, history, format_of(job)), channel),
         Job::MixedLog(job) => {

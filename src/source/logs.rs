@@ -29,7 +29,7 @@ use crate::time::Zone;
 use batch::{Batch, Collector, LineParser, MOST_ENTRIES};
 use desk::{Desk, Told, Unread};
 use mixed::MixedLines;
-use parsers::{AccessLines, ErrorLines};
+use parsers::{AccessLines, BackendLines, ErrorLines};
 use past::Past;
 
 pub use past::History;
@@ -138,13 +138,35 @@ impl Source for MixedLogSource {
     }
 }
 
+/// Follows one backend's own log, in whatever way it is written.
+#[derive(Debug)]
+pub struct BackendLogSource(LogSource<BackendLines>);
+
+impl BackendLogSource {
+    /// A source for the log at `path` of a backend of `host`.
+    #[must_use]
+    pub fn new(host: &Arc<str>, path: impl Into<PathBuf>, history: History) -> Self {
+        Self(LogSource::new(host, SourceKind::BackendLog, path.into(), history, BackendLines::default()))
+    }
+}
+
+impl Source for BackendLogSource {
+    fn id(&self) -> SourceId {
+        self.0.id.clone()
+    }
+
+    fn run(&mut self, out: &Outlet) -> impl Future<Output = io::Result<()>> + Send {
+        self.0.run(out)
+    }
+}
+
 /// What the last part of an error log holds now, for one look.
 ///
 /// # Errors
 /// When `path` cannot be read; the text names the path and what would help.
 pub fn read_error_tail(path: &Path, history: History) -> io::Result<ErrorBatch> {
-    let Batch { entries, read } = read_tail(path, history, ErrorLines::default())?;
-    Ok(ErrorBatch { entries, read })
+    let Batch { entries, handshakes, read } = read_tail(path, history, ErrorLines::default())?;
+    Ok(ErrorBatch { entries, handshakes, read })
 }
 
 /// The same for an access log.
@@ -152,7 +174,7 @@ pub fn read_error_tail(path: &Path, history: History) -> io::Result<ErrorBatch> 
 /// # Errors
 /// When `path` cannot be read; the text names the path and what would help.
 pub fn read_access_tail(path: &Path, history: History, format: Format) -> io::Result<AccessBatch> {
-    let Batch { entries, read } = read_tail(path, history, AccessLines::new(format))?;
+    let Batch { entries, read, .. } = read_tail(path, history, AccessLines::new(format))?;
     Ok(AccessBatch { entries, read })
 }
 

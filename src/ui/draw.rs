@@ -173,7 +173,7 @@ fn draw_strip(buf: &mut Buffer, area: Rect, snap: &Snapshot, with_past: bool, lo
     let said = worst.iter().enumerate().map(|(i, e)| {
         let spans = vec![
             look.span(e.light.tone(), format!("{} ", e.light.sign())),
-            look.span(Tone::Muted, format!("{} {}", e.category.word(), human::scaled(e.total))),
+            look.span(Tone::Muted, format!("{} {}", e.name, human::scaled(e.total))),
         ];
         Seg::new(spans).leaves(u8::try_from(i).unwrap_or(u8::MAX).max(1))
     });

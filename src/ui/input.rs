@@ -3,6 +3,8 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
 
+use crate::model::errors::kept::By;
+
 use super::drill::View;
 use super::filter::Filter;
 use super::keys::{Action, action_for};
@@ -215,6 +217,11 @@ fn turn_view(state: &mut ScreenState, forward: bool) {
 fn go_in(state: &mut ScreenState, snap: &Snapshot) {
     let Some(id) = selected(state, snap) else { return };
     state.pane_mut(Pane::Errors).selected = Some(id);
+    let at_top = matches!(state.drill.view, View::By(By::Category));
+    if at_top && snap.errors.iter().any(|r| r.id == id && !r.backend_lines.is_empty()) {
+        open(state, Popup::Backend(id));
+        return;
+    }
     let Some(condition) = narrow::condition(snap, state, id) else {
         state.drill.cursor = Some(id);
         open(state, Popup::Row(Pane::Errors, id));
@@ -278,6 +285,11 @@ fn probe(state: &mut ScreenState, snap: &Snapshot) -> Effect {
     }
     let row = selected(state, snap).and_then(|id| snap.endpoints.iter().find(|r| r.id == id));
     let Some(row) = row else { return Effect::None };
+    if row.is_only_seen {
+        state.notice =
+            Some(format!("only clients know {}: give its URL on the command line to probe it", row.endpoint));
+        return Effect::None;
+    }
     let verb = if row.route.is_none() || row.word == "off" { "probing" } else { "probe off:" };
     state.notice = Some(format!("{verb} {}", row.endpoint));
     Effect::ToggleProbe(row.endpoint.clone())

@@ -11,6 +11,7 @@ pub mod narrow;
 pub mod pane;
 pub mod panes;
 pub mod popup;
+pub mod seen;
 pub mod snapshot;
 pub mod state;
 pub mod svg;

@@ -122,7 +122,7 @@ pub fn rows(snap: &Snapshot, state: &ScreenState) -> Rows {
         View::By(By::Category) if state.drill.conditions.is_empty() => {
             let stays = stays(snap, state, By::Category);
             let all = order(&snap.errors, &errors::TABLES[0][0], None, sort, &look, |i| i);
-            let fits = |i: &usize| snap.errors.get(*i).is_some_and(|r| stays(Some(r.category.word())));
+            let fits = |i: &usize| snap.errors.get(*i).is_some_and(|r| stays(Some(r.name)));
             Rows::Categories(all.into_iter().filter(fits).collect())
         }
         View::By(by) => {
@@ -170,7 +170,7 @@ pub fn ids(snap: &Snapshot, rows: &Rows) -> Vec<u64> {
 pub fn condition(snap: &Snapshot, state: &ScreenState, id: u64) -> Option<Condition> {
     let View::By(by) = state.drill.view else { return None };
     let name = match rows(snap, state) {
-        Rows::Categories(_) => Some(Arc::from(snap.errors.iter().find(|r| r.id == id)?.category.word())),
+        Rows::Categories(_) => Some(Arc::from(snap.errors.iter().find(|r| r.id == id)?.name)),
         Rows::Names(rows) => rows.into_iter().find(|r| r.id == id)?.name,
         Rows::Lines(_) => return None,
     };
@@ -232,7 +232,7 @@ pub fn extent(snap: &Snapshot, state: &ScreenState) -> Extent {
 }
 
 fn category<'a>(snap: &'a Snapshot, condition: &Condition) -> Option<&'a super::snapshot::error::ErrorRow> {
-    snap.errors.iter().find(|r| Some(r.category.word()) == condition.name.as_deref())
+    snap.errors.iter().find(|r| Some(r.name) == condition.name.as_deref())
 }
 
 fn named(split: &Split, condition: &Condition) -> Option<Counted> {
@@ -250,7 +250,7 @@ fn whole<'a>(snap: &'a Snapshot, state: &'a ScreenState) -> Option<Splits<'a>> {
         return Some(Box::new(|by| Some(Cow::Owned(Split::sum(snap.errors.iter().filter_map(|r| r.splits.get(by)))))));
     }
     let name = state.drill.only_category()?;
-    let row = snap.errors.iter().find(|r| r.category.word() == name)?;
+    let row = snap.errors.iter().find(|r| r.name == name)?;
     Some(Box::new(|by| row.splits.get(by).map(Cow::Borrowed)))
 }
 

@@ -10,6 +10,7 @@ use crate::model::legs::Leg;
 use super::keys::{Binding, KEYS};
 use super::pane::Pane;
 use super::panes::header;
+use super::seen::{self, SeenLine};
 use super::snapshot::Snapshot;
 use super::snapshot::endpoint::EndpointRow;
 use super::snapshot::finding::FindingRow;
@@ -46,6 +47,15 @@ impl Page<'_> {
 
     fn toned(&mut self, name: &str, text: &str, tone: Tone) {
         for (i, part) in wrap(text, self.width.saturating_sub(NAME)).into_iter().enumerate() {
+            let name = if i == 0 { name } else { "" };
+            let label = self.look.span(Tone::Faint, format!("{name:<NAME$}"));
+            self.lines.push(Line::from(vec![label, self.look.span(tone, part)]));
+        }
+    }
+
+    /// Text with a name that must keep its blanks.
+    fn spaced(&mut self, name: &str, text: &str, tone: Tone) {
+        for (i, part) in wrap_exact(text, self.width.saturating_sub(NAME)).into_iter().enumerate() {
             let name = if i == 0 { name } else { "" };
             let label = self.look.span(Tone::Faint, format!("{name:<NAME$}"));
             self.lines.push(Line::from(vec![label, self.look.span(tone, part)]));
@@ -93,6 +103,13 @@ pub fn page(
             let at = snap.lines.iter().position(|l| l.seq == id)?;
             line::write(&mut page, snap, &snap.lines[at]);
             line::title(snap, state, &snap.lines[at], look)
+        }
+        Popup::Backend(id) => {
+            let row = snap.errors.iter().find(|r| r.id == id)?;
+            page.exact(&row.words, Tone::Plain);
+            page.head("Newest lines");
+            row.backend_lines.iter().for_each(|raw| page.exact(raw, Tone::Muted));
+            format!("Backend log   {}", human::counted(row.total, "entry", "entries"))
         }
         Popup::Row(Pane::Findings, id) => {
             let row = snap.findings.iter().find(|r| r.id == id)?;
@@ -196,7 +213,9 @@ fn endpoint(page: &mut Page<'_>, r: &EndpointRow) {
     if let Some(site) = &r.site {
         page.pair("configured", site);
     }
-    if r.route.is_none() {
+    if r.is_only_seen {
+        page.pair("probe", "its URL is not known: give it on the command line");
+    } else if r.route.is_none() {
         page.pair("probe", "press p to open a WebSocket to it and keep it open with pings");
     }
     let ms = |d: Option<std::time::Duration>| d.map_or_else(|| "·".to_owned(), human::latency);
@@ -226,6 +245,12 @@ fn endpoint(page: &mut Page<'_>, r: &EndpointRow) {
         if !a.body.is_empty() {
             page.blank();
             a.body.lines().take(20).for_each(|l| page.exact(l, Tone::Faint));
+        }
+    }
+    for line in seen::lines(&r.seen, |h| page.look.clock(h.at)) {
+        match line {
+            SeenLine::Head(text) => page.head(&text),
+            SeenLine::Pair(name, text, tone) => page.spaced(name, &text, tone),
         }
     }
     if !r.history.is_empty() {

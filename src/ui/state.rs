@@ -33,6 +33,8 @@ pub enum Popup {
     Findings,
     /// Details of one row, by its id; of the Errors pane one line.
     Row(Pane, u64),
+    /// The lines of a backend's log behind one row of the Errors pane.
+    Backend(u64),
 }
 
 /// One pane's choices.

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::backend::BackendFigures;
 use super::notes;
+use crate::event::backend::BackendSum;
+use crate::event::handshake::Attempts;
 use crate::event::log::{Category, Level};
 use crate::event::tally::Tally;
 use crate::event::tally::rate::Rate;
@@ -29,6 +32,10 @@ pub struct Facts {
     pub timeouts: Vec<Timeout>,
     /// Messages, by shape, that nginx writes in the ordinary course: they are listed after those that tell of faults.
     pub routine: BTreeSet<String>,
+    /// Attempts to open a WebSocket from debug lines; `None`: there was no debug line.
+    pub handshakes: Option<Attempts>,
+    /// What backends' own logs held; `None`: none was named.
+    pub backend: Option<BackendSum>,
     /// Entries were left out on request: what is missing then proves nothing.
     pub filtered: bool,
     /// In which times are shown to people; JSON is always in UTC.
@@ -40,7 +47,7 @@ pub struct Facts {
 pub struct LogFile {
     /// Its path, or `-`, made safe to show.
     pub path: String,
-    /// `error`, `access` or `unknown`.
+    /// `error`, `access`, `backend` or `unknown`.
     pub kind: &'static str,
     /// The `log_format` of an access log: its name, or its text where it was given as text.
     pub format: Option<String>,
@@ -85,6 +92,10 @@ pub struct LogsReport {
     pub bytes_sent: Option<u64>,
     /// Tunnels that ended.
     pub sessions: SessionRows,
+    /// Attempts to open a WebSocket that debug lines tell of, the newest in full; `None` without debug lines.
+    pub handshakes: Option<Attempts>,
+    /// What backends' own logs said, in no other count; `None`: none was named.
+    pub backend: Option<BackendFigures>,
     /// What these logs cannot show, in sentences.
     pub not_visible: Vec<String>,
     /// Every file in the order in which it was read.
@@ -206,6 +217,8 @@ impl LogsReport {
             bytes_sent: has_access.then_some(tally.bytes_sent),
             sessions: sessions(&tally.sessions, &facts.timeouts),
             not_visible: notes::not_visible(tally, &facts),
+            handshakes: facts.handshakes,
+            backend: facts.backend.as_ref().map(BackendFigures::of),
             files: facts.files,
             zone: facts.zone,
         }

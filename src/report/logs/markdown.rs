@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::super::markdown::{code, inert};
 use super::data::{LogsReport, TopRow};
+use super::handshakes;
 use super::text::{band, count, lifetime, lifetimes, moment, ranked, summary};
 use crate::human;
 
@@ -28,6 +29,8 @@ pub fn logs_markdown(report: &LogsReport) -> String {
     table(&mut out, "Locations", "Path", &names(&top.locations));
     table(&mut out, "Messages", "Message", &names(&top.messages));
     sessions(&mut out, report);
+    seen(&mut out, report);
+    backend(&mut out, report);
     if !report.not_visible.is_empty() {
         let _ = writeln!(out, "\n## Not visible\n");
     }
@@ -79,4 +82,26 @@ fn sessions(out: &mut String, report: &LogsReport) {
     }
     let bands: Vec<_> = s.lifetimes.histogram.iter().map(|b| (band(b), human::grouped(b.count))).collect();
     table(out, "Lifetimes", "Lived", &bands);
+}
+
+fn seen(out: &mut String, report: &LogsReport) {
+    let Some(counts) = report.handshakes.as_ref().and_then(handshakes::counts) else { return };
+    let _ = writeln!(out, "\n## Handshakes seen\n\n{counts}.\n\n| Time | Status | Request | |\n|---|---|---|---|");
+    for told in handshakes::last(report) {
+        let lost = told.lost.unwrap_or_default();
+        let _ = writeln!(out, "| {} | {} | {} | {lost} |", told.at, told.status, inert(&told.request));
+    }
+}
+
+fn backend(out: &mut String, report: &LogsReport) {
+    let Some(b) = &report.backend else { return };
+    let (lines, known) = (human::counted(b.lines, "line", "lines"), human::grouped(b.recognised));
+    let _ = writeln!(out, "\n## Backend\n\n{lines}, {known} with a known message.");
+    if !b.messages.is_empty() {
+        let _ = writeln!(out, "\n| Library | Message | Lines | It means |\n|---|---|---:|---|");
+    }
+    for m in &b.messages {
+        let (library, words, n) = (inert(&m.library), inert(&m.words), human::grouped(m.count));
+        let _ = writeln!(out, "| {library} | {words} | {n} | {} |", m.meaning);
+    }
 }

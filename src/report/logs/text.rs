@@ -6,6 +6,7 @@ use super::super::safe;
 use super::super::text::{Ink, Page, WIDTH};
 use super::chart;
 use super::data::{Band, LogsReport, TopRow};
+use super::handshakes;
 use crate::event::log::{Category, Level};
 use crate::human;
 use crate::time::{Timestamp, Zone};
@@ -39,6 +40,8 @@ pub fn logs_text(report: &LogsReport, color: bool) -> String {
         names(&mut page, title, rows, top.forgotten_at_most.get(title.to_ascii_lowercase().as_str()).copied());
     }
     sessions(&mut page, report);
+    seen(&mut page, report);
+    backend(&mut page, report);
     blind_spots(&mut page, report);
     page.done()
 }
@@ -258,6 +261,32 @@ fn sessions(page: &mut Page, r: &LogsReport) {
         let lead = format!(" {} ", page.ink(Ink::Warn, "▲"));
         let n = human::counted(burst.count, "tunnel", "tunnels");
         page.hang(&lead, 3, &format!("{n} ended together at {}", moment(burst.at, r.zone)));
+    }
+}
+
+fn seen(page: &mut Page, r: &LogsReport) {
+    let Some(counts) = r.handshakes.as_ref().and_then(handshakes::counts) else { return };
+    heading(page, "Handshakes seen", "in debug lines, the last of them");
+    page.hang("   ", 3, &counts);
+    for told in handshakes::last(r) {
+        page.hang(&format!("   {}  {:<3}  ", told.at, told.status), 29, &told.request);
+        if let Some(lost) = &told.lost {
+            page.hang(&format!("{:27}{} ", "", page.ink(Ink::Bad, "✖")), 29, lost);
+        }
+    }
+}
+
+fn backend(page: &mut Page, r: &LogsReport) {
+    let Some(b) = &r.backend else { return };
+    let lines = human::counted(b.lines, "line", "lines");
+    heading(page, "Backend", &format!("{lines}, {} with a known message", human::grouped(b.recognised)));
+    for m in &b.messages {
+        let count = human::grouped(m.count);
+        let lead = format!("   {count:>10}  ");
+        page.hang(&lead, human::width(&lead), &format!("{}: {}", m.library, m.words));
+        page.hang(&format!("{:15}{} ", "", page.ink(Ink::Bad, "✖")), 17, m.meaning);
+        let at = m.last.map_or_else(String::new, |at| format!("{}: ", moment(at, r.zone)));
+        page.hang(&format!("{:15}", ""), 15, &page.ink(Ink::Dim, &format!("last {at}{}", m.raw)));
     }
 }
 

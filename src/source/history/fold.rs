@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::addresses::Addresses;
 use super::cut::Lines;
+use super::debug::{self, DebugPart};
 use super::messages::{Messages, Seen};
 use super::names::Names;
 use super::request::Filter;
@@ -16,6 +17,9 @@ use crate::nginx::access::{AccessLine, Format};
 use crate::nginx::error::skim::{self, Talkers};
 use crate::nginx::error::{self, TimeCache};
 use crate::time::{Timestamp, Zone};
+
+/// Bytes of lines before the first entry of a part that are kept: the rest of one entry, of which nginx writes 2048.
+const HEADLESS: usize = 16 * 1024;
 
 /// What the line before was: a line without a head follows its fate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -187,6 +191,10 @@ pub(super) struct ErrorFold<'r> {
     time: [u8; 19],
     at: Timestamp,
     second: i64,
+    /// Since the first debug line of this part.
+    debug: Option<Box<DebugPart>>,
+    /// Lines before the first entry of this part, in case they continue a debug line of the part before.
+    headless: Vec<u8>,
 }
 
 impl<'r> ErrorFold<'r> {
@@ -199,6 +207,8 @@ impl<'r> ErrorFold<'r> {
             time: [0; 19],
             at: Timestamp::default(),
             second: 0,
+            debug: None,
+            headless: Vec::new(),
         }
     }
 
@@ -240,7 +250,10 @@ impl<'r> ErrorFold<'r> {
         (seen, context.map(|c| skim::talkers(c, action)).unwrap_or_default())
     }
 
-    fn debug(&mut self, line: &[u8], overlong: bool) {
+    fn debug(&mut self, line: &[u8], message: &[u8], overlong: bool) {
+        let headless = &mut self.headless;
+        let part = self.debug.get_or_insert_with(|| Box::new(DebugPart::behind(std::mem::take(headless))));
+        part.entry(line, message, self.at, self.filter);
         let category = Some(crate::event::log::Category::Other);
         if self.filter.is_none_or(|f| f.admits(Some(self.at), category, line)) {
             self.messages.count_debug();
@@ -271,11 +284,19 @@ impl Lines for ErrorFold<'_> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let Some((level, text)) = self.head(line) else {
             let dated = skim::has_date(line) || error::parse_console(line).is_some() || skim::head(line).is_some();
+            match &mut self.debug {
+                Some(debug) => debug.continuation(line),
+                None if self.common.edge.last.is_none() => debug::hold(&mut self.headless, line, HEADLESS),
+                None => {}
+            }
             self.common.no_entry(line, dated, overlong);
             return;
         };
         if level == Level::Debug {
-            return self.debug(line, overlong);
+            return self.debug(line, text, overlong);
+        }
+        if let Some(debug) = &mut self.debug {
+            debug.passed_over();
         }
         let (seen, talkers) = self.read(level, text);
         if self.filter.is_some_and(|f| !f.admits(Some(self.at), Some(seen.category), line)) {
@@ -401,6 +422,14 @@ impl<'r> Fold<'r> {
         let compiled = self.formats.get(format)?;
         let fold = self.accesses.get_mut(format)?;
         Some(fold.get_or_insert_with(|| Box::new(AccessFold::new(self.filter, compiled))))
+    }
+
+    /// What the debug lines told of the part that was read since the last call.
+    pub(super) fn take_debug(&mut self) -> Option<Box<DebugPart>> {
+        let errors = self.errors.as_mut()?;
+        let has_entry = errors.common.edge.last.is_some();
+        let headless = std::mem::take(&mut errors.headless);
+        errors.debug.take().or_else(|| Some(Box::new(DebugPart::without_debug(headless, has_entry))))
     }
 
     /// So many bytes of log text were folded.

@@ -5,7 +5,9 @@
 //! under its reader kills the reader.
 
 mod addresses;
+mod backend;
 mod cut;
+mod debug;
 mod fold;
 mod messages;
 mod names;
@@ -17,5 +19,6 @@ mod work;
 #[cfg(test)]
 mod tests;
 
+pub use backend::{BackendFile, BackendOutcome, read_backend_logs};
 pub use request::{FileOutcome, Filter, LogKind, Outcome, Progress, Request};
 pub use work::read;

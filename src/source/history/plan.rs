@@ -64,7 +64,7 @@ pub(super) fn plan(paths: &[PathBuf], formats: &[Format]) -> Vec<Planned> {
 }
 
 /// A path, or the files that match it if there is none of that name.
-fn spread(path: &Path) -> Vec<PathBuf> {
+pub(super) fn spread(path: &Path) -> Vec<PathBuf> {
     let text = path.to_string_lossy();
     let is_pattern = text.contains(['*', '?', '[']) && !path.exists();
     let found = if is_pattern { glob::glob(&text).ok() } else { None };

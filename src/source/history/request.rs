@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use regex::bytes::Regex;
 
+use crate::event::handshake::Attempts;
 use crate::event::log::Category;
 use crate::event::tally::Tally;
 use crate::nginx::access::Format;
@@ -72,6 +73,8 @@ pub struct Outcome {
     pub tally: Tally,
     /// Every file in the order in which it counts: rotated ones of a log together, the oldest first.
     pub files: Vec<FileOutcome>,
+    /// Attempts to open a WebSocket that the debug lines of error logs tell of; `None`: there was no debug line.
+    pub handshakes: Option<Attempts>,
 }
 
 /// How one file fared.

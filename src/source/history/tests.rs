@@ -13,9 +13,12 @@ use tempfile::TempDir;
 
 use super::work::read_in_parts;
 use super::*;
+use crate::event::handshake::{Attempts, Handshake};
 use crate::event::log::{Category, Level};
 use crate::event::tally::Tally;
 use crate::nginx::access::Format;
+use crate::nginx::debug::Handshakes;
+use crate::nginx::error::TimeCache;
 use crate::source::logs::{History, read_access_tail, read_error_tail};
 use crate::time::Timestamp;
 
@@ -304,4 +307,64 @@ fn the_progress_reaches_the_end() {
     let mut last = None;
     let _ = read(&logs.request(&["e", "e.gz"]), &mut |p| last = Some(p));
     assert_eq!(last, Some(Progress { done: size, total: Some(size) }));
+}
+
+/// Three real debug logs behind each other, whose connections do not mix.
+const DEBUG: [&[u8]; 3] = [
+    include_bytes!("../../../tests/data/debug/handshakes.log"),
+    include_bytes!("../../../tests/data/logs/lg_debug.error.log"),
+    include_bytes!("../../../tests/data/debug/nginx-1.31.3.log"),
+];
+
+/// The attempts that a reader of one line after the other finds.
+fn attempts_in(text: &[u8]) -> Attempts {
+    let (mut collector, mut times, mut all) = (Handshakes::default(), TimeCache::default(), Attempts::default());
+    let mut found: Vec<_> = text.split(|b| *b == b'\n').flat_map(|l| collector.line(l, &mut times)).collect();
+    found.extend(collector.finish());
+    for handshake in found.into_iter().filter(Handshake::is_attempt) {
+        all.add(handshake);
+    }
+    all
+}
+
+#[test]
+fn handshakes_are_found_wherever_the_parts_of_a_file_are_cut() {
+    let text = DEBUG.concat();
+    let expected = attempts_in(&text);
+    assert_eq!((expected.count, expected.unanswered), (5, 0));
+    let logs = Logs::new().with("error.log", &text).with("packed.gz", gzip(&text));
+    assert_eq!(logs.read(&["packed.gz"]).handshakes.as_ref(), Some(&expected));
+    // Longer than the longest line, so that most parts have an entry, and so short that every handshake is cut.
+    for part in (100..3_000).step_by(311).chain([text.len() as u64]) {
+        let read = read_in_parts(&logs.request(&["error.log"]), part, &mut |_| ());
+        assert_eq!(read.handshakes.as_ref(), Some(&expected), "parts of {part}");
+    }
+}
+
+#[test]
+fn handshakes_go_on_in_the_next_file_of_a_set_and_are_unknown_without_debug_lines() {
+    let text = DEBUG[1];
+    let middle = text.len() / 2;
+    let half = text[..middle].iter().rposition(|b| *b == b'\n').unwrap() + 1;
+    let logs = Logs::new().with("error.log.1", &text[..half]).with("error.log", &text[half..]);
+    assert_eq!(logs.read(&["error.log*"]).handshakes, Some(attempts_in(text)));
+    let none = Logs::new().with("error.log", refused(1, "192.0.2.1"));
+    assert_eq!(none.read(&["error.log"]).handshakes, None);
+    let plain = Logs::new().with("error.log", line(1, "debug", "epoll timer: 60000"));
+    assert_eq!(plain.read(&["error.log"]).handshakes, Some(Attempts::default()), "none is not unknown");
+}
+
+#[test]
+fn filters_choose_handshakes() {
+    let logs = Logs::new().with("error.log", DEBUG.concat());
+    let count = |change: fn(&mut Filter)| {
+        let mut request = logs.request(&["error.log"]);
+        change(&mut request.filter);
+        quietly(&request).handshakes.map(|h| h.count)
+    };
+    assert_eq!(count(|_| ()), Some(5));
+    assert_eq!(count(|f| f.grep = Regex::new("^Host: pool$").ok()), Some(1));
+    assert_eq!(count(|f| f.categories = vec![Category::Other]), Some(5));
+    assert_eq!(count(|f| f.categories = vec![Category::UpstreamConnect]), Some(0));
+    assert_eq!(count(|f| f.since = Timestamp::parse_rfc3339("2030-01-01T00:00:00Z")), Some(0));
 }

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use super::addresses::Addresses;
 use super::cut::{Cutter, Lines};
+use super::debug::{DebugPart, Joint};
 use super::fold::{AccessFold, Before, Edge, Figures, Fold};
 use super::open::{open, said, unpacked};
 use super::plan::{How, Planned, SAMPLE, kind_of, plan};
-use super::request::{FileOutcome, LogKind, Outcome, Progress, Request};
+use super::request::{FileOutcome, Filter, LogKind, Outcome, Progress, Request};
 use crate::event::tally::{KEPT, Tally};
 use crate::nginx::access::Format;
 
@@ -62,7 +63,7 @@ pub(super) fn read_in_parts(request: &Request, part: u64, progress: &mut dyn FnM
     });
     addresses.pour_into(&mut tally.clients, KEPT);
     progress(Progress { done: shared.done.load(Ordering::Relaxed), total });
-    settle(&files, &jobs, results, tally)
+    settle(&files, &jobs, results, tally, &request.filter)
 }
 
 fn collect(told: &mpsc::Receiver<(usize, JobDone)>, results: &mut [Option<JobDone>], mut tick: impl FnMut()) {
@@ -109,6 +110,7 @@ fn jobs(files: &[Planned], part: u64) -> Vec<Job> {
 struct JobDone {
     kind: LogKind,
     edge: Edge,
+    debug: Option<Box<DebugPart>>,
     bytes: u64,
     error: Option<String>,
 }
@@ -141,7 +143,8 @@ impl<'a> Shared<'a> {
             let bytes = read.bytes;
             fold.add_text(bytes);
             let error = result.err().map(|e| said(&file.path, &e));
-            let done = JobDone { kind, edge: take_edge(&mut fold, kind), bytes, error };
+            let (debug, edge) = (fold.take_debug(), take_edge(&mut fold, kind));
+            let done = JobDone { kind, edge, debug, bytes, error };
             if tell.send((at, done)).is_err() {
                 break;
             }
@@ -279,7 +282,15 @@ fn read_at(file: &File, block: &mut [u8], at: u64) -> io::Result<usize> {
 }
 
 /// Puts the parts together in file order: the lines at their edges find their entries, the files their outcomes.
-fn settle(files: &[Planned], jobs: &[Job], results: Vec<Option<JobDone>>, mut tally: Tally) -> Outcome {
+fn settle(
+    files: &[Planned],
+    jobs: &[Job],
+    results: Vec<Option<JobDone>>,
+    mut tally: Tally,
+    filter: &Filter,
+) -> Outcome {
+    let filter = Some(filter).filter(|f| f.is_set());
+    let mut joint = Joint::default();
     let mut outcomes: Vec<FileOutcome> = files.iter().map(unread).collect();
     let (mut figures, mut before) = (Figures::default(), Before::Nothing);
     let mut last: Option<&Planned> = None;
@@ -287,6 +298,7 @@ fn settle(files: &[Planned], jobs: &[Job], results: Vec<Option<JobDone>>, mut ta
         let (Some(file), Some(outcome)) = (files.get(job.file), outcomes.get_mut(job.file)) else { continue };
         if last.is_none_or(|l| l.log != file.log) {
             before = Before::Nothing;
+            joint.end_log(filter);
         }
         last = Some(file);
         let Some(done) = result else {
@@ -298,13 +310,16 @@ fn settle(files: &[Planned], jobs: &[Job], results: Vec<Option<JobDone>>, mut ta
         before = done.edge.settle(before, &mut figures);
         outcome.kind = done.kind;
         outcome.bytes += done.bytes;
+        if let Some(part) = done.debug {
+            joint.add(*part, filter);
+        }
         outcome.error = outcome.error.take().or(done.error);
     }
     tally.continuations += figures.continuations;
     tally.unparsed += figures.unparsed;
     tally.overlong += figures.overlong;
     tally.lines += tally.entries + tally.continuations + tally.unparsed;
-    Outcome { tally, files: outcomes }
+    Outcome { tally, files: outcomes, handshakes: joint.done(filter) }
 }
 
 fn unread(file: &Planned) -> FileOutcome {

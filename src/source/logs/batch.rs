@@ -1,5 +1,6 @@
 //! Lines collected into batches: what is an entry, what continues one, what fits no grammar.
 
+use crate::event::handshake::Handshake;
 use crate::event::log::ReadFigures;
 use crate::event::{Event, SourceKind};
 use crate::source::tail::Line;
@@ -17,6 +18,8 @@ pub(super) enum Parsed<E> {
     Continuation,
     /// It fits no grammar.
     Unparsed,
+    /// One of a log without a grammar in which nothing was looked for.
+    Passed,
 }
 
 /// Knows one kind of log.
@@ -27,11 +30,16 @@ pub(super) trait LineParser: Clone + Send + 'static {
     /// Reads one line.
     fn line(&mut self, line: &[u8]) -> Parsed<Self::Entry>;
 
-    /// When the entry was written.
+    /// When the entry was written; one whose time is not known is never too old.
     fn at(entry: &Self::Entry) -> Timestamp;
 
     /// Appends a line that continues the entry.
     fn extend(entry: &mut Self::Entry, line: &[u8]);
+
+    /// What a debug log told of handshakes since the last call.
+    fn handshakes(&mut self) -> Vec<Handshake> {
+        Vec::new()
+    }
 
     /// The event that carries a batch.
     fn event(batch: Batch<Self::Entry>) -> Event;
@@ -50,7 +58,7 @@ pub(super) trait LineParser: Clone + Send + 'static {
     fn time_of(&self, line: &[u8]) -> Option<Timestamp> {
         match self.clone().line(line) {
             Parsed::Entry(entry) => Some(Self::at(&entry)),
-            Parsed::Continuation | Parsed::Unparsed => None,
+            Parsed::Continuation | Parsed::Unparsed | Parsed::Passed => None,
         }
     }
 
@@ -62,12 +70,13 @@ pub(super) trait LineParser: Clone + Send + 'static {
 #[derive(Debug)]
 pub(super) struct Batch<E> {
     pub(super) entries: Vec<E>,
+    pub(super) handshakes: Vec<Handshake>,
     pub(super) read: ReadFigures,
 }
 
 impl<E> Default for Batch<E> {
     fn default() -> Self {
-        Self { entries: Vec::new(), read: ReadFigures::default() }
+        Self { entries: Vec::new(), handshakes: Vec::new(), read: ReadFigures::default() }
     }
 }
 
@@ -151,6 +160,7 @@ impl<P: LineParser> Collector<P> {
                 self.open.read.unparsed += 1;
             }
             Parsed::Continuation => self.continuation(line.bytes),
+            Parsed::Passed => {}
             Parsed::Unparsed => {
                 self.before = Before::Unparsed;
                 self.open.read.unparsed += 1;
@@ -178,7 +188,7 @@ impl<P: LineParser> Collector<P> {
         let Some(since) = self.since.filter(|_| existed || self.strict) else { return false };
         match parsed {
             Parsed::Entry(entry) => P::at(entry) < since,
-            Parsed::Continuation | Parsed::Unparsed => self.before == Before::TooOld,
+            Parsed::Continuation | Parsed::Unparsed | Parsed::Passed => self.before == Before::TooOld,
         }
     }
 
@@ -194,8 +204,12 @@ impl<P: LineParser> Collector<P> {
 
     fn close(&mut self) {
         let history = self.open.read.history;
-        let batch = std::mem::take(&mut self.open);
+        let mut batch = std::mem::take(&mut self.open);
         self.open.read.history = history;
+        batch.handshakes = self.parser.handshakes();
+        if let Some(since) = self.since.filter(|_| history) {
+            batch.handshakes.retain(|h| h.at >= since);
+        }
         if batch.read.lines > 0 {
             self.ready.push(batch);
         }

@@ -2,6 +2,7 @@
 
 use super::batch::{Batch, LineParser, Parsed};
 use super::parsers::{AccessLines, ErrorLines};
+use crate::event::handshake::Handshake;
 use crate::event::log::{AccessEntry, ErrorEntry, ReadFigures};
 use crate::event::{Event, SourceKind};
 use crate::nginx::access::Format;
@@ -31,7 +32,7 @@ impl MixedLines {
     fn access(&mut self, line: &[u8]) -> Option<Parsed<Either>> {
         self.accesses.iter_mut().find_map(|lines| match lines.line(line) {
             Parsed::Entry(entry) => Some(Parsed::Entry(Either::Access(Box::new(entry)))),
-            Parsed::Continuation | Parsed::Unparsed => None,
+            Parsed::Continuation | Parsed::Unparsed | Parsed::Passed => None,
         })
     }
 }
@@ -50,6 +51,7 @@ impl LineParser for MixedLines {
             Parsed::Entry(entry) => Parsed::Entry(Either::Error(Box::new(entry))),
             Parsed::Continuation => Parsed::Continuation,
             Parsed::Unparsed => Parsed::Unparsed,
+            Parsed::Passed => Parsed::Passed,
         }
     }
 
@@ -65,6 +67,10 @@ impl LineParser for MixedLines {
             Either::Error(entry) => ErrorLines::extend(entry, line),
             Either::Access(entry) => AccessLines::extend(entry, line),
         }
+    }
+
+    fn handshakes(&mut self) -> Vec<Handshake> {
+        LineParser::handshakes(&mut self.errors)
     }
 
     fn event(batch: Batch<Either>) -> Event {
@@ -105,7 +111,8 @@ fn apart(batch: Batch<Either>) -> (Batch<ErrorEntry>, Batch<AccessEntry>) {
     let lines = accesses.len() as u64;
     let of_errors = ReadFigures { lines: batch.read.lines.saturating_sub(lines), ..batch.read };
     let of_accesses = ReadFigures { lines, history: batch.read.history, ..ReadFigures::default() };
-    (Batch { entries: errors, read: of_errors }, Batch { entries: accesses, read: of_accesses })
+    let errors = Batch { entries: errors, handshakes: batch.handshakes, read: of_errors };
+    (errors, Batch { entries: accesses, handshakes: Vec::new(), read: of_accesses })
 }
 
 #[cfg(test)]

@@ -354,3 +354,88 @@ fn every_state_has_one_steady_text_and_a_short_remedy() {
         assert!(sense.remedy.is_none_or(|r| r.len() <= 70), "{said}");
     }
 }
+
+/// nginx 1.22.1 at level debug: three attempts to open a WebSocket among plain requests.
+const DEBUG: &str = include_str!("../../../tests/data/debug/handshakes.log");
+
+#[tokio::test]
+async fn handshakes_of_a_debug_log_travel_with_its_entries_however_it_is_cut() {
+    let whole = {
+        let log = Log::new(DEBUG);
+        read_error_tail(&log.path, History::ALL).unwrap().handshakes
+    };
+    assert_eq!(whole.len(), 3, "plain requests are none: {whole:?}");
+    assert!(whole.iter().all(crate::event::handshake::Handshake::is_attempt));
+    let log = Log::new("");
+    let mut heard = Heard::of(ErrorLogSource::new(&host(), &log.path, History::default()));
+    heard.sense().await;
+    let mut live = Vec::new();
+    // In pieces that end in the middle of lines and of heads.
+    for piece in DEBUG.as_bytes().chunks(1_000) {
+        OpenOptions::new().append(true).open(&log.path).unwrap().write_all(piece).unwrap();
+    }
+    while live.len() < whole.len() {
+        if let Event::Errors(batch) = heard.next().await {
+            assert!(!batch.read.history);
+            live.extend(batch.handshakes);
+        }
+    }
+    assert_eq!(live, whole);
+    heard.task.abort();
+}
+
+#[test]
+fn handshakes_before_the_asked_for_time_are_left_out() {
+    let log = Log::new(DEBUG);
+    let all = read_error_tail(&log.path, History::ALL).unwrap().handshakes;
+    let since = all.iter().map(|h| h.at).max();
+    let expected: Vec<_> = all.into_iter().filter(|h| Some(h.at) >= since).collect();
+    let late = read_error_tail(&log.path, History { since, ..History::ALL }).unwrap().handshakes;
+    assert_eq!(late, expected);
+}
+
+#[test]
+fn a_log_without_debug_lines_collects_nothing() {
+    let mut lines = ErrorLines::default();
+    lines.line(line("one").trim_end().as_bytes());
+    lines.line(b"GET / HTTP/1.1");
+    assert!(format!("{lines:?}").contains("debug: None"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_backend_log_is_missing_then_searched_and_its_lines_get_a_time() {
+    let log = Log::new("");
+    fs::remove_file(&log.path).unwrap();
+    let mut heard = Heard::of(BackendLogSource::new(&host(), &log.path, History::default()));
+    let expected = Sense::blind(format!("{}: no such file", log.path.display()), Obstacle::Missing.remedy());
+    assert_eq!(heard.sense().await, expected);
+    log.append("all is well\nInvalid Upgrade header\n2001-01-01 00:00:00 Invalid Upgrade header\n");
+    let before = crate::time::Clock.now().minus(Duration::from_secs(30));
+    let (mut lines, mut entries) = (0, Vec::new());
+    while lines < 3 {
+        if let Event::Backend(batch) = heard.next().await {
+            assert!(!batch.history);
+            lines += batch.lines;
+            entries.extend(batch.entries);
+        }
+    }
+    assert_eq!(lines, 3);
+    let times: Vec<bool> = entries.iter().map(|e| e.at > Some(before)).collect();
+    assert_eq!(times, [true, true], "just written, whatever clock the second hung on: {entries:?}");
+    heard.task.abort();
+}
+
+#[tokio::test]
+async fn what_a_backend_log_held_before_has_its_own_time_or_none() {
+    let log = Log::new("Invalid Upgrade header\n2001-01-01T00:00:00Z Invalid Upgrade header\n");
+    let mut heard = Heard::of(BackendLogSource::new(&host(), &log.path, History::default()));
+    let batch = loop {
+        if let Event::Backend(batch) = heard.next().await {
+            break batch;
+        }
+    };
+    let times: Vec<_> = batch.entries.iter().map(|e| e.at).collect();
+    assert_eq!(times, [None, Timestamp::parse_rfc3339("2001-01-01T00:00:00Z")]);
+    assert!(batch.history);
+    heard.task.abort();
+}

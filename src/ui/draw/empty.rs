@@ -19,7 +19,7 @@ const fn sources(pane: Pane) -> &'static [SourceKind] {
     match pane {
         Pane::Handshakes => &[SourceKind::Process, SourceKind::Config],
         Pane::Connections => &[SourceKind::Sockets],
-        Pane::Errors => &[SourceKind::ErrorLog],
+        Pane::Errors => &[SourceKind::ErrorLog, SourceKind::BackendLog],
         Pane::Findings => &[],
         Pane::Timeline => &[SourceKind::AccessLog],
     }

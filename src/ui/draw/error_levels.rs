@@ -153,7 +153,7 @@ fn name(condition: &Condition, room: usize) -> String {
 fn facts(extent: &Extent, snap: &Snapshot, state: &ScreenState, look: &Look) -> Vec<Seg> {
     let muted = |said: String, leave| Seg::new(vec![look.span(Tone::Muted, said)]).leaves(leave);
     let mut out = Vec::new();
-    let row = state.drill.only_category().and_then(|c| snap.errors.iter().find(|r| r.category.word() == c));
+    let row = state.drill.only_category().and_then(|c| snap.errors.iter().find(|r| r.name == c));
     if let Some(row) = row {
         out.push(muted(levels(row), 6));
         out.extend(row.first.map(|t| muted(format!("first {}", look.clock(t)), 5)));

@@ -40,8 +40,8 @@ const fn columns(room: usize, span: usize, spark: Cell) -> [Column<ErrorRow>; 6]
             "CATEGORY",
             (18, 20),
             0,
-            |r, l, _| cell::state(l, r.light, r.category.word()),
-            |r| Sort::Text(r.category.word().to_owned()),
+            |r, l, _| cell::state(l, r.light, r.name),
+            |r| Sort::Text(r.name.to_owned()),
         ),
         Column::number(
             "total",

@@ -94,6 +94,9 @@ pub static COLUMNS: [Column<EndpointRow>; 12] = [
         7,
         5,
         |r, l, _| {
+            if r.is_only_seen {
+                return vec![l.span(Tone::Muted, "in log")];
+            }
             if r.route.is_none() {
                 return vec![l.span(Tone::Accent, "p"), l.span(Tone::Muted, " probe")];
             }
@@ -110,10 +113,11 @@ pub static COLUMNS: [Column<EndpointRow>; 12] = [
 /// What the title says besides the name.
 #[must_use]
 pub fn facts(snap: &Snapshot, look: &Look) -> Vec<Seg> {
-    if snap.endpoints.is_empty() && !snap.sees(SourceKind::Config) {
+    let known = snap.endpoints.iter().filter(|r| !r.is_only_seen);
+    let mut endpoints: Vec<&str> = known.map(|r| r.endpoint.as_str()).collect();
+    if endpoints.is_empty() && !snap.sees(SourceKind::Config) {
         return Vec::new();
     }
-    let mut endpoints: Vec<&str> = snap.endpoints.iter().map(|r| r.endpoint.as_str()).collect();
     endpoints.sort_unstable();
     endpoints.dedup();
     let n = human::counted(endpoints.len() as u64, "endpoint", "endpoints");

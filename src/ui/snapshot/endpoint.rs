@@ -4,13 +4,17 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use crate::event::probe::{Answer, ClosedBy, Failure, FailureKind, Route, TargetId, Tls};
+use crate::event::site::Place;
 use crate::human;
 use crate::model::Model;
 use crate::model::probes::{Closed, Outcome, Phases, Probe, ProbeState};
 use crate::time::Timestamp;
 
 use super::super::light::Light;
+use super::seen::{self, SeenPath, SeenRow};
 
+/// Paths that only clients know of which each gets a row; clients choose paths.
+const ONLY_SEEN: usize = 8;
 /// A tunnel that was lost this lately still colours its row.
 const LATELY: Duration = Duration::from_secs(120);
 
@@ -59,6 +63,12 @@ pub struct EndpointRow {
     pub history: Vec<(Timestamp, String)>,
     /// Where the configuration has it, and what is behind it.
     pub site: Option<String>,
+    /// The line of that location.
+    pub place: Option<Place>,
+    /// What clients tried there, by answer, the newest first; only a debug log tells.
+    pub seen: Vec<SeenRow>,
+    /// Only clients know it: the URL is not known, so it cannot be probed.
+    pub is_only_seen: bool,
 }
 
 impl EndpointRow {
@@ -80,14 +90,63 @@ pub fn rows(model: &Model) -> Vec<EndpointRow> {
             format!("{}, proxied to {}", e.place, if behind.is_empty() { "?".into() } else { behind.join(", ") });
         let known: Vec<&mut EndpointRow> = rows.iter_mut().filter(|r| same(&r.endpoint, &e.url)).collect();
         if known.is_empty() {
-            rows.push(unprobed(e.url, site));
+            rows.push(unprobed(e.url, site, e.place));
         } else {
             for row in known {
                 row.site = Some(site.clone());
+                row.place = Some(e.place.clone());
             }
         }
     }
+    put_seen(model, &mut rows);
     rows
+}
+
+/// Gives each row through nginx the handshakes that went there, and those that belong to none a row of their own.
+fn put_seen(model: &Model, rows: &mut Vec<EndpointRow>) {
+    let mut others = Vec::new();
+    for path in seen::paths(model) {
+        let there = |r: &&mut EndpointRow| match (&r.place, &path.place) {
+            _ if r.is_twin() => false,
+            (Some(own), Some(place)) => own == place,
+            _ => path_of(&r.url) == path.path,
+        };
+        let mut found = false;
+        for row in rows.iter_mut().filter(there) {
+            row.seen.extend(path.rows.iter().cloned());
+            row.seen.sort_by_key(|s| std::cmp::Reverse(s.newest.at));
+            found = true;
+        }
+        if !found && others.len() < ONLY_SEEN {
+            others.push(only_seen(path));
+        }
+    }
+    rows.extend(others);
+}
+
+fn path_of(url: &str) -> &str {
+    let rest = without_scheme(url);
+    let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
+    path.split(['?', '#']).next().unwrap_or(path)
+}
+
+/// A path that only the debug log tells of.
+fn only_seen(path: SeenPath) -> EndpointRow {
+    let newest = path.rows.first();
+    let status = newest.and_then(|r| r.status);
+    let word = status.map_or_else(|| "asked".to_owned(), |s| s.to_string());
+    let light = if status.is_some_and(|s| s != 101) { Light::Warn } else { Light::Idle };
+    let id = stable_id(&[&path.path, "seen"]);
+    EndpointRow {
+        id,
+        light,
+        word,
+        label: path.path.clone(),
+        place: path.place,
+        seen: path.rows,
+        is_only_seen: true,
+        ..unknown(path.path)
+    }
 }
 
 /// A probed URL and a configured one are the same endpoint: equal, or the probe names the host by its address.
@@ -115,9 +174,14 @@ fn without_scheme(url: &str) -> &str {
     url.split_once("://").map_or(url, |(_, rest)| rest)
 }
 
-fn unprobed(url: String, site: String) -> EndpointRow {
+fn unprobed(url: String, site: String, place: Place) -> EndpointRow {
+    EndpointRow { id: stable_id(&[&url, "found"]), site: Some(site), place: Some(place), ..unknown(url) }
+}
+
+/// A row of which nothing is known but its name.
+fn unknown(url: String) -> EndpointRow {
     EndpointRow {
-        id: stable_id(&[&url, "found"]),
+        id: 0,
         label: without_scheme(&url).to_owned(),
         endpoint: url.clone(),
         url,
@@ -137,7 +201,10 @@ fn unprobed(url: String, site: String) -> EndpointRow {
         answer: None,
         said: None,
         history: Vec::new(),
-        site: Some(site),
+        site: None,
+        place: None,
+        seen: Vec::new(),
+        is_only_seen: false,
     }
 }
 
@@ -147,7 +214,6 @@ fn probed(target: &TargetId, p: &Probe, now: Timestamp) -> EndpointRow {
     EndpointRow {
         id: stable_id(&[&target.endpoint, &target.url]),
         endpoint: target.endpoint.to_string(),
-        url: target.url.to_string(),
         route: Some(target.route),
         label: label.to_owned(),
         light,
@@ -165,7 +231,7 @@ fn probed(target: &TargetId, p: &Probe, now: Timestamp) -> EndpointRow {
         answer: p.answer.clone(),
         said: p.history.back().and_then(|(_, o)| sentence(o)),
         history: p.history.iter().rev().map(|(at, o)| (*at, said(o))).collect(),
-        site: None,
+        ..unknown(target.url.to_string())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::model::Model;
 use crate::model::errors::Tally;
 use crate::model::errors::kept::Kept;
 use crate::model::errors::split::Splits;
-use crate::model::stats::BUCKET_S;
+use crate::model::stats::{BUCKET_S, Buckets};
 use crate::time::Timestamp;
 
 use super::super::light::Light;
@@ -24,10 +24,10 @@ pub const SPANS: [usize; 4] = [30, 60, 120, CELLS];
 /// One category.
 #[derive(Clone, Debug)]
 pub struct ErrorRow {
-    /// The category's place in the contract's list.
+    /// The category's place in the contract's list, or a number above it for a message of a backend's log.
     pub id: u64,
-    /// The category.
-    pub category: Category,
+    /// The category's name; `backend` for messages of backends' own logs.
+    pub name: &'static str,
     /// How much it hurts.
     pub light: Light,
     /// Entries so far.
@@ -48,6 +48,8 @@ pub struct ErrorRow {
     pub peer: Option<String>,
     /// What and whom the entries are about.
     pub splits: Arc<Splits>,
+    /// The lines themselves, newest first, where the row is one of a backend's log: there is nothing to narrow them by.
+    pub backend_lines: Vec<String>,
 }
 
 /// Counts over the last half hour, to be laid over any number of columns.
@@ -60,6 +62,13 @@ pub struct Series {
 }
 
 impl Series {
+    /// What the ring holds.
+    #[must_use]
+    pub fn of(buckets: &Buckets, now: Timestamp) -> Self {
+        let bucket = Duration::from_secs(BUCKET_S.unsigned_abs());
+        Self { counts: buckets.series(now, CELLS, bucket), newest: now.secs().div_euclid(BUCKET_S) }
+    }
+
     /// The last `span` buckets in `cells` columns. Columns stand on multiples of their width, so that old ones never change.
     #[must_use]
     pub fn cells(&self, span: usize, cells: usize) -> Vec<u64> {
@@ -85,21 +94,22 @@ pub fn rows(model: &Model) -> Vec<ErrorRow> {
 }
 
 fn row(category: Category, tally: &Tally, model: &Model) -> ErrorRow {
-    let (now, bucket) = (model.now, Duration::from_secs(BUCKET_S.unsigned_abs()));
+    let now = model.now;
     let last = tally.last();
     ErrorRow {
         id: category as u64,
-        category,
+        name: category.word(),
         light: light(category, tally),
         total: tally.total,
         per_minute: tally.per_minute(now, model.since),
         last: tally.latest.map(|t| now.since(t)),
         first: tally.first,
         by_level: tally.by_level.clone(),
-        past: Series { counts: tally.buckets.series(now, CELLS, bucket), newest: now.secs().div_euclid(BUCKET_S) },
+        past: Series::of(&tally.buckets, now),
         words: last.map_or_else(String::new, words),
         peer: last.and_then(|e| e.peer().map(str::to_owned)),
         splits: Arc::clone(&tally.splits),
+        backend_lines: Vec::new(),
     }
 }
 

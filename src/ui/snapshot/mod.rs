@@ -1,9 +1,11 @@
 //! Everything that a frame shows, as plain data: freezing the screen is keeping the old one of these.
 
+pub mod backend;
 pub mod endpoint;
 pub mod error;
 pub mod finding;
 pub mod past;
+pub mod seen;
 pub mod tunnel;
 
 use std::sync::Arc;
@@ -123,7 +125,7 @@ impl Snapshot {
             counts: [Severity::Critical, Severity::Warning, Severity::Info].map(|s| diagnosis.count(s)),
             endpoints: endpoint::rows(model),
             tunnels: tunnel::rows(model),
-            errors: error::rows(model),
+            errors: error::rows(model).into_iter().chain(backend::rows(model)).collect(),
             error_total: model.errors.entries,
             errors_lately: model.errors.by_category.values().map(|t| t.buckets.within(model.now, HALF_HOUR)).sum(),
             ended: error::ended(model, &lines),
@@ -150,8 +152,14 @@ impl Snapshot {
 }
 
 fn sources(model: &Model) -> Vec<Source> {
-    let kinds =
-        [SourceKind::Process, SourceKind::ErrorLog, SourceKind::AccessLog, SourceKind::Sockets, SourceKind::Config];
+    let kinds = [
+        SourceKind::Process,
+        SourceKind::ErrorLog,
+        SourceKind::AccessLog,
+        SourceKind::BackendLog,
+        SourceKind::Sockets,
+        SourceKind::Config,
+    ];
     let one = |kind| {
         let sense = model.sight(kind)?;
         let of_kind = model.senses.iter().filter(|(id, _)| id.kind == kind);
