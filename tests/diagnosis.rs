@@ -1093,19 +1093,91 @@ fn a_close_frame_with_a_code_is_no_reset_even_when_a_reset_follows() {
     seen.top("backend-closed-with-code", Severity::Critical, Verdict::Broken).only("backend-closed-with-code");
 }
 
-#[test]
-fn tunnels_that_a_reload_cuts_end_at_one_moment() {
-    let cut = |lived| AccessEntry { completed: Some(false), ..session("/ws", lived) };
+/// A site whose old workers drain for five seconds.
+fn draining_site() -> Site {
     let mut site = site(vec![location("/ws")]);
     site.worker_shutdown_timeout = Some(set(Duration::from_secs(5), 3));
-    let story = |site: &Site| {
-        let tell = Story::of(site.clone()).proxy(opened());
-        tell.access(cut(70.0)).access(cut(12.0)).access(cut(33.0)).pause(1)
+    site
+}
+
+fn notice(message: &str) -> ErrorEntry {
+    ErrorEntry { category: Category::LifecycleConfig, ..without_request(line(Level::Notice, message, None, "")) }
+}
+
+/// nginx says that it was reloaded, and an old worker that it goes.
+fn reloaded(story: Story) -> Story {
+    story.error(notice("signal 1 (SIGHUP) received from 77, reconfiguring")).error(notice("gracefully shutting down"))
+}
+
+/// Tunnels that end now, all at once; `completed` as the access log's format tells it.
+fn ended_together(story: Story, count: u32, completed: Option<bool>) -> Story {
+    (0..count).fold(story, |s, k| s.access(AccessEntry { completed, ..session("/ws", 12.0 + f64::from(k) * 7.3) }))
+}
+
+#[test]
+fn tunnels_that_a_reload_cuts_end_at_one_moment() {
+    let told = |completed, count| {
+        let after = reloaded(Story::of(draining_site()).proxy(opened()).pause(60)).pause(5);
+        ended_together(after, count, completed).pause(1)
     };
-    let seen = story(&site).seen();
-    seen.top("reload-cuts", Severity::Warning, Verdict::Degraded).points_at(3).subject(Some("/ws"), None);
-    site.worker_shutdown_timeout = None;
-    assert!(!story(&site).seen().has("reload-cuts"), "without that timeout old workers cut nobody");
+    for (completed, count) in [(Some(false), 3), (None, 12)] {
+        let seen = told(completed, count).seen();
+        seen.top("reload-cuts", Severity::Warning, Verdict::Degraded).points_at(3).subject(Some("/ws"), None);
+    }
+    assert!(!told(None, 3).seen().has("reload-cuts"), "three may end together for nothing");
+    assert!(!told(Some(true), 12).seen().has("reload-cuts"), "nginx says that these ended by themselves");
+    let mut endless = draining_site();
+    endless.worker_shutdown_timeout = None;
+    let story = ended_together(reloaded(Story::of(endless).proxy(opened())).pause(5), 12, Some(false)).pause(1);
+    assert!(!story.seen().has("reload-cuts"), "without that timeout old workers cut nobody");
+    let marks = told(None, 12).model().marks.iter().map(|m| m.said.clone()).collect::<Vec<_>>();
+    assert!(marks.contains(&"reload".to_owned()), "the timeline shows what the log says: {marks:?}");
+}
+
+#[test]
+fn a_reload_is_blamed_only_for_what_died_when_its_time_was_over() {
+    let calm = || Story::of(draining_site()).proxy(opened()).pause(60);
+    let burst = |story: Story| ended_together(story, 20, None).pause(1).seen();
+    assert!(!burst(calm()).has("reload-cuts"), "a burst without a reload");
+    reloaded(calm()).pause(5).pause(60).seen().healthy();
+    assert!(!burst(reloaded(calm())).has("reload-cuts"), "at the moment of the reload nothing is cut");
+    assert!(!burst(reloaded(calm()).pause(30)).has("reload-cuts"), "long after the cut");
+    let failed = calm().error(notice("reconfiguring")).pause(5);
+    assert!(!burst(failed).has("reload-cuts"), "a reload that failed retires nobody");
+    let busy = (0..400).fold(reloaded(calm()), |s, k| {
+        let s = if k % 20 == 0 { s.pause(1) } else { s };
+        s.access(session("/ws", f64::from(k)))
+    });
+    assert!(!busy.seen().has("reload-cuts"), "twenty a second is the usual rate here");
+}
+
+#[test]
+fn the_process_table_tells_of_a_reload_where_the_log_is_silent() {
+    let story = |workers: &[(u32, u64)]| {
+        let mut story = Story::of(draining_site()).proxy(opened()).pause(60);
+        let now = story.now;
+        let worker = |&(pid, age): &(u32, u64)| Worker {
+            pid,
+            started: Some(now.minus(Duration::from_secs(age))),
+            shutting_down: false,
+            fds: Some(20),
+            fd_limit: Some(1024),
+            rss: Some(4 << 20),
+        };
+        let began = Some(now.minus(Duration::from_secs(3_600)));
+        let workers = workers.iter().map(worker).collect();
+        let master = Master {
+            pid: 100,
+            started: began,
+            conf: Some("/etc/nginx/nginx.conf".into()),
+            workers,
+            ..Master::default()
+        };
+        story = story.say(SourceKind::Process, Event::Processes(Processes { masters: vec![master] }));
+        ended_together(story.pause(3), 12, None).pause(1).seen()
+    };
+    story(&[(201, 2), (202, 2)]).top("reload-cuts", Severity::Warning, Verdict::Degraded);
+    assert!(!story(&[(101, 3_600), (202, 2)]).has("reload-cuts"), "one young worker took the place of one that died");
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod look;
 mod order;
 mod patch;
 mod reach;
+mod reload;
 mod sight;
 mod tunnels;
 mod upstream;
@@ -89,7 +90,7 @@ pub static RULES: &[Rule] = &[
     rule("backend-closed-with-code", tunnels::closed_with_code),
     rule("client-reset", tunnels::client_reset),
     rule("stalled-reader", tunnels::stalled_reader),
-    rule("reload-cuts", tunnels::reload_cuts),
+    rule("reload-cuts", reload::reload_cuts),
     rule("max-age-cuts", tunnels::max_age_cuts),
     rule("worker-crash", tunnels::worker_crash),
     rule("workers-draining", tunnels::workers_draining),

@@ -336,10 +336,26 @@ impl AccessEntry {
         self.status == 101
     }
 
+    /// How long the tunnel lived, where the line tells it: see [`lifetime`].
+    #[must_use]
+    pub fn lifetime(&self) -> Option<Duration> {
+        lifetime(self.request_time, self.upstream_response_time)
+    }
+
     /// The path of the request line, without the query.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
         request_path(self.request.as_deref()?)
+    }
+}
+
+/// How long a tunnel lived. `$request_time` also counts the lingering close behind it, up to `lingering_time`
+/// (ngx_http_finalize_connection in http/ngx_http_request.c); `$upstream_response_time` ends with the tunnel.
+#[must_use]
+pub fn lifetime(request_time: Option<Duration>, upstream_response_time: Option<Duration>) -> Option<Duration> {
+    match (request_time, upstream_response_time) {
+        (Some(request), Some(upstream)) => Some(request.min(upstream)),
+        (request, upstream) => request.or(upstream),
     }
 }
 
@@ -369,4 +385,18 @@ pub struct ReadFigures {
     /// These lines stood in the file before the program started.
     #[serde(default)]
     pub history: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lingering_close_is_no_lifetime() {
+        let s = |n| Some(Duration::from_millis(n));
+        assert_eq!(lifetime(s(31_000), s(2_200)), s(2_200));
+        assert_eq!(lifetime(s(31_000), None), s(31_000));
+        assert_eq!(lifetime(None, s(2_200)), s(2_200));
+        assert_eq!(lifetime(None, None), None);
+    }
 }

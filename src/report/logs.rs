@@ -4,6 +4,7 @@ mod chart;
 mod data;
 mod markdown;
 mod notes;
+mod sessions;
 mod text;
 
 pub use data::{Facts, LOGS_SCHEMA, LogFile, LogsReport, logs_json};
