@@ -22,7 +22,7 @@ const SEVERAL: usize = 3;
 /// As many lifetimes at the timeout are a spike, when they are at least half of all.
 const SPIKE: usize = 4;
 
-fn in_tunnel(e: &ErrorEntry) -> bool {
+pub(super) fn in_tunnel(e: &ErrorEntry) -> bool {
     e.action.as_deref() == Some(TUNNEL)
 }
 
@@ -95,7 +95,7 @@ fn longer(model: &Model, l: &Location, setting: &Setting<Duration>, name: &str) 
     patch.finish()
 }
 
-fn timeout_line(l: &Location, setting: &Setting<Duration>, name: &str) -> Evidence {
+pub(super) fn timeout_line(l: &Location, setting: &Setting<Duration>, name: &str) -> Evidence {
     match &setting.place {
         Some(p) => Evidence::config(p, format!("{name} {}", seconds(setting.value))),
         None => Evidence::config(&l.place, format!("{name} is not set here: {} by default", seconds(setting.value))),
@@ -108,7 +108,7 @@ pub(super) fn seconds(d: Duration) -> String {
 }
 
 /// nginx's timers may fire up to a second late on a busy worker, and 300 ms early (event/ngx_event_timer.h).
-fn is_at(lived: Duration, timeout: Duration) -> bool {
+pub(super) fn is_at(lived: Duration, timeout: Duration) -> bool {
     lived + Duration::from_millis(310) >= timeout && lived <= timeout + Duration::from_secs(1)
 }
 
