@@ -1250,19 +1250,91 @@ fn a_close_frame_with_a_code_is_no_reset_even_when_a_reset_follows() {
     seen.top("backend-closed-with-code", Severity::Critical, Verdict::Broken).only("backend-closed-with-code");
 }
 
-#[test]
-fn tunnels_that_a_reload_cuts_end_at_one_moment() {
-    let cut = |lived| AccessEntry { completed: Some(false), ..session("/ws", lived) };
+/// A site whose old workers drain for five seconds.
+fn draining_site() -> Site {
     let mut site = site(vec![location("/ws")]);
     site.worker_shutdown_timeout = Some(set(Duration::from_secs(5), 3));
-    let story = |site: &Site| {
-        let tell = Story::of(site.clone()).proxy(opened());
-        tell.access(cut(70.0)).access(cut(12.0)).access(cut(33.0)).pause(1)
+    site
+}
+
+fn notice(message: &str) -> ErrorEntry {
+    ErrorEntry { category: Category::LifecycleConfig, ..without_request(line(Level::Notice, message, None, "")) }
+}
+
+/// nginx says that it was reloaded, and an old worker that it goes.
+fn reloaded(story: Story) -> Story {
+    story.error(notice("signal 1 (SIGHUP) received from 77, reconfiguring")).error(notice("gracefully shutting down"))
+}
+
+/// Tunnels that end now, all at once; `completed` as the access log's format tells it.
+fn ended_together(story: Story, count: u32, completed: Option<bool>) -> Story {
+    (0..count).fold(story, |s, k| s.access(AccessEntry { completed, ..session("/ws", 12.0 + f64::from(k) * 7.3) }))
+}
+
+#[test]
+fn tunnels_that_a_reload_cuts_end_at_one_moment() {
+    let told = |completed, count| {
+        let after = reloaded(Story::of(draining_site()).proxy(opened()).pause(60)).pause(5);
+        ended_together(after, count, completed).pause(1)
     };
-    let seen = story(&site).seen();
-    seen.top("reload-cuts", Severity::Warning, Verdict::Degraded).points_at(3).subject(Some("/ws"), None);
-    site.worker_shutdown_timeout = None;
-    assert!(!story(&site).seen().has("reload-cuts"), "without that timeout old workers cut nobody");
+    for (completed, count) in [(Some(false), 3), (None, 12)] {
+        let seen = told(completed, count).seen();
+        seen.top("reload-cuts", Severity::Warning, Verdict::Degraded).points_at(3).subject(Some("/ws"), None);
+    }
+    assert!(!told(None, 3).seen().has("reload-cuts"), "three may end together for nothing");
+    assert!(!told(Some(true), 12).seen().has("reload-cuts"), "nginx says that these ended by themselves");
+    let mut endless = draining_site();
+    endless.worker_shutdown_timeout = None;
+    let story = ended_together(reloaded(Story::of(endless).proxy(opened())).pause(5), 12, Some(false)).pause(1);
+    assert!(!story.seen().has("reload-cuts"), "without that timeout old workers cut nobody");
+    let marks = told(None, 12).model().marks.iter().map(|m| m.said.clone()).collect::<Vec<_>>();
+    assert!(marks.contains(&"reload".to_owned()), "the timeline shows what the log says: {marks:?}");
+}
+
+#[test]
+fn a_reload_is_blamed_only_for_what_died_when_its_time_was_over() {
+    let calm = || Story::of(draining_site()).proxy(opened()).pause(60);
+    let burst = |story: Story| ended_together(story, 20, None).pause(1).seen();
+    assert!(!burst(calm()).has("reload-cuts"), "a burst without a reload");
+    reloaded(calm()).pause(5).pause(60).seen().healthy();
+    assert!(!burst(reloaded(calm())).has("reload-cuts"), "at the moment of the reload nothing is cut");
+    assert!(!burst(reloaded(calm()).pause(30)).has("reload-cuts"), "long after the cut");
+    let failed = calm().error(notice("reconfiguring")).pause(5);
+    assert!(!burst(failed).has("reload-cuts"), "a reload that failed retires nobody");
+    let busy = (0..400).fold(reloaded(calm()), |s, k| {
+        let s = if k % 20 == 0 { s.pause(1) } else { s };
+        s.access(session("/ws", f64::from(k)))
+    });
+    assert!(!busy.seen().has("reload-cuts"), "twenty a second is the usual rate here");
+}
+
+#[test]
+fn the_process_table_tells_of_a_reload_where_the_log_is_silent() {
+    let story = |workers: &[(u32, u64)]| {
+        let mut story = Story::of(draining_site()).proxy(opened()).pause(60);
+        let now = story.now;
+        let worker = |&(pid, age): &(u32, u64)| Worker {
+            pid,
+            started: Some(now.minus(Duration::from_secs(age))),
+            shutting_down: false,
+            fds: Some(20),
+            fd_limit: Some(1024),
+            rss: Some(4 << 20),
+        };
+        let began = Some(now.minus(Duration::from_secs(3_600)));
+        let workers = workers.iter().map(worker).collect();
+        let master = Master {
+            pid: 100,
+            started: began,
+            conf: Some("/etc/nginx/nginx.conf".into()),
+            workers,
+            ..Master::default()
+        };
+        story = story.say(SourceKind::Process, Event::Processes(Processes { masters: vec![master] }));
+        ended_together(story.pause(3), 12, None).pause(1).seen()
+    };
+    story(&[(201, 2), (202, 2)]).top("reload-cuts", Severity::Warning, Verdict::Degraded);
+    assert!(!story(&[(101, 3_600), (202, 2)]).has("reload-cuts"), "one young worker took the place of one that died");
 }
 
 #[test]
@@ -1338,6 +1410,184 @@ fn sockets_that_nobody_closes_pile_up() {
     };
     let seen = Story::of(site(vec![location("/ws")])).say(SourceKind::Sockets, Event::Sockets(delta)).seen();
     seen.top("close-wait-pile", Severity::Warning, Verdict::Degraded);
+}
+
+// ---------------------------------------------------------------- what many lives tell
+
+/// A site that waits an hour for silent tunnels.
+fn patient_site() -> Site {
+    let mut l = location("/ws");
+    l.read_timeout = set(Duration::from_secs(3_600), 10);
+    site(vec![l])
+}
+
+/// Sessions of these ages, one after the other.
+fn lives(story: Story, ages: impl IntoIterator<Item = f64>) -> Story {
+    ages.into_iter().fold(story, |s, age| s.pause(7).access(session("/ws", age)))
+}
+
+fn severity_of(seen: &Seen, id: &str) -> Option<Severity> {
+    seen.diagnosis.findings.iter().find(|f| f.id == id).map(|f| f.severity)
+}
+
+#[test]
+fn a_pile_at_somebody_elses_timeout_points_beyond_nginx() {
+    let at_350 = || (0..20).map(|k| 350.0 + f64::from(k) * 0.02).chain((0..10).map(|k| 13.0 + f64::from(k) * 61.7));
+    let calm = |site: Site| Story::of(site).proxy(opened());
+    let seen = lives(calm(patient_site()), at_350()).seen();
+    seen.healthy();
+    assert_eq!(severity_of(&seen, "middlebox-cuts"), Some(Severity::Info), "clients may always stay so long");
+    let own = lives(calm(patient_site()), at_350()).proxy(closed(ClosedBy::Fin, None, 350.2, 350.1)).seen();
+    own.top("middlebox-cuts", Severity::Warning, Verdict::Degraded).subject(Some("/ws"), None).points_at(10);
+
+    let mut exact = patient_site();
+    exact.servers[0].locations[0].read_timeout = set(Duration::from_secs(350), 10);
+    assert!(!lives(calm(exact), at_350()).seen().has("middlebox-cuts"), "nginx itself waits no longer");
+    let odd = (0..20).map(|k| 417.0 + f64::from(k) * 0.02);
+    assert!(!lives(calm(patient_site()), odd).seen().has("middlebox-cuts"), "nobody is known for that number");
+    let spread = (0..30).map(|k| 320.0 + f64::from(k) * 2.3);
+    assert!(!lives(calm(patient_site()), spread).seen().has("middlebox-cuts"), "no pile");
+    let default = Story::of(site(vec![location("/ws")])).proxy(opened());
+    let minute = lives(default, (0..20).map(|k| 60.0 + f64::from(k) * 0.02)).seen();
+    assert!(!minute.has("middlebox-cuts") && minute.has("idle-timeout-cuts"), "that is nginx");
+}
+
+/// The upstream leg of a tunnel to the backend, silent for so long.
+fn backend_leg(silent: Duration) -> SocketDelta {
+    let ms = u32::try_from(silent.as_millis()).ok();
+    let row = SocketRow {
+        cookie: 77,
+        local: ([127, 0, 0, 1], 41_000).into(),
+        peer: PEER.parse().expect("an address"),
+        state: TcpState::Established,
+        inode: 77,
+        pid: Some(101),
+        recv_q: 0,
+        send_q: 0,
+        info: Some(TcpInfo { last_sent_ms: ms, last_received_ms: ms, ..TcpInfo::default() }),
+    };
+    SocketDelta {
+        full: true,
+        source: SocketSource::Netlink,
+        rows: vec![row],
+        closed: Vec::new(),
+        listeners: Vec::new(),
+        took: Duration::from_millis(1),
+        since: None,
+    }
+}
+
+#[test]
+fn a_heartbeat_that_comes_at_the_last_moment_is_a_race() {
+    let beating = |every: u64| {
+        let mut story = Story::of(site(vec![location("/ws")])).proxy(opened());
+        for _ in 0..4 {
+            story =
+                story.say(SourceKind::Sockets, Event::Sockets(backend_leg(Duration::from_millis(200)))).pause(every);
+        }
+        story
+    };
+    let seen = beating(57).seen();
+    seen.healthy();
+    assert_eq!(severity_of(&seen, "heartbeat-races-timeout"), Some(Severity::Info), "nothing died yet");
+    let cut = line(Level::Info, "upstream timed out", Some(110), "proxying upgraded connection");
+    let lost = beating(57).error(cut).seen();
+    lost.top("heartbeat-races-timeout", Severity::Warning, Verdict::Degraded).subject(Some("/ws"), None);
+    for calm in [10, 30, 50] {
+        assert!(!beating(calm).seen().has("heartbeat-races-timeout"), "every {calm} s is early enough");
+    }
+    let own = |every: u64| {
+        let ping = |s: Story, seq| s.proxy(Step::Pinged { seq }).pause(every);
+        (0..3).fold(Story::of(site(vec![location("/ws")])).proxy(opened()), ping).seen()
+    };
+    assert_eq!(severity_of(&own(59), "heartbeat-races-timeout"), Some(Severity::Info));
+    assert!(!own(15).has("heartbeat-races-timeout"));
+}
+
+#[test]
+fn clients_that_come_back_at_once_are_a_storm_only_when_it_is_sudden() {
+    let from = |k: u32, age: f64| AccessEntry { client: Some(format!("203.0.113.{}", k % 40)), ..session("/ws", age) };
+    let crowd = |story: Story, count: u32, age: f64| (0..count).fold(story, |s, k| s.access(from(k, age)));
+    let calm = || {
+        (0..10).fold(Story::of(site(vec![location("/ws")])).proxy(opened()), |s, k| s.access(from(k, 90.0)).pause(60))
+    };
+    let seen = crowd(calm(), 120, 0.4).pause(1).seen();
+    seen.top("reconnect-storm", Severity::Warning, Verdict::Degraded)
+        .only("reconnect-storm")
+        .subject(Some("/ws"), None);
+    assert!(seen.diagnosis.summary.contains("40 clients"), "{}", seen.diagnosis.summary);
+    assert!(!crowd(calm(), 20, 0.4).pause(1).seen().has("reconnect-storm"), "a handful");
+    assert!(!crowd(calm(), 120, 70.0).pause(1).seen().has("reconnect-storm"), "these had lived");
+    let always =
+        (0..11).fold(Story::of(site(vec![location("/ws")])).proxy(opened()), |s, _| crowd(s, 120, 0.4).pause(60));
+    assert!(!crowd(always, 120, 0.4).pause(1).seen().has("reconnect-storm"), "that is how this site is used");
+    assert!(!crowd(calm(), 120, 0.4).pause(120).seen().has("reconnect-storm"), "it is over");
+}
+
+// ---------------------------------------------------------------- lines that do less or more than they seem to
+
+/// A site whose one location stands in this text, at line 5.
+fn written(path: &str, lines: &str, map: &str) -> Site {
+    let text = format!(
+        "server {{\n    listen 18080;\n    server_name example.test;\n\n    location {path} {{\n        \
+         proxy_pass http://{PEER};\n{lines}    }}\n}}\n{map}"
+    );
+    let mut l = location(path);
+    l.headers = vec![
+        header("Upgrade", "$http_upgrade", "websocket", 8),
+        header("Connection", "$connection_upgrade", "upgrade", 9),
+    ];
+    let mut site = site(vec![l]);
+    site.sources.insert(CONF.into(), SourceText { text, real: None });
+    site
+}
+
+/// What the rules say of a site that was read so.
+fn remarked(mut site: Site) -> Seen {
+    site.remarks = wspulse::nginx::remarks::remarks(&site);
+    Story::of(site).proxy(opened()).pause(1).seen()
+}
+
+#[test]
+fn what_does_nothing_for_tunnels_is_said_where_there_are_only_tunnels() {
+    let lines = "        proxy_buffering off;\n        client_max_body_size 64m;\n        proxy_read_timeout 1h;\n";
+    let seen = |path: &str, lines: &str| remarked(written(path, lines, ""));
+    let found = seen("/ws", lines);
+    found.healthy();
+    let f = found.diagnosis.findings.iter().find(|f| f.id == "ineffective-setting").expect("found");
+    assert!(
+        f.said.contains("proxy_buffering, client_max_body_size do nothing") && f.said.contains("app.conf:7"),
+        "{f:#?}"
+    );
+    assert_eq!(f.evidence.iter().filter_map(|e| e.line).collect::<Vec<_>>(), [7, 8]);
+    assert_eq!(f.severity, Severity::Info);
+    assert!(!seen("/ws", "        proxy_read_timeout 1h;\n        proxy_buffer_size 8k;\n").has("ineffective-setting"));
+    for shared in ["/", "/api/", "/socket.io/", "/news"] {
+        assert!(!seen(shared, lines).has("ineffective-setting"), "plain requests come to {shared} too");
+    }
+    let mut unread = written("/ws", lines, "");
+    unread.sources.clear();
+    assert!(!remarked(unread).has("ineffective-setting"));
+}
+
+#[test]
+fn an_upgrade_to_anything_is_worth_knowing_unless_somebody_looks() {
+    let map = |default: &str| {
+        format!("map $http_upgrade $connection_upgrade {{\n    default {default};\n    '' close;\n}}\n")
+    };
+    let found = remarked(written("/ws", "", &map("upgrade")));
+    found.healthy();
+    assert_eq!(severity_of(&found, "upgrade-any-protocol"), Some(Severity::Info));
+    let only = "map $http_upgrade $connection_upgrade {\n    default close;\n    websocket upgrade;\n}\n";
+    assert!(!remarked(written("/ws", "", only)).has("upgrade-any-protocol"), "h2c goes on with Connection: close");
+    let checked = "        if ($http_upgrade !~* ^websocket$) { return 400; }\n";
+    assert!(!remarked(written("/ws", checked, &map("upgrade"))).has("upgrade-any-protocol"));
+    let mut own = written("/ws", "", &map("upgrade"));
+    own.servers[0].locations[0].headers[0] = header("Upgrade", "$ws_upgrade", "websocket", 8);
+    assert!(!remarked(own).has("upgrade-any-protocol"), "a map of its own decides");
+    let mut constant = written("/ws", "", "");
+    constant.servers[0].locations[0].headers[0] = header("Upgrade", "websocket", "websocket", 8);
+    assert!(!remarked(constant).has("upgrade-any-protocol"));
 }
 
 // ---------------------------------------------------------------- capacity and sight

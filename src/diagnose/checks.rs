@@ -241,7 +241,9 @@ impl Sheet<'_> {
             let said = format!("{}: closed after {:.1} s", case.path(), closed.held.as_secs_f64());
             return (Status::Fail, said, Subject::url(&case.target.url));
         }
-        if let Some((_, said, subject)) = self.worst(&["idle-timeout-cuts", "max-age-cuts", "reload-cuts"]) {
+        if let Some((_, said, subject)) =
+            self.worst(&["idle-timeout-cuts", "max-age-cuts", "reload-cuts", "middlebox-cuts"])
+        {
             return (Status::Fail, said, subject);
         }
         let held = self.cases.iter().filter_map(|c| Some((c, c.held()?))).min_by_key(|(_, d)| *d);

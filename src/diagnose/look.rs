@@ -505,7 +505,7 @@ fn upgrade_failure(case: &Case<'_>) -> Option<(Timestamp, bool)> {
 /// A tunnel through the same backend or location began after the newest line.
 pub(super) fn served_since(model: &Model, seen: &Seen<'_>) -> bool {
     model.sessions.recent.iter().any(|s| {
-        let began = s.request_time.map_or(s.at, |t| s.at.minus(t));
+        let began = s.lifetime().map_or(s.at, |t| s.at.minus(t));
         let same_peer = seen.peer.is_some_and(|p| s.upstream.as_deref() == Some(p));
         let same_path = seen.peer.is_none() && seen.newest.path().is_some() && seen.newest.path() == s.path();
         began > seen.newest.at && (same_peer || same_path)

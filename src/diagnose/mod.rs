@@ -11,10 +11,13 @@ pub mod finding;
 mod handshake;
 mod headers;
 mod leftover;
+mod life;
 mod look;
 mod order;
 mod patch;
 mod reach;
+mod reload;
+mod settings;
 mod sight;
 mod tunnels;
 mod upstream;
@@ -87,13 +90,15 @@ pub static RULES: &[Rule] = &[
     rule("backend-half-dead", upstream::half_dead),
     rule("idle-timeout-cuts", tunnels::idle_timeout_cuts),
     rule("timeout-zero", tunnels::timeout_zero),
+    rule("heartbeat-races-timeout", life::heartbeat_races_timeout),
     rule("backend-reset", tunnels::backend_reset),
     rule("backend-closed-with-code", tunnels::closed_with_code),
     rule("client-reset", tunnels::client_reset),
     rule("stalled-reader", tunnels::stalled_reader),
-    rule("reload-cuts", tunnels::reload_cuts),
+    rule("reload-cuts", reload::reload_cuts),
     rule("max-age-cuts", tunnels::max_age_cuts),
     rule("worker-crash", tunnels::worker_crash),
+    rule("middlebox-cuts", life::middlebox_cuts),
     rule("workers-draining", tunnels::workers_draining),
     rule("close-wait-pile", tunnels::close_wait_pile),
     rule("tls-expired", reach::tls_expired),
@@ -111,6 +116,7 @@ pub static RULES: &[Rule] = &[
     rule("limit-conn", |m| capacity::hit(m, &capacity::LIMIT_CONN)),
     rule("limit-req", |m| capacity::hit(m, &capacity::LIMIT_REQ)),
     rule("headers-too-large", |m| capacity::hit(m, &capacity::HEADERS_TOO_LARGE)),
+    rule("reconnect-storm", life::reconnect_storm),
     rule("disk-full", |m| capacity::hit(m, &capacity::DISK_FULL)),
     rule("dns-failure", reach::dns_failure),
     rule("connect-refused", reach::connect_refused),
@@ -118,6 +124,8 @@ pub static RULES: &[Rule] = &[
     rule("proxy-protocol-mismatch", reach::proxy_protocol_mismatch),
     rule("config-invalid", sight::config_invalid),
     rule("config-not-reloaded", sight::config_not_reloaded),
+    rule("ineffective-setting", settings::ineffective),
+    rule("upgrade-any-protocol", settings::upgrade_any_protocol),
     rule("error-log-hides-evidence", sight::error_log_hides),
     rule("error-log-unreadable", sight::error_log_unreadable),
     rule("nginx-not-running", sight::nginx_not_running),

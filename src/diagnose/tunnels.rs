@@ -22,7 +22,7 @@ const SEVERAL: usize = 3;
 /// As many lifetimes at the timeout are a spike, when they are at least half of all.
 const SPIKE: usize = 4;
 
-fn in_tunnel(e: &ErrorEntry) -> bool {
+pub(super) fn in_tunnel(e: &ErrorEntry) -> bool {
     e.action.as_deref() == Some(TUNNEL)
 }
 
@@ -95,19 +95,20 @@ fn longer(model: &Model, l: &Location, setting: &Setting<Duration>, name: &str) 
     patch.finish()
 }
 
-fn timeout_line(l: &Location, setting: &Setting<Duration>, name: &str) -> Evidence {
+pub(super) fn timeout_line(l: &Location, setting: &Setting<Duration>, name: &str) -> Evidence {
     match &setting.place {
         Some(p) => Evidence::config(p, format!("{name} {}", seconds(setting.value))),
         None => Evidence::config(&l.place, format!("{name} is not set here: {} by default", seconds(setting.value))),
     }
 }
 
-fn seconds(d: Duration) -> String {
+/// `60 s`, `2.5 s`.
+pub(super) fn seconds(d: Duration) -> String {
     if d.subsec_millis() > 0 { format!("{:.1} s", d.as_secs_f64()) } else { format!("{} s", d.as_secs()) }
 }
 
 /// nginx's timers may fire up to a second late on a busy worker, and 300 ms early (event/ngx_event_timer.h).
-fn is_at(lived: Duration, timeout: Duration) -> bool {
+pub(super) fn is_at(lived: Duration, timeout: Duration) -> bool {
     lived + Duration::from_millis(310) >= timeout && lived <= timeout + Duration::from_secs(1)
 }
 
@@ -144,7 +145,7 @@ fn spikes(model: &Model) -> Vec<Cuts<'_>> {
             model.now.since(s.at) <= FRESH && look::spot_of_access(model, s).is_some_and(|o| o.is(spot))
         };
         let lives = model.sessions.recent.iter().filter(here).filter(|s| s.completed != Some(false));
-        let all: Vec<(&AccessEntry, Duration)> = lives.filter_map(|s| Some((s, s.request_time?))).collect();
+        let all: Vec<(&AccessEntry, Duration)> = lives.filter_map(|s| Some((s, s.lifetime()?))).collect();
         let at: Vec<_> = all.iter().filter(|(_, life)| is_at(*life, timeout)).collect();
         let Some((newest, _)) = at.last().filter(|_| at.len() >= SPIKE && at.len() * 2 >= all.len()) else { continue };
         let said = format!("{} of {} tunnels on {} lived {}", at.len(), all.len(), location.path, seconds(timeout));
@@ -283,7 +284,7 @@ pub(super) fn max_age_cuts(model: &Model) -> Vec<Finding> {
             same && model.now.since(s.at) <= FRESH && s.completed != Some(false)
         };
         let lives: Vec<(&AccessEntry, Duration)> =
-            model.sessions.recent.iter().filter(here).filter_map(|s| Some((s, s.request_time?))).collect();
+            model.sessions.recent.iter().filter(here).filter_map(|s| Some((s, s.lifetime()?))).collect();
         let slack = ALIKE.max(age / 50);
         let alike: Vec<_> = lives.iter().filter(|(_, l)| l.abs_diff(age) <= slack).collect();
         let busy = alike.iter().filter(|(s, _)| s.body_bytes_sent.is_some_and(|b| b > 0)).count();
@@ -307,61 +308,6 @@ pub(super) fn max_age_cuts(model: &Model) -> Vec<Finding> {
                 .seen(case.evidence())
                 .fixed_by(fix),
         );
-    }
-    out
-}
-
-/// Deaths within this time of one another are one event.
-const AT_ONCE: Duration = Duration::from_secs(2);
-
-/// Old workers that cut what is left after `worker_shutdown_timeout`: many tunnels end at one moment, and the access log
-/// calls their requests not completed (core/ngx_cycle.c, `ngx_shutdown_timer_handler`).
-pub(super) fn reload_cuts(model: &Model) -> Vec<Finding> {
-    let Some(set) = model.site.as_ref().and_then(|s| s.worker_shutdown_timeout.as_ref()) else { return Vec::new() };
-    let reloads = reloads(model);
-    let by_reload = |s: &&AccessEntry| match s.completed {
-        Some(completed) => !completed,
-        None => reloads.iter().any(|r| {
-            let cut = r.plus(set.value);
-            s.at.since(cut).max(cut.since(s.at)) <= AT_ONCE
-        }),
-    };
-    let fresh = model.sessions.recent.iter().filter(|s| model.now.since(s.at) <= FRESH);
-    let cut: Vec<&AccessEntry> = fresh.filter(by_reload).collect();
-    let together = |a: &AccessEntry| cut.iter().filter(|b| a.at.since(b.at).max(b.at.since(a.at)) <= AT_ONCE).count();
-    let Some((newest, count)) = cut.iter().map(|s| (*s, together(s))).max_by_key(|(s, n)| (*n, s.at)) else {
-        return Vec::new();
-    };
-    if count < SEVERAL {
-        return Vec::new();
-    }
-    let spot = look::spot_of_access(model, newest);
-    let subject = spot.map_or_else(|| Subject::resource("worker processes"), Spot::subject);
-    let after = seconds(set.value);
-    let said = format!("a reload cut {} at once: old workers may drain for {after} only", tunnels(count));
-    let place = set.place.as_ref();
-    let config = place.map(|p| Evidence::config(p, format!("worker_shutdown_timeout {after}")));
-    let died = format!("{} ended within {} of one another", tunnels(count), seconds(AT_ONCE));
-    let reload = reloads.iter().max().map(|t| Evidence::new(EvidenceKind::Process, "nginx was reloaded").at(*t));
-    let advice = "raise worker_shutdown_timeout, reload less often, and let clients reconnect with jitter";
-    let fix = place.map_or_else(|| Fix::new(advice), |p| Fix::config(p, advice));
-    vec![
-        Finding::new("reload-cuts", Severity::Warning, Confidence::Likely, subject, said)
-            .seen(config)
-            .seen([Evidence::new(EvidenceKind::Access, died).at(newest.at)])
-            .seen(reload)
-            .fixed_by(fix),
-    ]
-}
-
-/// When nginx was reloaded lately: by its own words at level notice, and by workers that are younger than their master.
-fn reloads(model: &Model) -> Vec<crate::time::Timestamp> {
-    let said = |e: &ErrorEntry| e.level == Level::Notice && e.message.contains("reconfiguring");
-    let mut out: Vec<_> = look::fresh(model, said).map(|e| e.at).collect();
-    for master in model.masters() {
-        let Some(began) = master.started else { continue };
-        let serving = master.workers.iter().filter(|w| !w.shutting_down).filter_map(|w| w.started);
-        out.extend(serving.filter(|s| s.since(began) > AT_ONCE));
     }
     out
 }

@@ -353,10 +353,26 @@ impl AccessEntry {
         self.status == 101
     }
 
+    /// How long the tunnel lived, where the line tells it: see [`lifetime`].
+    #[must_use]
+    pub fn lifetime(&self) -> Option<Duration> {
+        lifetime(self.request_time, self.upstream_response_time)
+    }
+
     /// The path of the request line, without the query.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
         request_path(self.request.as_deref()?)
+    }
+}
+
+/// How long a tunnel lived. `$request_time` also counts the lingering close behind it, up to `lingering_time`
+/// (ngx_http_finalize_connection in http/ngx_http_request.c); `$upstream_response_time` ends with the tunnel.
+#[must_use]
+pub fn lifetime(request_time: Option<Duration>, upstream_response_time: Option<Duration>) -> Option<Duration> {
+    match (request_time, upstream_response_time) {
+        (Some(request), Some(upstream)) => Some(request.min(upstream)),
+        (request, upstream) => request.or(upstream),
     }
 }
 
@@ -416,5 +432,14 @@ mod tests {
         ] {
             assert_eq!(request_path(request), path, "{request}");
         }
+    }
+
+    #[test]
+    fn a_lingering_close_is_no_lifetime() {
+        let s = |n| Some(Duration::from_millis(n));
+        assert_eq!(lifetime(s(31_000), s(2_200)), s(2_200));
+        assert_eq!(lifetime(s(31_000), None), s(31_000));
+        assert_eq!(lifetime(None, s(2_200)), s(2_200));
+        assert_eq!(lifetime(None, None), None);
     }
 }

@@ -91,10 +91,34 @@ pub struct Site {
     /// A map's variable that is `upgrade` for a handshake and something else without one, as `$connection_upgrade`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrade_map: Option<String>,
+    /// Lines that do less, or more, than they seem to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<Remark>,
     /// The texts of the files that proxied locations point at, by path as nginx names it: fixes are shown as diffs of them.
     /// They leave the program only as the few lines of such a diff: a recording holds no configuration text.
     #[serde(skip)]
     pub sources: BTreeMap<String, SourceText>,
+}
+
+/// Lines of a location that do less, or more, than they seem to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remark {
+    /// [`Location::place`] of the location.
+    pub location: Place,
+    /// In which way.
+    pub what: Remarkable,
+    /// The lines: where, and the words of the directive.
+    pub lines: Vec<(Place, String)>,
+}
+
+/// What is remarkable about lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Remarkable {
+    /// They do nothing for tunnels, in a location for nothing else.
+    WithoutEffect,
+    /// They pass on an Upgrade to any protocol.
+    AnyUpgrade,
 }
 
 /// When a file was written.

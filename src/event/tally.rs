@@ -1,6 +1,11 @@
 //! What logs said in sum: counts, rates, most frequent talkers and messages, and sessions. Tallies merge, so that chunks of
 //! gigabytes and batches of live lines add up alike.
 
+pub mod bursts;
+pub mod chance;
+pub mod lifecycle;
+pub mod lifetimes;
+mod piles;
 pub mod rate;
 pub mod sessions;
 pub mod top;
@@ -11,7 +16,10 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use crate::event::log::{AccessBatch, AccessEntry, Category, ErrorBatch, ErrorEntry, Level, ReadFigures};
+
+pub use crate::event::log::lifetime;
 use crate::time::Timestamp;
+use lifecycle::{Incident, Lifecycle};
 use rate::Rate;
 use sessions::Sessions;
 use top::Top;
@@ -66,6 +74,8 @@ pub struct Tally {
     pub bytes_sent: u64,
     /// Tunnels that ended.
     pub sessions: Sessions,
+    /// What befell nginx's processes.
+    pub lifecycle: Lifecycle,
 }
 
 impl Default for Tally {
@@ -90,6 +100,7 @@ impl Default for Tally {
             messages: top(),
             bytes_sent: 0,
             sessions: Sessions::default(),
+            lifecycle: Lifecycle::default(),
         }
     }
 }
@@ -115,6 +126,7 @@ impl Tally {
         self.messages.merge(other.messages);
         self.bytes_sent += other.bytes_sent;
         self.sessions.merge(other.sessions);
+        self.lifecycle.merge(other.lifecycle);
     }
 
     /// The time from the first to the last entry holds this moment too.
@@ -157,6 +169,9 @@ impl Tally {
         add_name(&mut self.clients, entry.client.as_deref());
         add_name(&mut self.upstreams, entry.peer());
         add_name(&mut self.locations, entry.path());
+        if let Some(incident) = Incident::read(entry.level, entry.pid, entry.message.as_bytes()) {
+            self.lifecycle.note(entry.at, incident);
+        }
         if entry.level != Level::Debug {
             let first = entry.message.split(JOINT).next().unwrap_or_default();
             let shape = shape(first, entry.ssl.as_deref(), entry.errno, entry.action.as_deref());
@@ -172,21 +187,8 @@ impl Tally {
         add_name(&mut self.locations, entry.path());
         self.bytes_sent += entry.bytes_sent.or(entry.body_bytes_sent).unwrap_or(0);
         if entry.is_session() {
-            self.sessions.add(Some(entry.at), lifetime(entry.request_time, entry.upstream_response_time));
+            self.sessions.add(Some(entry.at), entry.lifetime());
         }
-    }
-}
-
-/// How long a tunnel lived. `$request_time` also counts the lingering close behind it, up to `lingering_time`
-/// (ngx_http_finalize_connection in http/ngx_http_request.c); `$upstream_response_time` ends with the tunnel.
-#[must_use]
-pub fn lifetime(
-    request_time: Option<std::time::Duration>,
-    upstream_response_time: Option<std::time::Duration>,
-) -> Option<std::time::Duration> {
-    match (request_time, upstream_response_time) {
-        (Some(request), Some(upstream)) => Some(request.min(upstream)),
-        (request, _) => request,
     }
 }
 
@@ -280,7 +282,6 @@ fn number(rest: &str) -> usize {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::time::Duration;
 
     #[test]
     fn messages_that_differ_in_names_and_numbers_have_one_shape() {
@@ -307,14 +308,6 @@ mod tests {
             assert_eq!(shape(message, None, errno, action), expected);
         }
         assert!(shape(&"ä\"".repeat(1_000), Some(&"x".repeat(900)), None, None).len() <= LONGEST_KEY);
-    }
-
-    #[test]
-    fn a_lingering_close_is_no_lifetime() {
-        let s = |n| Some(Duration::from_millis(n));
-        assert_eq!(lifetime(s(31_000), s(2_200)), s(2_200));
-        assert_eq!(lifetime(s(31_000), None), s(31_000));
-        assert_eq!(lifetime(None, None), None);
     }
 
     fn error(second: i64, client: u8, level: Level, message: &str) -> ErrorEntry {

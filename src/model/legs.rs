@@ -20,6 +20,29 @@ pub struct Leg {
     pub rate_in: f64,
     /// Bytes a second sent and acknowledged, over the latest interval with a change.
     pub rate_out: f64,
+    /// The silence that the latest traffic ended.
+    pub beat: Option<Beat>,
+}
+
+/// A silence between two exchanges, and how steady it is: heartbeats keep a period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beat {
+    /// How long nothing was said.
+    pub silence: Duration,
+    /// How many times in a row it was about as long.
+    pub times: u32,
+}
+
+/// What comes within this time belongs to the same exchange.
+const EXCHANGE: Duration = Duration::from_secs(1);
+
+impl Beat {
+    /// The beat after a silence, given the one before.
+    fn after(silence: Duration, before: Option<Self>) -> Self {
+        let alike = |b: &Self| b.silence.abs_diff(silence) <= EXCHANGE.max(silence / 10);
+        let times = before.filter(alike).map_or(1, |b| b.times.saturating_add(1));
+        Self { silence, times }
+    }
 }
 
 impl Leg {
@@ -34,7 +57,7 @@ impl Leg {
     /// A row seen for the first time; `older_than_us` when it was there at the first look.
     #[must_use]
     pub fn new(row: &SocketRow, at: Timestamp, older_than_us: bool) -> Self {
-        Self { row: row.clone(), seen: at, first: at, older_than_us, rate_in: 0.0, rate_out: 0.0 }
+        Self { row: row.clone(), seen: at, first: at, older_than_us, rate_in: 0.0, rate_out: 0.0, beat: None }
     }
 
     /// The row changed; `since` is the time since the look before, in which its counters grew.
@@ -47,7 +70,54 @@ impl Leg {
             self.rate_in = grown(new.bytes_received, old.bytes_received).unwrap_or(0) as f64 / span;
             self.rate_out = grown(new.bytes_acked, old.bytes_acked).unwrap_or(0) as f64 / span;
         }
+        let spoke = self.spoke();
         self.row = row.clone();
         self.seen = at;
+        if let (Some(before), Some(now)) = (spoke, self.spoke())
+            && now.since(before) > EXCHANGE
+        {
+            self.beat = Some(Beat::after(now.since(before), self.beat));
+        }
+    }
+
+    /// The moment of the latest traffic in either direction, as of the latest look.
+    fn spoke(&self) -> Option<Timestamp> {
+        Some(self.seen.minus(self.idle(self.seen)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::socket::{TcpInfo, TcpState};
+
+    fn row(silent_ms: u32) -> SocketRow {
+        let info = TcpInfo { last_sent_ms: Some(silent_ms), last_received_ms: Some(silent_ms), ..TcpInfo::default() };
+        SocketRow {
+            cookie: 1,
+            local: ([127, 0, 0, 1], 40_000).into(),
+            peer: ([127, 0, 0, 1], 9_001).into(),
+            state: TcpState::Established,
+            inode: 1,
+            pid: None,
+            recv_q: 0,
+            send_q: 0,
+            info: Some(info),
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_shows_as_a_steady_silence() {
+        let at = |s| Timestamp::from_secs(s);
+        let mut leg = Leg::new(&row(300), at(100), false);
+        let mut beats = Vec::new();
+        // A ping and its pong at 155, 210 and 266 s, and talk at 270 s.
+        for (look, silent) in [(156, 1_000), (211, 800), (266, 0), (271, 1_000)] {
+            leg.renew(&row(silent), at(look), None);
+            beats.push(leg.beat.map(|b| (b.silence.as_secs(), b.times)));
+        }
+        assert_eq!(beats, [Some((55, 1)), Some((55, 2)), Some((55, 3)), Some((4, 1))]);
+        leg.renew(&row(500), at(271), None);
+        assert_eq!(leg.beat.map(|b| b.times), Some(1), "the same exchange");
     }
 }

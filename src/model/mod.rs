@@ -18,9 +18,12 @@ pub mod tunnels;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::event::log::ErrorEntry;
 use crate::event::process::{Master, Processes};
 use crate::event::site::Site;
+use crate::event::tally::lifecycle::{Incident, Lifecycle};
 use crate::event::{Event, Sense, Sight, SourceId, SourceKind, Stamped};
 use crate::time::Timestamp;
 
@@ -65,6 +68,8 @@ pub struct Model {
     pub probes: Probes,
     /// What happened when, oldest first.
     pub marks: Marks,
+    /// What befell nginx's workers: by its own words at level notice, and by the process table.
+    pub lifecycle: Lifecycle,
 }
 
 /// A source's light and since when it burns so.
@@ -97,6 +102,7 @@ impl Model {
             sessions: Sessions::default(),
             probes: Probes::default(),
             marks: Marks::default(),
+            lifecycle: Lifecycle::default(),
         }
     }
 
@@ -112,6 +118,7 @@ impl Model {
                 self.behind(&e.from, batch.read.behind);
                 self.errors.apply(batch, &self.places);
                 self.handshakes.apply(&batch.handshakes);
+                batch.entries.iter().for_each(|e| self.apply_incident(e));
             }
             Event::Access(batch) => {
                 self.behind(&e.from, batch.read.behind);
@@ -140,7 +147,17 @@ impl Model {
     fn apply_processes(&mut self, at: Timestamp, new: &Processes) {
         let old = self.processes.as_ref().map(|p| p.masters.as_slice());
         self.marks.compare(at, old, &new.masters);
+        new.masters.iter().filter_map(renewed).for_each(|at| self.lifecycle.note(at, Incident::Renewed));
         self.processes = Some(new.clone());
+    }
+
+    fn apply_incident(&mut self, e: &ErrorEntry) {
+        let Some(incident) = Incident::read(e.level, e.pid, e.message.as_bytes()) else { return };
+        self.lifecycle.note(e.at, incident);
+        // Only when old workers go was the new configuration good.
+        if let (Incident::Drain { .. }, Some(at)) = (incident, self.lifecycle.reload_before(e.at)) {
+            self.marks.reloaded(at);
+        }
     }
 
     fn apply_sense(&mut self, e: &Stamped, sense: &Sense) {
@@ -224,4 +241,16 @@ impl Model {
     pub fn queue(&self) -> Option<Gauge> {
         headroom::queue(&self.connections.listeners)
     }
+}
+
+/// A worker that is so much younger than its master was not started with it.
+const YOUNGER: Duration = Duration::from_secs(2);
+
+/// When all workers that serve began, if that was after their master: a reload. One of many that is younger was started
+/// in place of one that died.
+fn renewed(master: &Master) -> Option<Timestamp> {
+    let began = master.started?;
+    let serving = master.workers.iter().filter(|w| !w.shutting_down);
+    let first = serving.map(|w| w.started).min().flatten()?;
+    (first.since(began) > YOUNGER).then_some(first)
 }

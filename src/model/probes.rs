@@ -47,6 +47,10 @@ pub struct Probe {
     pub pongs: u64,
     /// Pings without a pong.
     pub missed: u64,
+    /// When the latest ping of this tunnel was sent.
+    pub last_ping: Option<Timestamp>,
+    /// Between its latest two pings.
+    pub ping_period: Option<Duration>,
     /// The latest round-trip time.
     pub rtt: Option<Duration>,
     /// All round-trip times in microseconds.
@@ -137,6 +141,8 @@ impl Default for Probe {
             pings: 0,
             pongs: 0,
             missed: 0,
+            last_ping: None,
+            ping_period: None,
             rtt: None,
             rtts: new_histogram(LONGEST_RTT_US),
             recent: VecDeque::new(),
@@ -278,7 +284,11 @@ impl Probe {
                     self.tls.clone_from(tls);
                 }
             }
-            Step::Pinged { .. } => self.pings += 1,
+            Step::Pinged { .. } => {
+                self.pings += 1;
+                self.ping_period = self.last_ping.map(|last| at.since(last));
+                self.last_ping = Some(at);
+            }
             Step::Pong { rtt, .. } => self.pong(*rtt),
             Step::Missed { .. } => {
                 self.missed += 1;
@@ -304,6 +314,7 @@ impl Probe {
         request.clone_into(&mut self.request);
         self.answer = Some(answer.clone());
         self.opened += 1;
+        (self.last_ping, self.ping_period) = (None, None);
         self.failed_in_a_row = 0;
         self.state = ProbeState::Open(at);
         self.record(at, Outcome::Opened);

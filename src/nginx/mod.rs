@@ -7,5 +7,6 @@ pub mod conf;
 pub mod debug;
 pub mod error;
 pub mod frame;
+pub mod remarks;
 pub mod resolve;
 pub mod version;

@@ -6,6 +6,7 @@ mod data;
 mod handshakes;
 mod markdown;
 mod notes;
+mod sessions;
 mod text;
 
 pub use data::{Facts, LOGS_SCHEMA, LogFile, LogsReport, logs_json};

@@ -58,10 +58,11 @@ pub async fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
     let failed = outcome.files.iter().any(|f| f.error.is_some()) || backend_files().any(|f| f.error.is_some());
     let site = site.filter(|s| args.nginx_conf.is_some() || args.files.is_empty() || is_of(s, &outcome.files));
     let timeouts = site.as_ref().map(formats::timeouts).unwrap_or_default();
+    let draining = site.as_ref().map(formats::draining).unwrap_or_default();
     let files = outcome.files.iter().map(|f| file(f, &named)).chain(backend_files().map(backend_file)).collect();
     let routine = outcome.tally.messages.iter().filter(|(m, _)| is_routine(m)).map(|(m, _)| m.to_string()).collect();
     let (handshakes, backend) = (outcome.handshakes, backend.map(|b| b.sum));
-    let facts = Facts { files, timeouts, routine, handshakes, backend, filtered, zone };
+    let facts = Facts { files, timeouts, draining, routine, handshakes, backend, filtered, zone };
     let report = LogsReport::of(&outcome.tally, facts);
     out::print(&match args.format {
         Format::Text => report::logs_text(&report, colored(args.color)),

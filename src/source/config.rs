@@ -13,6 +13,7 @@ use crate::event::process::Master;
 use crate::event::site::{Place, Problem, Site, Version};
 use crate::event::{Event, Sense, SourceId, SourceKind};
 use crate::human::counted;
+use crate::nginx::remarks::remarks;
 use crate::nginx::resolve::resolve;
 use crate::nginx::version::BuildDefaults;
 
@@ -73,6 +74,7 @@ fn read(target: &ConfigTarget) -> (Site, Seen) {
     site.root.clone_from(&target.root);
     site.changed = disk.changed;
     site.sources = disk.texts;
+    site.remarks = remarks(&site);
     let needed = pointed_at(&site);
     site.sources.retain(|path, _| needed.contains(path));
     (site, disk.seen)

@@ -1,18 +1,19 @@
 //! What logs said in sum as plain data: exactly what `wspulse logs --format json` prints.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use serde::Serialize;
 
 use super::backend::BackendFigures;
 use super::notes;
+use super::sessions::{SessionRows, sessions};
 use crate::event::backend::BackendSum;
 use crate::event::handshake::Attempts;
 use crate::event::log::{Category, Level};
 use crate::event::tally::Tally;
+use crate::event::tally::lifecycle::Draining;
 use crate::event::tally::rate::Rate;
-use crate::event::tally::sessions::{Burst, Lifetimes, Sessions, Spike, Timeout};
+use crate::event::tally::sessions::Timeout;
 use crate::event::tally::top::{Counted, Top};
 use crate::time::{Timestamp, Zone};
 
@@ -20,8 +21,6 @@ use crate::time::{Timestamp, Zone};
 pub const LOGS_SCHEMA: &str = "wspulse.logs/1";
 /// Names listed of each kind.
 const LISTED: usize = 10;
-/// Where one band of the lifetime histogram ends and the next begins, in seconds.
-const BANDS: [u64; 11] = [1, 5, 10, 30, 60, 120, 300, 600, 3_600, 14_400, 86_400];
 
 /// What is known besides the counts.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +29,8 @@ pub struct Facts {
     pub files: Vec<LogFile>,
     /// Timeouts of the configuration, to be matched with lifetimes.
     pub timeouts: Vec<Timeout>,
+    /// How long its old workers may drain, to be matched with tunnels that ended together.
+    pub draining: Draining,
     /// Messages, by shape, that nginx writes in the ordinary course: they are listed after those that tell of faults.
     pub routine: BTreeSet<String>,
     /// Attempts to open a WebSocket from debug lines; `None`: there was no debug line.
@@ -153,47 +154,6 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
-/// Tunnels that ended: lines with status 101.
-#[derive(Clone, Debug, Serialize)]
-pub struct SessionRows {
-    /// All of them.
-    pub count: u64,
-    /// How long they lived.
-    pub lifetimes: LifetimeFigures,
-    /// Seconds in which far more of them ended than in others.
-    pub bursts: Vec<Burst>,
-}
-
-/// Lifetimes in seconds; `None` where no line tells one.
-#[derive(Clone, Debug, Serialize)]
-pub struct LifetimeFigures {
-    /// Sessions whose lifetime is known.
-    pub known: u64,
-    /// Half of them lived no longer.
-    pub p50: Option<f64>,
-    /// Nine in ten.
-    pub p90: Option<f64>,
-    /// Ninety-nine in a hundred.
-    pub p99: Option<f64>,
-    /// The longest.
-    pub max: Option<f64>,
-    /// Lifetimes at which many sessions ended.
-    pub spikes: Vec<Spike>,
-    /// Counts of lifetimes in bands; those without any at either end are left out.
-    pub histogram: Vec<Band>,
-}
-
-/// Sessions that lived at least `from_s` and less than `to_s`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Band {
-    /// Seconds.
-    pub from_s: u64,
-    /// Seconds; `None`: without limit.
-    pub to_s: Option<u64>,
-    /// Sessions.
-    pub count: u64,
-}
-
 impl LogsReport {
     /// What `tally` counted, with what else is known.
     #[must_use]
@@ -215,7 +175,7 @@ impl LogsReport {
             rate: rate(&tally.rate),
             top: top(tally, &facts.routine),
             bytes_sent: has_access.then_some(tally.bytes_sent),
-            sessions: sessions(&tally.sessions, &facts.timeouts),
+            sessions: sessions(tally, &facts),
             not_visible: notes::not_visible(tally, &facts),
             handshakes: facts.handshakes,
             backend: facts.backend.as_ref().map(BackendFigures::of),
@@ -254,40 +214,6 @@ fn rows(top: &Top<Box<str>>, last: &BTreeSet<String>) -> Vec<TopRow> {
         |name: &str, c: Counted, routine| TopRow { name: name.to_owned(), count: c.count, missed: c.missed, routine };
     let telling = telling.into_iter().map(|(name, c)| row(name, c, false));
     telling.chain(routine.into_iter().map(|(name, c)| row(name, c, true))).take(LISTED).collect()
-}
-
-fn sessions(sessions: &Sessions, timeouts: &[Timeout]) -> SessionRows {
-    let lives = &sessions.lifetimes;
-    let at = |share| lives.quantile(share).map(|d: Duration| d.as_secs_f64());
-    SessionRows {
-        count: sessions.count,
-        lifetimes: LifetimeFigures {
-            known: lives.buckets().map(|(_, n)| n).sum(),
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-            max: lives.longest().map(|d| d.as_secs_f64()),
-            spikes: sessions.spikes(timeouts),
-            histogram: bands(lives),
-        },
-        bursts: sessions.bursts(),
-    }
-}
-
-fn bands(lives: &Lifetimes) -> Vec<Band> {
-    let starts = std::iter::once(0).chain(BANDS);
-    let ends = BANDS.into_iter().map(Some).chain(std::iter::once(None));
-    let mut bands: Vec<Band> = starts.zip(ends).map(|(from_s, to_s)| Band { from_s, to_s, count: 0 }).collect();
-    for (lived, n) in lives.buckets() {
-        let place = BANDS.iter().filter(|end| lived.as_secs() >= **end).count();
-        if let Some(band) = bands.get_mut(place) {
-            band.count += n;
-        }
-    }
-    let filled = |b: &Band| b.count > 0;
-    let (first, last) = (bands.iter().position(filled), bands.iter().rposition(filled));
-    let kept = first.zip(last).and_then(|(first, last)| bands.get(first..=last));
-    kept.unwrap_or_default().to_vec()
 }
 
 /// The report as indented JSON with a line end.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::super::markdown::{code, inert};
 use super::data::{LogsReport, TopRow};
 use super::handshakes;
-use super::text::{band, count, lifetime, lifetimes, moment, ranked, summary};
+use super::text::{band, count, fits, lifetime, lifetimes, ranked, summary, together};
 use crate::human;
 
 /// The whole report as Markdown.
@@ -73,12 +73,11 @@ fn sessions(out: &mut String, report: &LogsReport) {
     let lives = lifetimes(report).map_or_else(String::new, |l| format!("; {l}"));
     let _ = writeln!(out, "\n## Sessions\n\n{ended}{lives}.\n");
     for spike in &s.lifetimes.spikes {
-        let matches = spike.timeout.as_ref().map_or_else(String::new, |t| format!(": {}", inert(t)));
-        let _ = writeln!(out, "- {} ended at an age of {}{matches}", human::grouped(spike.count), lifetime(spike.at));
+        let age = lifetime(spike.at);
+        let _ = writeln!(out, "- {} ended at an age of {age}{}", human::grouped(spike.count), inert(&fits(spike)));
     }
     for burst in &s.bursts {
-        let at = moment(burst.at, report.zone);
-        let _ = writeln!(out, "- {} ended together at {at}", human::grouped(burst.count));
+        let _ = writeln!(out, "- {}", inert(&together(burst, report.zone)));
     }
     let bands: Vec<_> = s.lifetimes.histogram.iter().map(|b| (band(b), human::grouped(b.count))).collect();
     table(out, "Lifetimes", "Lived", &bands);

@@ -5,9 +5,11 @@ use std::time::Duration;
 use super::super::safe;
 use super::super::text::{Ink, Page, WIDTH};
 use super::chart;
-use super::data::{Band, LogsReport, TopRow};
+use super::data::{LogsReport, TopRow};
 use super::handshakes;
+use super::sessions::{Band, BurstRow, cause};
 use crate::event::log::{Category, Level};
+use crate::event::tally::sessions::Spike;
 use crate::human;
 use crate::time::{Timestamp, Zone};
 
@@ -54,7 +56,11 @@ fn heading(page: &mut Page, title: &str, beside: &str) {
 
 /// `2026-11-21 14:02:31` where the log's clock hung.
 pub(super) fn moment(at: Timestamp, zone: Zone) -> String {
-    zone.wall(at).format("%Y-%m-%d %H:%M:%S").to_string()
+    wall(at, zone, "%Y-%m-%d %H:%M:%S")
+}
+
+fn wall(at: Timestamp, zone: Zone, form: &str) -> String {
+    zone.wall(at).format(form).to_string()
 }
 
 /// `4ms`, `2.0s` or `4m 27s`.
@@ -67,7 +73,7 @@ pub(super) fn lifetime(d: Duration) -> String {
 }
 
 /// A span without the blanks that align it in columns, and without a second part that is 0: `1m`, `1h 2m`.
-fn steady(d: Duration) -> String {
+pub(super) fn steady(d: Duration) -> String {
     let text = human::span(d).replace("  ", " ");
     [" 0s", " 0m", " 0h"].iter().find_map(|end| text.strip_suffix(end)).unwrap_or(&text).to_owned()
 }
@@ -253,14 +259,12 @@ fn sessions(page: &mut Page, r: &LogsReport) {
     }
     for spike in &s.lifetimes.spikes {
         let lead = format!(" {} ", page.ink(Ink::Warn, "▲"));
-        let matches = spike.timeout.as_ref().map_or_else(String::new, |t| format!(": {t}"));
         let n = human::counted(spike.count, "tunnel", "tunnels");
-        page.hang(&lead, 3, &format!("{n} ended at an age of {}{matches}", lifetime(spike.at)));
+        page.hang(&lead, 3, &format!("{n} ended at an age of {}{}", lifetime(spike.at), fits(spike)));
     }
     for burst in &s.bursts {
         let lead = format!(" {} ", page.ink(Ink::Warn, "▲"));
-        let n = human::counted(burst.count, "tunnel", "tunnels");
-        page.hang(&lead, 3, &format!("{n} ended together at {}", moment(burst.at, r.zone)));
+        page.hang(&lead, 3, &together(burst, r.zone));
     }
 }
 
@@ -288,6 +292,27 @@ fn backend(page: &mut Page, r: &LogsReport) {
         let at = m.last.map_or_else(String::new, |at| format!("{}: ", moment(at, r.zone)));
         page.hang(&format!("{:15}", ""), 15, &page.ink(Ink::Dim, &format!("last {at}{}", m.raw)));
     }
+}
+
+/// What may have ended the sessions of a spike: a timeout of the same length is a possibility, no proof.
+pub(super) fn fits(spike: &Spike) -> String {
+    spike.timeout.as_ref().map_or_else(String::new, |t| format!("; this fits {t}"))
+}
+
+/// A burst in one sentence.
+pub(super) fn together(b: &BurstRow, zone: Zone) -> String {
+    let n = human::counted(b.ended, "tunnel", "tunnels");
+    let usual = if b.usual < 0.05 { "hardly one".to_owned() } else { format!("{:.1}", b.usual) };
+    let took = if b.seconds > 1 { format!(" within {} seconds", b.seconds) } else { String::new() };
+    let why = b.why.as_ref().map_or_else(String::new, |why| {
+        let clock = |at| if same_day(at, b.at, zone) { wall(at, zone, "%H:%M:%S") } else { moment(at, zone) };
+        format!(": {}", cause(why, clock))
+    });
+    format!("{n} ended together at {}{took}, where {usual} is usual{why}", moment(b.at, zone))
+}
+
+fn same_day(a: Timestamp, b: Timestamp, zone: Zone) -> bool {
+    zone.wall(a).date() == zone.wall(b).date()
 }
 
 fn blind_spots(page: &mut Page, r: &LogsReport) {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use crate::event::site::{Escape, Site};
+use crate::event::tally::lifecycle::Draining;
 use crate::event::tally::sessions::Timeout;
 use crate::nginx::access::Format;
 use crate::source::config::{ConfigTarget, read_site};
@@ -86,18 +87,30 @@ fn one(given: &str, site: Option<&Site>) -> anyhow::Result<Named> {
     }
 }
 
-/// The timeouts that cut idle tunnels of proxied locations, those that were set on purpose first.
+/// The timeouts that cut idle tunnels: those of the locations that are meant for WebSockets, or of all that proxy where
+/// none says so; those that were set on purpose first. `keepalive_timeout` and `send_timeout` end no idle tunnel.
 pub(super) fn timeouts(site: &Site) -> Vec<Timeout> {
+    let named_so = site.locations().any(|(_, l)| l.means_websocket());
     let mut all = Vec::new();
-    for (_, location) in site.locations().filter(|(_, l)| l.proxy_pass.is_some()) {
+    for (_, location) in site.locations().filter(|(_, l)| l.proxy_pass.is_some() && (l.means_websocket() || !named_so))
+    {
         for (name, set) in
             [("proxy_read_timeout", &location.read_timeout), ("proxy_send_timeout", &location.send_timeout)]
         {
             let place = set.place.as_ref().map_or_else(|| " (the default)".to_owned(), |p| format!(" ({p})"));
             let name = format!("{name} of location {}{place}", location.path);
-            all.push((set.place.is_none(), Timeout { after: set.value, name }));
+            all.push((set.place.is_none(), name.starts_with("proxy_send"), Timeout { after: set.value, name }));
         }
     }
-    all.sort_by_key(|(is_default, _)| *is_default);
-    all.into_iter().map(|(_, timeout)| timeout).collect()
+    // What was set on purpose is the likelier cause, and silence is likelier than a backend that does not read.
+    all.sort_by_key(|(is_default, is_send, _)| (*is_default, *is_send));
+    all.into_iter().map(|(.., timeout)| timeout).collect()
+}
+
+/// How long old workers may drain.
+pub(super) fn draining(site: &Site) -> Draining {
+    site.worker_shutdown_timeout.as_ref().map_or(Draining::Endless, |set| {
+        let place = set.place.as_ref().map_or_else(|| site.conf.clone(), ToString::to_string);
+        Draining::Bounded(set.value, place)
+    })
 }

@@ -8,7 +8,8 @@ use super::debug::{self, DebugPart};
 use super::messages::{Messages, Seen};
 use super::names::Names;
 use super::request::Filter;
-use crate::event::log::Level;
+use crate::event::log::{Category, Level};
+use crate::event::tally::lifecycle::{Incident, Lifecycle};
 use crate::event::tally::rate::Rate;
 use crate::event::tally::sessions::Sessions;
 use crate::event::tally::{Tally, lifetime};
@@ -186,6 +187,7 @@ pub(super) struct ErrorFold<'r> {
     filter: Option<&'r Filter>,
     common: Common,
     messages: Messages,
+    lifecycle: Lifecycle,
     times: TimeCache,
     /// The last time read and its moment.
     time: [u8; 19],
@@ -203,6 +205,7 @@ impl<'r> ErrorFold<'r> {
             filter: Some(filter).filter(|f| f.is_set()),
             common: Common::default(),
             messages: Messages::default(),
+            lifecycle: Lifecycle::default(),
             times: TimeCache::in_zone(zone),
             time: [0; 19],
             at: Timestamp::default(),
@@ -254,13 +257,20 @@ impl<'r> ErrorFold<'r> {
         let headless = &mut self.headless;
         let part = self.debug.get_or_insert_with(|| Box::new(DebugPart::behind(std::mem::take(headless))));
         part.entry(line, message, self.at, self.filter);
-        let category = Some(crate::event::log::Category::Other);
+        let category = Some(Category::Other);
         if self.filter.is_none_or(|f| f.admits(Some(self.at), category, line)) {
             self.messages.count_debug();
             self.common.entry(overlong);
             self.moment();
         } else {
             self.common.left_out();
+        }
+    }
+
+    #[cold]
+    fn lifecycle(&mut self, level: Level, line: &[u8], text: &[u8]) {
+        if let Some(incident) = Incident::of_line(level, line, text) {
+            self.lifecycle.note(self.at, incident);
         }
     }
 
@@ -274,6 +284,7 @@ impl<'r> ErrorFold<'r> {
 
     fn pour_into(self, tally: &mut Tally, addresses: &mut Addresses) {
         self.messages.pour_into(tally);
+        tally.lifecycle.merge(self.lifecycle);
         self.common.pour_into(tally, addresses, visible);
     }
 }
@@ -301,6 +312,9 @@ impl Lines for ErrorFold<'_> {
         let (seen, talkers) = self.read(level, text);
         if self.filter.is_some_and(|f| !f.admits(Some(self.at), Some(seen.category), line)) {
             return self.common.left_out();
+        }
+        if seen.category == Category::LifecycleConfig {
+            self.lifecycle(level, line, text);
         }
         self.messages.count(seen);
         self.common.entry(overlong);
