@@ -174,7 +174,7 @@ fn a_client_is_refused_in_the_debug_log(binary: &std::path::Path) {
     );
     assert!(said.contains("without Upgrade: websocket, and got \"426 "), "{said}");
 
-    let stream = run(&["stream", "--pid", &pid, "--for", "2s"]);
+    let stream = run(&["stream", "--pid", &pid, "--since", "1h", "--for", "2s"]);
     let stream = String::from_utf8(stream.stdout).expect("text");
     let events = stream.lines().map(|l| serde_json::from_str::<Value>(l).expect("JSON"));
     let seen: Vec<Value> = events.filter_map(|e| e["data"]["handshakes"].as_array().cloned()).flatten().collect();
