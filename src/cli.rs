@@ -52,6 +52,19 @@ Examples:
 Exit codes: 0 everything could be read, whatever it says; 2 a file could not be read or was damaged (the rest is
 counted), a pattern matched nothing, or wrong usage; 130 Ctrl-C.";
 
+const IDLE_TIMEOUT_EXAMPLES: &str = "\
+Examples:
+  wspulse idle-timeout ws://127.0.0.1/ws            how long does nginx let a silent tunnel live, and which line says so?
+  wspulse idle-timeout wss://example.test/ws --max 1h
+  wspulse idle-timeout wss://example.test/ws --wake '{\"subscribe\":\"ticks\"}'
+                                                    the server speaks then: is it the client's silence that counts?
+  wspulse idle-timeout wss://example.test/ws --format json | jq .estimate_s
+
+About twenty tunnels are opened, one every 100 ms, and all but one of them are never more than silent or nearly so.
+Ctrl-C prints what is known so far.
+
+Exit codes: 0 measured (or nothing died within --max), 1 no tunnel could be opened, 2 wrong usage, 130 Ctrl-C.";
+
 /// See why WebSockets through nginx fail: handshakes, tunnels and errors on one screen.
 #[derive(Debug, Parser)]
 #[command(name = "wspulse", version, about, long_about = None, after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -73,6 +86,9 @@ pub enum Command {
     /// What error and access logs say in sum: categories, rates, top talkers, lifetimes of sessions
     #[command(after_help = LOGS_EXAMPLES)]
     Logs(LogsArgs),
+    /// Measure how long the path lets a silent tunnel live, and name the likely culprit
+    #[command(after_help = IDLE_TIMEOUT_EXAMPLES)]
+    IdleTimeout(IdleTimeoutArgs),
     /// Everything on this machine, nothing needed: a backend, a proxy, clients and faults on a script
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
@@ -214,6 +230,24 @@ pub struct DemoArgs {
     /// Write the screen as SVG to FILE after ten seconds and end
     #[arg(long, value_name = "FILE", hide = true)]
     pub picture: Option<PathBuf>,
+}
+
+/// `idle-timeout`.
+#[derive(Clone, Debug, Args)]
+pub struct IdleTimeoutArgs {
+    /// What to look at.
+    #[command(flatten)]
+    pub look: LookArgs,
+    /// The longest silence to try, which is also about the time that the experiment takes
+    #[arg(long, value_name = "TIME", value_parser = human::parse_span, default_value = "10m")]
+    pub max: Duration,
+    /// A text message after which the server speaks of its own accord: one more tunnel then tells whether the client's silence
+    /// alone is fatal
+    #[arg(long, value_name = "TEXT")]
+    pub wake: Option<String>,
+    /// How the result is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
 }
 
 /// `stream`.

@@ -15,6 +15,7 @@ mod order;
 mod patch;
 mod reach;
 mod sight;
+pub mod silence;
 mod tunnels;
 mod upstream;
 mod verdict;

@@ -8,6 +8,7 @@ pub mod log;
 pub mod probe;
 pub mod process;
 pub mod route;
+pub mod silence;
 pub mod site;
 pub mod socket;
 pub mod tally;

@@ -8,6 +8,7 @@ mod logs;
 mod markdown;
 mod plain;
 mod safe;
+mod silence;
 mod summary;
 mod text;
 
@@ -19,5 +20,6 @@ pub use json::json;
 pub use logs::{Facts, LOGS_SCHEMA, LogFile, LogsReport, logs_json, logs_markdown, logs_text};
 pub use markdown::markdown;
 pub use plain::event_line;
+pub use silence::{IDLE_TIMEOUT_SCHEMA, SilenceReport, silence_json, silence_markdown, silence_text};
 pub use summary::summary_text;
 pub use text::text;

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use self::formats::Named;
-use self::progress::Meter;
+use self::progress::said;
 use self::when::End;
 use crate::cli::{ColorMode, Format, LogsArgs};
 use crate::event::log::{Category, Level};
@@ -23,6 +23,7 @@ use crate::report::{self, Facts, LogFile, LogsReport};
 use crate::source::history::{self, FileOutcome, Filter, LogKind, Outcome, Progress, Request};
 use crate::time::{Clock, Zone};
 
+use super::meter::Meter;
 use super::out;
 
 /// The exit codes of a file that could not be read, of Ctrl-C and of SIGTERM.
@@ -129,7 +130,10 @@ async fn read(request: Request) -> anyhow::Result<Ended> {
             _ = interrupted.recv() => break Ended::Stopped(INTERRUPTED),
             _ = terminated.recv() => break Ended::Stopped(TERMINATED),
             outcome = &mut reading => break Ended::Read(Box::new(outcome?)),
-            Ok(()) = told.changed() => meter.show(*told.borrow_and_update()),
+            Ok(()) = told.changed() => {
+                let progress = *told.borrow_and_update();
+                meter.show(|| said(progress));
+            },
         }
     };
     meter.wipe();

@@ -5,9 +5,11 @@ pub mod demo;
 pub mod headless;
 pub mod judge;
 pub mod logs;
+mod meter;
 pub mod out;
 pub mod plan;
 pub mod session;
+pub mod silence;
 pub mod start;
 pub mod stream;
 pub mod terminal;
@@ -42,6 +44,7 @@ pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
             None => look(&cli.look).await,
             Some(Command::Check(args)) => judge::run(&args, settings(&args.look)?).await,
             Some(Command::Logs(args)) => logs::run(&args).await,
+            Some(Command::IdleTimeout(args)) => silence::run(&args, settings(&args.look)?).await,
             Some(Command::Demo(args)) => demo(&args).await,
             Some(Command::Stream(args)) => headless::stream(settings(&args.look)?, args.duration).await,
         }

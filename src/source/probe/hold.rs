@@ -58,15 +58,8 @@ struct End {
 
 /// Holds a tunnel with pings until it ends, and tells each step; the last one is `Closed`.
 pub async fn hold(opened: Opened, rhythm: Rhythm, until: &Until, steps: &mut Steps<'_>) -> Held {
-    let Opened { wire, leftover, at } = opened;
-    // 4 KiB: a probe reads little, and there may be many of them.
-    let config = WebSocketConfig::default()
-        .read_buffer_size(4 * 1024)
-        .write_buffer_size(0)
-        .max_write_buffer_size(UNWRITTEN_MAX)
-        .max_message_size(Some(MESSAGE_MAX))
-        .max_frame_size(Some(MESSAGE_MAX));
-    let socket = WebSocketStream::from_partially_read(wire, leftover, Role::Client, Some(config)).await;
+    let at = opened.at;
+    let socket = framed(opened).await;
     let heart = Heartbeat::new(rhythm, dice(), Instant::now().into_std());
     let mut tunnel = Tunnel { socket, heart, last_message: at, steps };
     let end = tunnel.live(until).await;
@@ -77,6 +70,18 @@ pub async fn hold(opened: Opened, rhythm: Rhythm, until: &Until, steps: &mut Ste
     (tunnel.steps)(Step::Closed { by, code: end.code, reason: end.reason, held, idle });
     tunnel.part(by).await;
     Held { held, by, strays: tunnel.heart.strays() }
+}
+
+/// An opened tunnel as a stream of messages.
+pub(super) async fn framed(opened: Opened) -> WebSocketStream<Wire> {
+    // 4 KiB: a probe reads little, and there may be many of them.
+    let config = WebSocketConfig::default()
+        .read_buffer_size(4 * 1024)
+        .write_buffer_size(0)
+        .max_write_buffer_size(UNWRITTEN_MAX)
+        .max_message_size(Some(MESSAGE_MAX))
+        .max_frame_size(Some(MESSAGE_MAX));
+    WebSocketStream::from_partially_read(opened.wire, opened.leftover, Role::Client, Some(config)).await
 }
 
 struct Tunnel<'a, 'b> {
@@ -204,7 +209,7 @@ impl Tunnel<'_, '_> {
 }
 
 /// The next message; what waits to be written is written meanwhile.
-async fn next(socket: &mut WebSocketStream<Wire>) -> Option<Result<Message, Error>> {
+pub(super) async fn next(socket: &mut WebSocketStream<Wire>) -> Option<Result<Message, Error>> {
     std::future::poll_fn(|cx| {
         // As above: reading finds the error.
         let _ = Pin::new(&mut *socket).poll_flush(cx);
@@ -214,7 +219,7 @@ async fn next(socket: &mut WebSocketStream<Wire>) -> Option<Result<Message, Erro
 }
 
 /// Who ended a tunnel by an error, and the error in words.
-fn classify(error: &Error) -> (ClosedBy, String) {
+pub(super) fn classify(error: &Error) -> (ClosedBy, String) {
     match error {
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) | Error::ConnectionClosed => {
             (ClosedBy::Fin, String::new())

@@ -10,6 +10,7 @@ pub mod heartbeat;
 pub mod hold;
 pub mod options;
 mod request;
+pub mod silence;
 mod tls;
 pub mod url;
 mod wire;
