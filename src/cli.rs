@@ -130,6 +130,24 @@ pub struct LookArgs {
     /// Use ADDR for HOST:PORT instead of asking the resolver (repeatable)
     #[arg(long, value_name = "HOST:PORT:ADDR", help_heading = "Probes")]
     pub resolve: Vec<String>,
+    /// Credentials for an Authorization: Basic header
+    #[arg(long, value_name = "USER:PASSWORD", conflicts_with = "bearer", help_heading = "Probes")]
+    pub basic: Option<String>,
+    /// A token for an Authorization: Bearer header
+    #[arg(long, value_name = "TOKEN", help_heading = "Probes")]
+    pub bearer: Option<String>,
+    /// A cookie to send (repeatable)
+    #[arg(long = "cookie", value_name = "NAME=VALUE", help_heading = "Probes")]
+    pub cookies: Vec<String>,
+    /// Connect to this unix socket instead of the URL's host
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["http_proxy", "resolve"], help_heading = "Probes")]
+    pub unix_socket: Option<PathBuf>,
+    /// Go through this HTTP proxy (CONNECT)
+    #[arg(long, value_name = "http://HOST:PORT", help_heading = "Probes")]
+    pub http_proxy: Option<String>,
+    /// Send a PROXY protocol header first, as a load balancer would
+    #[arg(long, value_enum, help_heading = "Probes")]
+    pub proxy_protocol: Option<ProxyProtocolVersion>,
     /// Time between pings [default: 15s]
     #[arg(long, value_name = "TIME", value_parser = human::parse_span, help_heading = "Probes")]
     pub ping_interval: Option<Duration>,
@@ -328,6 +346,15 @@ pub enum AutoProbe {
     /// Only what was asked for.
     #[default]
     None,
+}
+
+/// The version of a PROXY protocol header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProxyProtocolVersion {
+    /// One line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// Where socket rows come from.

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::{AutoProbe, ColorMode, LookArgs, SocketMode};
+use crate::cli::{AutoProbe, ColorMode, LookArgs, ProxyProtocolVersion, SocketMode};
 use crate::source::probe::{
-    ClientCert, OptionError, ProbeOptions, ResolveOverride, UrlError, WsUrl, parse_header, parse_subprotocol,
+    self, ClientCert, HttpProxy, OptionError, ProbeOptions, ProxyProtocol, ResolveOverride, UrlError, WsUrl,
+    parse_header, parse_subprotocol,
 };
 
 /// Time between looks at the socket tables.
@@ -118,17 +119,33 @@ fn endpoints(args: &LookArgs) -> Result<Vec<(WsUrl, Option<WsUrl>)>, WrongWord> 
 fn probe_options(args: &LookArgs) -> Result<ProbeOptions, WrongWord> {
     let usual = ProbeOptions::default();
     Ok(ProbeOptions {
-        headers: args.headers.iter().map(|h| parse_header(h)).collect::<Result<_, _>>()?,
+        headers: headers(args)?,
         origin: args.origin.clone(),
         subprotocols: args.subprotocols.iter().map(|s| parse_subprotocol(s)).collect::<Result<_, _>>()?,
         cacert: args.cacert.clone(),
         client_cert: args.cert.clone().zip(args.key.clone()).map(|(cert, key)| ClientCert { cert, key }),
         insecure: args.insecure,
+        unix_socket: args.unix_socket.clone(),
+        http_proxy: args.http_proxy.as_deref().map(HttpProxy::parse).transpose()?,
+        proxy_protocol: args.proxy_protocol.map(|version| match version {
+            ProxyProtocolVersion::V1 => ProxyProtocol::V1,
+            ProxyProtocolVersion::V2 => ProxyProtocol::V2,
+        }),
         resolve: args.resolve.iter().map(|r| ResolveOverride::parse(r)).collect::<Result<_, _>>()?,
         ping_interval: args.ping_interval.unwrap_or(usual.ping_interval),
         ping_timeout: args.ping_timeout.unwrap_or(usual.ping_timeout),
         ..usual
     })
+}
+
+/// `--header`, and what other options say in headers.
+fn headers(args: &LookArgs) -> Result<Vec<(String, String)>, OptionError> {
+    let given = args.headers.iter().map(|h| parse_header(h));
+    let basic = args.basic.as_deref().map(probe::basic);
+    let bearer = args.bearer.as_ref().map(|token| parse_header(&format!("Authorization: Bearer {token}")));
+    // Several cookies share one header (RFC 6265 section 5.4).
+    let cookies = (!args.cookies.is_empty()).then(|| parse_header(&format!("Cookie: {}", args.cookies.join("; "))));
+    given.chain(basic).chain(bearer).chain(cookies).collect()
 }
 
 /// The theme asked for; `mono` where colour is not wanted.
@@ -179,6 +196,22 @@ mod tests {
         assert!(!with(&[("LANG", "en_US.UTF-8")], &none).ascii);
         assert!(with(&[("LANG", "en_US.UTF-8"), ("LC_ALL", "C")], &none).ascii);
         assert!(!with(&[], &none).ascii);
+    }
+
+    #[test]
+    fn credentials_and_cookies_become_headers() {
+        let args = LookArgs {
+            basic: Some("a:b".into()),
+            cookies: vec!["x=1".into(), "y=2".into()],
+            headers: vec!["X-A: 1".into()],
+            ..LookArgs::default()
+        };
+        let headers = with(&[], &args).probe.headers;
+        let texts: Vec<String> = headers.iter().map(|(n, v)| format!("{n}: {v}")).collect();
+        assert_eq!(texts, ["X-A: 1", "Authorization: Basic YTpi", "Cookie: x=1; y=2"]);
+        let smuggled = LookArgs { bearer: Some("a\r\nX: y".into()), ..LookArgs::default() };
+        let said = Settings::from_args(&smuggled, "h", &|_| None).expect_err("a line break").to_string();
+        assert!(!said.contains("X: y"), "{said}");
     }
 
     #[test]

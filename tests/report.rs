@@ -166,7 +166,7 @@ fn every_step() -> Vec<Step> {
     let mut steps = vec![
         Step::Dialing { attempt: 1 },
         Step::Resolved { took: s, addresses: vec![end] },
-        Step::Connected { took: s, local: end, peer: end },
+        Step::Connected { took: s, local: end, peer: end, failed: Vec::new() },
         Step::Secured { took: s, tls: tls() },
         Step::Upgraded { took: s, request: "GET /".into(), answer: answer() },
         Step::Pinged { seq: 1 },

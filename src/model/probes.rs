@@ -125,6 +125,12 @@ pub struct Phases {
     pub upgrade: Option<Duration>,
 }
 
+impl Phases {
+    fn add_to_connect(&mut self, took: Duration) {
+        self.connect = Some(self.connect.unwrap_or_default() + took);
+    }
+}
+
 impl Default for Probe {
     fn default() -> Self {
         Self {
@@ -260,11 +266,14 @@ impl Probe {
                 self.phases.resolve = Some(*took);
                 self.addresses.clone_from(addresses);
             }
-            Step::Connected { took, local, peer } => {
+            Step::Connected { took, local, peer, .. } => {
                 self.phases.connect = Some(*took);
                 self.ends = Some((*local, *peer));
                 self.last_ends = self.ends;
             }
+            Step::Attached { took, .. } => self.phases.connect = Some(*took),
+            // On the way to the server the proxy's part belongs to connecting.
+            Step::Tunnelled { took, .. } => self.phases.add_to_connect(*took),
             Step::Secured { took, tls } => {
                 self.phases.tls = Some(*took);
                 self.tls = Some(tls.clone());
@@ -313,6 +322,7 @@ impl Probe {
         match failure.phase {
             Phase::Resolve => self.phases.resolve = Some(took),
             Phase::Connect => self.phases.connect = Some(took),
+            Phase::Proxy => self.phases.add_to_connect(took),
             Phase::Tls => self.phases.tls = Some(took),
             Phase::Upgrade => self.phases.upgrade = Some(took),
         }

@@ -146,7 +146,7 @@ fn seconds(s: f64) -> String {
     match s {
         s if s < 1.0 => format!("{:.0} ms", s * 1_000.0),
         s if s < 600.0 => format!("{s:.1} s"),
-        s => human::span(Duration::try_from_secs_f64(s).unwrap_or_default()),
+        s => human::span_short(Duration::try_from_secs_f64(s).unwrap_or_default()),
     }
 }
 

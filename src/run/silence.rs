@@ -119,8 +119,8 @@ fn said(s: &Standing<'_>, max: Duration) -> String {
     let round = if s.round > 1 { format!("round {}, ", s.round) } else { String::new() };
     format!(
         "{round}{} of at most {}: {} out, {answered} answered, {ended} ended",
-        human::span(s.elapsed).trim(),
-        human::span(max).trim(),
+        human::span_short(s.elapsed),
+        human::span_short(max),
         s.out
     )
 }
@@ -132,6 +132,6 @@ mod tests {
     #[test]
     fn progress_fits_a_narrow_line() {
         let s = Standing { trials: &[], out: 21, elapsed: Duration::from_secs(34), round: 2 };
-        assert_eq!(said(&s, Duration::from_secs(600)), "round 2, 34s of at most 10m 0s: 21 out, 0 answered, 0 ended");
+        assert_eq!(said(&s, Duration::from_secs(600)), "round 2, 34s of at most 10m: 21 out, 0 answered, 0 ended");
     }
 }

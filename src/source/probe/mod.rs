@@ -13,6 +13,7 @@ mod request;
 pub mod silence;
 mod tls;
 pub mod url;
+mod way;
 mod wire;
 
 use std::io;
@@ -29,7 +30,10 @@ use self::cadence::Redial;
 use self::dial::{Steps, dial};
 use self::dice::dice;
 use self::hold::{Until, hold};
-pub use self::options::{ClientCert, OptionError, ProbeOptions, ResolveOverride, parse_header, parse_subprotocol};
+pub use self::options::{
+    ClientCert, HttpProxy, OptionError, ProbeOptions, ProxyProtocol, ResolveOverride, basic, parse_header,
+    parse_subprotocol,
+};
 pub use self::url::{Host, UrlError, WsUrl};
 use super::{Outlet, Source};
 use crate::event::probe::{ProbeEvent, Route, Step, TargetId};
