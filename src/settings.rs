@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cli::{AutoProbe, ColorMode, LookArgs, ProxyProtocolVersion, SocketMode};
 use crate::source::probe::{
-    self, ClientCert, HttpProxy, OptionError, ProbeOptions, ProxyProtocol, ResolveOverride, UrlError, WsUrl,
+    self, ClientCert, HttpProxy, OptionError, ProbeOptions, ProxyProtocol, Question, ResolveOverride, UrlError, WsUrl,
     parse_header, parse_subprotocol,
 };
 
@@ -119,6 +119,7 @@ fn endpoints(args: &LookArgs) -> Result<Vec<(WsUrl, Option<WsUrl>)>, WrongWord> 
 fn probe_options(args: &LookArgs) -> Result<ProbeOptions, WrongWord> {
     let usual = ProbeOptions::default();
     Ok(ProbeOptions {
+        question: question(args)?,
         headers: headers(args)?,
         origin: args.origin.clone(),
         subprotocols: args.subprotocols.iter().map(|s| parse_subprotocol(s)).collect::<Result<_, _>>()?,
@@ -136,6 +137,14 @@ fn probe_options(args: &LookArgs) -> Result<ProbeOptions, WrongWord> {
         ping_timeout: args.ping_timeout.unwrap_or(usual.ping_timeout),
         ..usual
     })
+}
+
+/// `--send` and `--expect`.
+fn question(args: &LookArgs) -> Result<Option<Question>, OptionError> {
+    let Some(text) = args.send.clone() else { return Ok(None) };
+    let wrong = |e: regex::Error| OptionError::Expect(crate::human::visible(e.to_string().as_bytes()));
+    let expect = args.expect.as_deref().map(regex::Regex::new).transpose().map_err(wrong)?;
+    Ok(Some(Question { text, expect }))
 }
 
 /// `--header`, and what other options say in headers.

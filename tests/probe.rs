@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use wspulse::event::Event;
 use wspulse::event::probe::{Answer, ClosedBy, Failure, FailureKind, Phase, Route, Step, Tls};
 use wspulse::source::probe::{
-    ClientCert, HttpProxy, ProbeOptions, ProbeSource, ProxyProtocol, ResolveOverride, WsUrl, look, target,
+    ClientCert, HttpProxy, ProbeOptions, ProbeSource, ProxyProtocol, Question, ResolveOverride, WsUrl, look, target,
 };
 use wspulse::source::supervise;
 
@@ -510,6 +510,36 @@ async fn a_proxy_protocol_header_comes_before_everything() {
         let heard = told.recv().await.unwrap();
         assert!(heard.starts_with(&format!("{line}GET /ws HTTP/1.1\r\n")), "{heard}");
     }
+}
+
+#[tokio::test]
+async fn a_backend_may_be_asked_by_messages() {
+    let at = server(|mut peer| async move {
+        peer.upgrade().await;
+        let mut asked = 0;
+        while let Some((opcode, payload)) = peer.frame().await {
+            match opcode {
+                1 => {
+                    assert_eq!(payload, b"are you well");
+                    asked += 1;
+                    // The second question gets an answer that is none.
+                    let answer: &[u8] = if asked == 2 { b"busy" } else { b"well" };
+                    peer.say(frame(1, answer)).await;
+                }
+                8 => return peer.say(frame(8, &payload)).await,
+                _ => {}
+            }
+        }
+    })
+    .await;
+    let expect = Some(regex::Regex::new("^well$").unwrap());
+    let question = Some(Question { text: "are you well".into(), expect });
+    let options = ProbeOptions { question, ping_timeout: Duration::from_millis(100), ..quick() };
+    let options = ProbeOptions { give_up_after: u32::MAX, ..options };
+    let steps = look_at(&format!("ws://{at}/"), &options, Duration::from_millis(500)).await;
+    let talk: Vec<String> =
+        names(&steps).into_iter().filter(|n| ["asked", "answered", "unanswered"].contains(&n.as_str())).collect();
+    assert_eq!(talk[..5], ["asked", "answered", "asked", "unanswered", "asked"], "{steps:?}");
 }
 
 /// A unix socket whose one visitor is upgraded and answered.

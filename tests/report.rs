@@ -172,6 +172,12 @@ fn every_step() -> Vec<Step> {
         Step::Pinged { seq: 1 },
         Step::Pong { seq: 1, rtt: s },
         Step::Missed { seq: 2 },
+        Step::Attached { took: s, path: "/run/app.sock".into() },
+        Step::Tunnelled { took: s, proxy: "proxy.test:3128".into() },
+        Step::Asked { seq: 1 },
+        Step::Answered { seq: 1, rtt: Some(s) },
+        Step::Answered { seq: 2, rtt: None },
+        Step::Unanswered { seq: 3 },
         Step::Waiting { delay: s },
         Step::Stopped,
     ];

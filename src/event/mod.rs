@@ -10,6 +10,7 @@ pub mod process;
 pub mod route;
 pub mod silence;
 pub mod site;
+pub mod soak;
 pub mod socket;
 pub mod tally;
 

@@ -137,6 +137,24 @@ pub enum Step {
         /// The ping's number.
         seq: u64,
     },
+    /// The text of the message heartbeat was sent.
+    Asked {
+        /// Its number.
+        seq: u64,
+    },
+    /// Its answer came.
+    Answered {
+        /// The question's number.
+        seq: u64,
+        /// How long it took; unknown when this process did not run meanwhile.
+        #[serde(default, with = "crate::time::opt_seconds", skip_serializing_if = "Option::is_none")]
+        rtt: Option<Duration>,
+    },
+    /// No answer came within the ping timeout.
+    Unanswered {
+        /// The question's number.
+        seq: u64,
+    },
     /// The tunnel ended.
     Closed {
         /// Who ended it.

@@ -47,6 +47,14 @@ pub struct Probe {
     pub pongs: u64,
     /// Pings without a pong.
     pub missed: u64,
+    /// Texts of the message heartbeat.
+    pub questions: u64,
+    /// Those that were answered.
+    pub answers: u64,
+    /// Those that were not, in time.
+    pub unanswered: u64,
+    /// How long the latest answer took.
+    pub answer_time: Option<Duration>,
     /// The latest round-trip time.
     pub rtt: Option<Duration>,
     /// All round-trip times in microseconds.
@@ -143,6 +151,10 @@ impl Default for Probe {
             pings: 0,
             pongs: 0,
             missed: 0,
+            questions: 0,
+            answers: 0,
+            unanswered: 0,
+            answer_time: None,
             rtt: None,
             rtts: new_histogram(LONGEST_RTT_US),
             recent: VecDeque::new(),
@@ -293,6 +305,12 @@ impl Probe {
                 self.missed += 1;
                 self.remember(None);
             }
+            Step::Asked { .. } => self.questions += 1,
+            Step::Answered { rtt, .. } => {
+                self.answers += 1;
+                self.answer_time = rtt.or(self.answer_time);
+            }
+            Step::Unanswered { .. } => self.unanswered += 1,
             Step::Closed { by, code, reason, held, idle } => {
                 let closed = Closed { by: *by, code: *code, reason: reason.clone(), held: *held, idle: *idle };
                 self.ends = None;

@@ -1,6 +1,6 @@
 //! The faces of `wspulse logs`: what existing logs said in sum, as data, text, JSON and Markdown.
 
-mod chart;
+pub(super) mod chart;
 mod data;
 mod markdown;
 mod notes;

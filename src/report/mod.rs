@@ -9,6 +9,7 @@ mod markdown;
 mod plain;
 mod safe;
 mod silence;
+mod soak;
 mod summary;
 mod text;
 
@@ -21,5 +22,6 @@ pub use logs::{Facts, LOGS_SCHEMA, LogFile, LogsReport, logs_json, logs_markdown
 pub use markdown::markdown;
 pub use plain::event_line;
 pub use silence::{IDLE_TIMEOUT_SCHEMA, SilenceReport, silence_json, silence_markdown, silence_text};
+pub use soak::{SOAK_SCHEMA, SoakReport, Wishes, soak_json, soak_markdown, soak_text};
 pub use summary::summary_text;
 pub use text::text;

@@ -10,6 +10,7 @@ pub mod out;
 pub mod plan;
 pub mod session;
 pub mod silence;
+pub mod soak;
 pub mod start;
 pub mod stream;
 pub mod terminal;
@@ -45,6 +46,7 @@ pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
             Some(Command::Check(args)) => judge::run(&args, settings(&args.look)?).await,
             Some(Command::Logs(args)) => logs::run(&args).await,
             Some(Command::IdleTimeout(args)) => silence::run(&args, settings(&args.look)?).await,
+            Some(Command::Soak(args)) => soak::run(&args, settings(&args.look)?).await,
             Some(Command::Demo(args)) => demo(&args).await,
             Some(Command::Stream(args)) => headless::stream(settings(&args.look)?, args.duration).await,
         }

@@ -119,7 +119,8 @@ impl Sessions {
 
 /// The timeout nearest to `at` of those that can have ended a session of that age: a tunnel lives as long as its timeout
 /// and the handshake before it, and timers are a little late.
-fn culprit(at: Duration, configured: &[Timeout]) -> Option<String> {
+#[must_use]
+pub fn culprit(at: Duration, configured: &[Timeout]) -> Option<String> {
     let fits = |after: Duration| {
         let early = after.saturating_sub(after / 200 + Duration::from_millis(100));
         let late = after + after / 50 + Duration::from_millis(500);
@@ -227,7 +228,8 @@ impl Lifetimes {
 
     /// The middle and the count of each narrow pile, largest first. A pile holds at least [`FEW`] sessions and one in
     /// fifty of all, within 1 % of its age or half a second, and stands at least five times as high as what is around it.
-    fn piles(&self) -> Vec<(Duration, u64)> {
+    #[must_use]
+    pub fn piles(&self) -> Vec<(Duration, u64)> {
         let mut rest: Vec<(u64, u64)> = self.filled().map(|(at, n)| (midpoint(at), n)).collect();
         let least = FEW.max(self.total / 50);
         let mut found = Vec::new();

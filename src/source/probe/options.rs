@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use data_encoding::BASE64;
 
+use super::dialogue::Question;
 use super::heartbeat::Rhythm;
 use super::url::{Host, WsUrl};
 use crate::human::visible;
@@ -26,6 +27,8 @@ pub struct ProbeOptions {
     pub handshake_timeout: Duration,
     /// Bounds all phases of one attempt together.
     pub total_timeout: Duration,
+    /// A heartbeat of messages beside the pings, as often and with the same patience.
+    pub question: Option<Question>,
     /// More headers; one that the handshake sends anyway replaces it.
     pub headers: Vec<(String, String)>,
     /// The `Origin` that a browser would send.
@@ -130,6 +133,7 @@ impl Default for ProbeOptions {
             connect_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             total_timeout: Duration::from_secs(30),
+            question: None,
             headers: Vec::new(),
             origin: None,
             subprotocols: Vec::new(),
@@ -198,6 +202,9 @@ pub enum OptionError {
     /// A wrong `--http-proxy`.
     #[error("this is no HTTP proxy; write it as http://HOST:PORT or http://USER:PASSWORD@HOST:PORT")]
     HttpProxy,
+    /// A wrong `--expect`.
+    #[error("--expect is no regular expression: {0}")]
+    Expect(String),
     /// A wrong `--basic`.
     #[error("--basic wants USER:PASSWORD, without control characters")]
     Basic,
