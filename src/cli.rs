@@ -55,6 +55,30 @@ Examples:
 Exit codes: 0 everything could be read, whatever it says; 2 a file could not be read or was damaged (the rest is
 counted), a pattern matched nothing, or wrong usage; 130 Ctrl-C.";
 
+const IDLE_TIMEOUT_EXAMPLES: &str = "\
+Examples:
+  wspulse idle-timeout ws://127.0.0.1/ws            how long does nginx let a silent tunnel live, and which line says so?
+  wspulse idle-timeout wss://example.test/ws --max 1h
+  wspulse idle-timeout wss://example.test/ws --wake '{\"subscribe\":\"ticks\"}'
+                                                    the server speaks then: is it the client's silence that counts?
+  wspulse idle-timeout wss://example.test/ws --format json | jq .estimate_s
+
+About twenty tunnels are opened, one every 100 ms, and all but one of them are never more than silent or nearly so.
+Ctrl-C prints what is known so far.
+
+Exit codes: 0 measured (or nothing died within --max), 1 no tunnel could be opened, 2 wrong usage, 130 Ctrl-C.";
+
+const SOAK_EXAMPLES: &str = "\
+Examples:
+  wspulse soak ws://127.0.0.1/ws -n 1000 --duration 1h
+  wspulse soak wss://example.test/ws -n 200 --duration 8h --ping-interval 30s --reconnect
+  wspulse soak ws://127.0.0.1/ws -n 500 --duration 5m --send ping --expect pong
+  wspulse soak wss://example.test/ws --min-survival 99.9% --max-p99 250ms --format json > soak.json
+
+--duration counts from the end of the ramp. Without --min-survival every tunnel is to open and to live.
+
+Exit codes: 0 passed, 1 failed, 2 wrong usage or too few descriptors, 130 Ctrl-C (the report is printed all the same).";
+
 /// See why WebSockets through nginx fail: handshakes, tunnels and errors on one screen.
 #[derive(Debug, Parser)]
 #[command(name = "wspulse", version, about, long_about = None, after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -76,6 +100,12 @@ pub enum Command {
     /// What error and access logs say in sum: categories, rates, top talkers, lifetimes of sessions
     #[command(after_help = LOGS_EXAMPLES)]
     Logs(LogsArgs),
+    /// Measure how long the path lets a silent tunnel live, and name the likely culprit
+    #[command(after_help = IDLE_TIMEOUT_EXAMPLES)]
+    IdleTimeout(IdleTimeoutArgs),
+    /// Hold many tunnels for a time: who survives, what pings take, why each one died
+    #[command(after_help = SOAK_EXAMPLES)]
+    Soak(SoakArgs),
     /// Everything on this machine, nothing needed: a backend, a proxy, clients and faults on a script
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
@@ -117,6 +147,30 @@ pub struct LookArgs {
     /// Use ADDR for HOST:PORT instead of asking the resolver (repeatable)
     #[arg(long, value_name = "HOST:PORT:ADDR", help_heading = "Probes")]
     pub resolve: Vec<String>,
+    /// Credentials for an Authorization: Basic header
+    #[arg(long, value_name = "USER:PASSWORD", conflicts_with = "bearer", help_heading = "Probes")]
+    pub basic: Option<String>,
+    /// A token for an Authorization: Bearer header
+    #[arg(long, value_name = "TOKEN", help_heading = "Probes")]
+    pub bearer: Option<String>,
+    /// A cookie to send (repeatable)
+    #[arg(long = "cookie", value_name = "NAME=VALUE", help_heading = "Probes")]
+    pub cookies: Vec<String>,
+    /// Connect to this unix socket instead of the URL's host
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["http_proxy", "resolve"], help_heading = "Probes")]
+    pub unix_socket: Option<PathBuf>,
+    /// Go through this HTTP proxy (CONNECT)
+    #[arg(long, value_name = "http://HOST:PORT", help_heading = "Probes")]
+    pub http_proxy: Option<String>,
+    /// Send a PROXY protocol header first, as a load balancer would
+    #[arg(long, value_enum, help_heading = "Probes")]
+    pub proxy_protocol: Option<ProxyProtocolVersion>,
+    /// A text message to send as often as pings: a heartbeat that the backend itself understands
+    #[arg(long, value_name = "TEXT", help_heading = "Probes")]
+    pub send: Option<String>,
+    /// What the answer to --send must match, within the ping timeout
+    #[arg(long, value_name = "REGEX", requires = "send", help_heading = "Probes")]
+    pub expect: Option<String>,
     /// Time between pings [default: 15s]
     #[arg(long, value_name = "TIME", value_parser = human::parse_span, help_heading = "Probes")]
     pub ping_interval: Option<Duration>,
@@ -230,6 +284,59 @@ pub struct DemoArgs {
     pub picture: Option<PathBuf>,
 }
 
+/// `idle-timeout`.
+#[derive(Clone, Debug, Args)]
+pub struct IdleTimeoutArgs {
+    /// What to look at.
+    #[command(flatten)]
+    pub look: LookArgs,
+    /// The longest silence to try, which is also about the time that the experiment takes
+    #[arg(long, value_name = "TIME", value_parser = human::parse_span, default_value = "10m")]
+    pub max: Duration,
+    /// A text message after which the server speaks of its own accord: one more tunnel then tells whether the client's silence
+    /// alone is fatal
+    #[arg(long, value_name = "TEXT")]
+    pub wake: Option<String>,
+    /// How the result is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// `soak`.
+#[derive(Clone, Debug, Args)]
+pub struct SoakArgs {
+    /// What to look at.
+    #[command(flatten)]
+    pub look: LookArgs,
+    /// How many tunnels
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub tunnels: u32,
+    /// How long to hold them, from the end of the ramp on
+    #[arg(long, value_name = "TIME", value_parser = human::parse_span, default_value = "1m")]
+    pub duration: Duration,
+    /// Handshakes a second while the tunnels are opened
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub ramp: u32,
+    /// Open tunnels again that died; they are counted apart
+    #[arg(long)]
+    pub reconnect: bool,
+    /// The least share that lives at the end: 99.9%
+    #[arg(long, value_name = "PERCENT", value_parser = human::parse_percent)]
+    pub min_survival: Option<f64>,
+    /// The greatest 99th percentile of round-trip times
+    #[arg(long, value_name = "TIME", value_parser = human::parse_span)]
+    pub max_p99: Option<Duration>,
+    /// More than 1,000 tunnels, or 1,000 handshakes a second, to another machine: it is yours
+    #[arg(long)]
+    pub yes_i_own_this: bool,
+    /// The least severity that makes the exit code 1; critical: only when nothing lives
+    #[arg(long, value_enum, default_value_t = FailOn::Warning)]
+    pub fail_on: FailOn,
+    /// How the result is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
 /// `stream`.
 #[derive(Clone, Debug, Args)]
 pub struct StreamArgs {
@@ -311,6 +418,15 @@ pub enum AutoProbe {
     /// Only what was asked for.
     #[default]
     None,
+}
+
+/// The version of a PROXY protocol header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProxyProtocolVersion {
+    /// One line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// Where socket rows come from.

@@ -134,6 +134,18 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
     Ok(total)
 }
 
+/// Reads `99.9%` or `99.9` as a share from 0 to 1.
+///
+/// # Errors
+/// One sentence that names the text and the right form.
+pub fn parse_percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim();
+    let percent: Option<f64> = number.parse().ok().filter(|p| (0.0..=100.0).contains(p));
+    percent
+        .map(|p| p / 100.0)
+        .ok_or_else(|| format!("'{}' is no percentage; write it as 99.9%", visible(text.as_bytes())))
+}
+
 /// Columns that `text` takes on a terminal.
 #[must_use]
 pub fn width(text: &str) -> usize {

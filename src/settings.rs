@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::{AutoProbe, ColorMode, LookArgs, SocketMode};
+use crate::cli::{AutoProbe, ColorMode, LookArgs, ProxyProtocolVersion, SocketMode};
 use crate::source::logs::STDIN;
 use crate::source::probe::{
-    ClientCert, OptionError, ProbeOptions, ResolveOverride, UrlError, WsUrl, parse_header, parse_subprotocol,
+    self, ClientCert, HttpProxy, OptionError, ProbeOptions, ProxyProtocol, Question, ResolveOverride, UrlError, WsUrl,
+    parse_header, parse_subprotocol,
 };
 use crate::time::{Timestamp, Zone};
 
@@ -143,17 +144,42 @@ fn endpoints(args: &LookArgs) -> Result<Vec<(WsUrl, Option<WsUrl>)>, WrongWord> 
 fn probe_options(args: &LookArgs) -> Result<ProbeOptions, WrongWord> {
     let usual = ProbeOptions::default();
     Ok(ProbeOptions {
-        headers: args.headers.iter().map(|h| parse_header(h)).collect::<Result<_, _>>()?,
+        question: question(args)?,
+        headers: headers(args)?,
         origin: args.origin.clone(),
         subprotocols: args.subprotocols.iter().map(|s| parse_subprotocol(s)).collect::<Result<_, _>>()?,
         cacert: args.cacert.clone(),
         client_cert: args.cert.clone().zip(args.key.clone()).map(|(cert, key)| ClientCert { cert, key }),
         insecure: args.insecure,
+        unix_socket: args.unix_socket.clone(),
+        http_proxy: args.http_proxy.as_deref().map(HttpProxy::parse).transpose()?,
+        proxy_protocol: args.proxy_protocol.map(|version| match version {
+            ProxyProtocolVersion::V1 => ProxyProtocol::V1,
+            ProxyProtocolVersion::V2 => ProxyProtocol::V2,
+        }),
         resolve: args.resolve.iter().map(|r| ResolveOverride::parse(r)).collect::<Result<_, _>>()?,
         ping_interval: args.ping_interval.unwrap_or(usual.ping_interval),
         ping_timeout: args.ping_timeout.unwrap_or(usual.ping_timeout),
         ..usual
     })
+}
+
+/// `--send` and `--expect`.
+fn question(args: &LookArgs) -> Result<Option<Question>, OptionError> {
+    let Some(text) = args.send.clone() else { return Ok(None) };
+    let wrong = |e: regex::Error| OptionError::Expect(crate::human::visible(e.to_string().as_bytes()));
+    let expect = args.expect.as_deref().map(regex::Regex::new).transpose().map_err(wrong)?;
+    Ok(Some(Question { text, expect }))
+}
+
+/// `--header`, and what other options say in headers.
+fn headers(args: &LookArgs) -> Result<Vec<(String, String)>, OptionError> {
+    let given = args.headers.iter().map(|h| parse_header(h));
+    let basic = args.basic.as_deref().map(probe::basic);
+    let bearer = args.bearer.as_ref().map(|token| parse_header(&format!("Authorization: Bearer {token}")));
+    // Several cookies share one header (RFC 6265 section 5.4).
+    let cookies = (!args.cookies.is_empty()).then(|| parse_header(&format!("Cookie: {}", args.cookies.join("; "))));
+    given.chain(basic).chain(bearer).chain(cookies).collect()
 }
 
 /// The theme asked for; `mono` where colour is not wanted.
@@ -221,6 +247,22 @@ mod tests {
         let nowhere = LookArgs { tz: Some("Mars".into()), ..LookArgs::default() };
         let wrong = Settings::from_args(&nowhere, "h", &|_| None).expect_err("no such zone");
         assert!(wrong.to_string().starts_with("--tz: no time zone is called 'Mars'"), "{wrong}");
+    }
+
+    #[test]
+    fn credentials_and_cookies_become_headers() {
+        let args = LookArgs {
+            basic: Some("a:b".into()),
+            cookies: vec!["x=1".into(), "y=2".into()],
+            headers: vec!["X-A: 1".into()],
+            ..LookArgs::default()
+        };
+        let headers = with(&[], &args).probe.headers;
+        let texts: Vec<String> = headers.iter().map(|(n, v)| format!("{n}: {v}")).collect();
+        assert_eq!(texts, ["X-A: 1", "Authorization: Basic YTpi", "Cookie: x=1; y=2"]);
+        let smuggled = LookArgs { bearer: Some("a\r\nX: y".into()), ..LookArgs::default() };
+        let said = Settings::from_args(&smuggled, "h", &|_| None).expect_err("a line break").to_string();
+        assert!(!said.contains("X: y"), "{said}");
     }
 
     #[test]

@@ -1108,7 +1108,12 @@ fn a_lost_query_an_unloved_host_and_a_wrong_server_have_their_own_names() {
     let url = "ws://caht.test:18080/ws";
     let mut tell = Story::of(two).at_url(Route::Proxy, url, url, Step::Dialing { attempt: 1 });
     let local = "127.0.0.1:18080".parse().expect("an address");
-    tell = tell.at_url(Route::Proxy, url, url, Step::Connected { took: Duration::ZERO, local, peer: local });
+    tell = tell.at_url(
+        Route::Proxy,
+        url,
+        url,
+        Step::Connected { took: Duration::ZERO, local, peer: local, failed: Vec::new() },
+    );
     let seen = tell.at_url(Route::Proxy, url, url, status(404, "")).pause(1).seen();
     seen.top("wrong-server-block", Severity::Critical, Verdict::Broken).only("wrong-server-block");
 }

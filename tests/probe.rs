@@ -13,7 +13,9 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use wspulse::event::Event;
 use wspulse::event::probe::{Answer, ClosedBy, Failure, FailureKind, Phase, Route, Step, Tls};
-use wspulse::source::probe::{ClientCert, ProbeOptions, ProbeSource, ResolveOverride, WsUrl, look, target};
+use wspulse::source::probe::{
+    ClientCert, HttpProxy, ProbeOptions, ProbeSource, ProxyProtocol, Question, ResolveOverride, WsUrl, look, target,
+};
 use wspulse::source::supervise;
 
 /// No story takes longer.
@@ -458,6 +460,147 @@ async fn an_override_replaces_the_resolver_and_addresses_are_tried_in_turn() {
 }
 
 // ---- how tunnels end
+
+#[tokio::test]
+async fn a_failed_address_is_told_beside_the_one_that_answered() {
+    let at = server(|mut peer| async move {
+        peer.upgrade().await;
+        peer.echo_pings().await;
+    })
+    .await;
+    let resolve = vec![ResolveOverride::parse(&format!("a.test:{}:127.0.0.77,127.0.0.1", at.port())).unwrap()];
+    let options = ProbeOptions { resolve, ..quick() };
+    let steps = look_at(&format!("ws://a.test:{}/", at.port()), &options, Duration::ZERO).await;
+    let Step::Connected { peer, failed, .. } = &steps[2] else { panic!("{steps:?}") };
+    assert_eq!(*peer, at);
+    let [one] = failed.as_slice() else { panic!("{failed:?}") };
+    assert!(one.starts_with("127.0.0.77:") && one.contains("connection refused"), "{one}");
+}
+
+#[tokio::test]
+async fn a_proxy_protocol_header_comes_before_everything() {
+    for version in [ProxyProtocol::V1, ProxyProtocol::V2] {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let at = server(move |mut peer| {
+            let tell = tell.clone();
+            async move {
+                peer.hear().await;
+                if version == ProxyProtocol::V2 {
+                    // Its signature begins with an empty line, where the reader of a request stops.
+                    assert_eq!(std::mem::take(&mut peer.request), "\r\n\r\n");
+                    let mut rest = [0; 24];
+                    peer.stream.read_exact(&mut rest).await.unwrap();
+                    assert!(rest.starts_with(b"\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x01"));
+                    peer.hear().await;
+                }
+                let _ = tell.send(peer.request.clone());
+                peer.say(peer.switching()).await;
+                peer.echo_pings().await;
+            }
+        })
+        .await;
+        let options = ProbeOptions { proxy_protocol: Some(version), ..quick() };
+        let steps = look_ws(at, &options).await;
+        assert!(has_pong(&steps), "{steps:?}");
+        let Step::Connected { local, .. } = &steps[2] else { panic!("{steps:?}") };
+        let line = match version {
+            ProxyProtocol::V1 => format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n", local.port(), at.port()),
+            ProxyProtocol::V2 => String::new(),
+        };
+        let heard = told.recv().await.unwrap();
+        assert!(heard.starts_with(&format!("{line}GET /ws HTTP/1.1\r\n")), "{heard}");
+    }
+}
+
+#[tokio::test]
+async fn a_backend_may_be_asked_by_messages() {
+    let at = server(|mut peer| async move {
+        peer.upgrade().await;
+        let mut asked = 0;
+        while let Some((opcode, payload)) = peer.frame().await {
+            match opcode {
+                1 => {
+                    assert_eq!(payload, b"are you well");
+                    asked += 1;
+                    // The second question gets an answer that is none.
+                    let answer: &[u8] = if asked == 2 { b"busy" } else { b"well" };
+                    peer.say(frame(1, answer)).await;
+                }
+                8 => return peer.say(frame(8, &payload)).await,
+                _ => {}
+            }
+        }
+    })
+    .await;
+    let expect = Some(regex::Regex::new("^well$").unwrap());
+    let question = Some(Question { text: "are you well".into(), expect });
+    let options = ProbeOptions { question, ping_timeout: Duration::from_millis(100), ..quick() };
+    let options = ProbeOptions { give_up_after: u32::MAX, ..options };
+    let steps = look_at(&format!("ws://{at}/"), &options, Duration::from_millis(500)).await;
+    let talk: Vec<String> =
+        names(&steps).into_iter().filter(|n| ["asked", "answered", "unanswered"].contains(&n.as_str())).collect();
+    assert_eq!(talk[..5], ["asked", "answered", "asked", "unanswered", "asked"], "{steps:?}");
+}
+
+/// A unix socket whose one visitor is upgraded and answered.
+#[tokio::test]
+async fn a_unix_socket_is_dialled_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.sock");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut peer = Peer { stream, request: String::new() };
+        peer.upgrade().await;
+        peer.echo_pings().await;
+    });
+    let options = ProbeOptions { unix_socket: Some(path.clone()), ..quick() };
+    let steps = look_at("ws://app.test/ws", &options, Duration::ZERO).await;
+    let Step::Attached { path: told, .. } = &steps[1] else { panic!("{steps:?}") };
+    assert_eq!(told, &path.display().to_string());
+    assert!(has_pong(&steps), "{steps:?}");
+    let options = ProbeOptions { unix_socket: Some(dir.path().join("none.sock")), ..quick() };
+    let said = refusal(&look_at("ws://app.test/ws", &options, Duration::ZERO).await).failure.said;
+    assert!(said.contains("none.sock") && said.contains("no such file"), "{said}");
+}
+
+#[tokio::test]
+async fn an_http_proxy_is_asked_for_the_way() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let at = server(move |mut peer| {
+        let tell = tell.clone();
+        async move {
+            peer.hear().await;
+            let _ = tell.send(std::mem::take(&mut peer.request));
+            peer.say("HTTP/1.1 200 Connection established\r\n\r\n").await;
+            peer.upgrade().await;
+            peer.echo_pings().await;
+        }
+    })
+    .await;
+    let proxy = HttpProxy::parse(&format!("http://me:s3cret@{at}")).unwrap();
+    let options = ProbeOptions { http_proxy: Some(proxy), ..quick() };
+    let steps = look_at("ws://unknown.invalid:81/ws", &options, Duration::ZERO).await;
+    assert!(
+        told.recv().await.unwrap().starts_with("CONNECT unknown.invalid:81 HTTP/1.1\r\nHost: unknown.invalid:81\r\n")
+    );
+    assert!(steps.iter().any(|s| matches!(s, Step::Tunnelled { proxy, .. } if *proxy == at.to_string())), "{steps:?}");
+    assert!(has_pong(&steps), "{steps:?}");
+    assert!(!format!("{steps:?}").contains("s3cret"));
+}
+
+#[tokio::test]
+async fn an_http_proxy_that_refuses_is_told_from_the_server() {
+    let at = says("HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 2\r\n\r\nno").await;
+    let options = ProbeOptions { http_proxy: Some(HttpProxy::parse(&at.to_string()).unwrap()), ..quick() };
+    let refusal = refusal(&look_at("ws://a.test/ws", &options, Duration::ZERO).await);
+    assert_eq!((refusal.failure.phase, refusal.failure.kind), (Phase::Proxy, FailureKind::HttpStatus));
+    assert!(
+        refusal.failure.said.contains("407") && refusal.failure.said.contains("--http-proxy"),
+        "{}",
+        refusal.failure.said
+    );
+}
 
 #[tokio::test]
 async fn every_end_of_a_tunnel_has_its_name() {

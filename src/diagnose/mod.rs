@@ -19,6 +19,7 @@ mod reach;
 mod reload;
 mod settings;
 mod sight;
+pub mod silence;
 mod tunnels;
 mod upstream;
 mod verdict;

@@ -9,7 +9,9 @@ pub mod log;
 pub mod probe;
 pub mod process;
 pub mod route;
+pub mod silence;
 pub mod site;
+pub mod soak;
 pub mod socket;
 pub mod tally;
 

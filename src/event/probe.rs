@@ -64,6 +64,25 @@ pub enum Step {
         local: SocketAddr,
         /// The address that answered.
         peer: SocketAddr,
+        /// Addresses that were tried before and failed, and how: `[2001:db8::1]:443: network is unreachable`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        failed: Vec<String>,
+    },
+    /// A unix socket is connected.
+    Attached {
+        /// How long it took.
+        #[serde(with = "crate::time::seconds")]
+        took: Duration,
+        /// Its path.
+        path: String,
+    },
+    /// An HTTP proxy opened the way to the server (CONNECT, RFC 9110 section 9.3.6).
+    Tunnelled {
+        /// How long it took.
+        #[serde(with = "crate::time::seconds")]
+        took: Duration,
+        /// The proxy's host and port.
+        proxy: String,
     },
     /// TLS is up.
     Secured {
@@ -118,6 +137,24 @@ pub enum Step {
         /// The ping's number.
         seq: u64,
     },
+    /// The text of the message heartbeat was sent.
+    Asked {
+        /// Its number.
+        seq: u64,
+    },
+    /// Its answer came.
+    Answered {
+        /// The question's number.
+        seq: u64,
+        /// How long it took; unknown when this process did not run meanwhile.
+        #[serde(default, with = "crate::time::opt_seconds", skip_serializing_if = "Option::is_none")]
+        rtt: Option<Duration>,
+    },
+    /// No answer came within the ping timeout.
+    Unanswered {
+        /// The question's number.
+        seq: u64,
+    },
     /// The tunnel ended.
     Closed {
         /// Who ended it.
@@ -169,6 +206,8 @@ pub enum Phase {
     Resolve,
     /// TCP connect.
     Connect,
+    /// CONNECT through an HTTP proxy.
+    Proxy,
     /// TLS handshake.
     Tls,
     /// The WebSocket opening handshake.

@@ -51,6 +51,14 @@ pub struct Probe {
     pub last_ping: Option<Timestamp>,
     /// Between its latest two pings.
     pub ping_period: Option<Duration>,
+    /// Texts of the message heartbeat.
+    pub questions: u64,
+    /// Those that were answered.
+    pub answers: u64,
+    /// Those that were not, in time.
+    pub unanswered: u64,
+    /// How long the latest answer took.
+    pub answer_time: Option<Duration>,
     /// The latest round-trip time.
     pub rtt: Option<Duration>,
     /// All round-trip times in microseconds.
@@ -129,6 +137,12 @@ pub struct Phases {
     pub upgrade: Option<Duration>,
 }
 
+impl Phases {
+    fn add_to_connect(&mut self, took: Duration) {
+        self.connect = Some(self.connect.unwrap_or_default() + took);
+    }
+}
+
 impl Default for Probe {
     fn default() -> Self {
         Self {
@@ -143,6 +157,10 @@ impl Default for Probe {
             missed: 0,
             last_ping: None,
             ping_period: None,
+            questions: 0,
+            answers: 0,
+            unanswered: 0,
+            answer_time: None,
             rtt: None,
             rtts: new_histogram(LONGEST_RTT_US),
             recent: VecDeque::new(),
@@ -266,11 +284,14 @@ impl Probe {
                 self.phases.resolve = Some(*took);
                 self.addresses.clone_from(addresses);
             }
-            Step::Connected { took, local, peer } => {
+            Step::Connected { took, local, peer, .. } => {
                 self.phases.connect = Some(*took);
                 self.ends = Some((*local, *peer));
                 self.last_ends = self.ends;
             }
+            Step::Attached { took, .. } => self.phases.connect = Some(*took),
+            // On the way to the server the proxy's part belongs to connecting.
+            Step::Tunnelled { took, .. } => self.phases.add_to_connect(*took),
             Step::Secured { took, tls } => {
                 self.phases.tls = Some(*took);
                 self.tls = Some(tls.clone());
@@ -294,6 +315,12 @@ impl Probe {
                 self.missed += 1;
                 self.remember(None);
             }
+            Step::Asked { .. } => self.questions += 1,
+            Step::Answered { rtt, .. } => {
+                self.answers += 1;
+                self.answer_time = rtt.or(self.answer_time);
+            }
+            Step::Unanswered { .. } => self.unanswered += 1,
             Step::Closed { by, code, reason, held, idle } => {
                 let closed = Closed { by: *by, code: *code, reason: reason.clone(), held: *held, idle: *idle };
                 self.ends = None;
@@ -324,6 +351,7 @@ impl Probe {
         match failure.phase {
             Phase::Resolve => self.phases.resolve = Some(took),
             Phase::Connect => self.phases.connect = Some(took),
+            Phase::Proxy => self.phases.add_to_connect(took),
             Phase::Tls => self.phases.tls = Some(took),
             Phase::Upgrade => self.phases.upgrade = Some(took),
         }

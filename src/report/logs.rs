@@ -1,7 +1,7 @@
 //! The faces of `wspulse logs`: what existing logs said in sum, as data, text, JSON and Markdown.
 
 mod backend;
-mod chart;
+pub(super) mod chart;
 mod data;
 mod handshakes;
 mod markdown;

@@ -8,6 +8,8 @@ mod logs;
 mod markdown;
 mod plain;
 mod safe;
+mod silence;
+mod soak;
 mod summary;
 mod text;
 
@@ -19,5 +21,7 @@ pub use json::json;
 pub use logs::{Facts, LOGS_SCHEMA, LogFile, LogsReport, logs_json, logs_markdown, logs_text};
 pub use markdown::markdown;
 pub use plain::event_line;
+pub use silence::{IDLE_TIMEOUT_SCHEMA, SilenceReport, silence_json, silence_markdown, silence_text};
+pub use soak::{SOAK_SCHEMA, SoakReport, Wishes, soak_json, soak_markdown, soak_text};
 pub use summary::summary_text;
 pub use text::text;

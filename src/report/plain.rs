@@ -68,6 +68,7 @@ fn step(p: &ProbeEvent) -> Option<String> {
         Step::Upgraded { took, .. } => format!("open, 101 in {}", human::latency(*took)),
         Step::Refused { failure, .. } => format!("refused: {}", failure.said),
         Step::Missed { seq } => format!("ping {seq} was not answered"),
+        Step::Unanswered { seq } => format!("message {seq} was not answered as expected"),
         Step::Closed { by, code, reason, held, .. } => {
             let code = code.map_or_else(String::new, |c| format!(" with {c}"));
             let reason = if reason.is_empty() { String::new() } else { format!(" \"{reason}\"") };

@@ -12,7 +12,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use self::formats::Named;
-use self::progress::Meter;
+use self::progress::said;
+use super::meter::Meter;
 use super::when::{self, End};
 use crate::cli::{ColorMode, Format, LogsArgs};
 use crate::event::log::{Category, Level};
@@ -144,7 +145,10 @@ async fn read(request: Request, backend_logs: Vec<PathBuf>) -> anyhow::Result<En
                 let (outcome, backend) = done?;
                 break Ended::Read(Box::new(outcome), backend);
             }
-            Ok(()) = told.changed() => meter.show(*told.borrow_and_update()),
+            Ok(()) = told.changed() => {
+                let progress = *told.borrow_and_update();
+                meter.show(|| said(progress));
+            }
         }
     };
     meter.wipe();

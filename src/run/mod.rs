@@ -6,9 +6,12 @@ pub mod headless;
 mod inputs;
 pub mod judge;
 pub mod logs;
+mod meter;
 pub mod out;
 pub mod plan;
 pub mod session;
+pub mod silence;
+pub mod soak;
 pub mod start;
 pub mod stream;
 pub mod terminal;
@@ -47,6 +50,8 @@ pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
             None => look(&cli.look).await,
             Some(Command::Check(args)) => judge::run(&args, settings(&args.look, Missing::Refused)?).await,
             Some(Command::Logs(args)) => logs::run(&args).await,
+            Some(Command::IdleTimeout(args)) => silence::run(&args, settings(&args.look, Missing::Refused)?).await,
+            Some(Command::Soak(args)) => soak::run(&args, settings(&args.look, Missing::Refused)?).await,
             Some(Command::Demo(args)) => demo(&args).await,
             Some(Command::Stream(args)) => {
                 // A stream begins with the present unless it is told otherwise.

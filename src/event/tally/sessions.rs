@@ -148,12 +148,18 @@ impl Sessions {
     /// The narrow piles of lifetimes, largest first, matched with the timeouts given first and then the well-known ones.
     #[must_use]
     pub fn spikes(&self, configured: &[Timeout]) -> Vec<Spike> {
-        let spike = |(at, count)| {
-            let at = Duration::from_millis(at);
-            Spike { at, count, timeout: culprit(at, configured) }
-        };
-        piles(&self.lifetimes.middles()).into_iter().map(spike).collect()
+        spikes(&self.lifetimes, configured)
     }
+}
+
+/// The narrow piles among any lifetimes, as in [`Sessions::spikes`].
+#[must_use]
+pub fn spikes(lifetimes: &Lifetimes, configured: &[Timeout]) -> Vec<Spike> {
+    let spike = |(at, count)| {
+        let at = Duration::from_millis(at);
+        Spike { at, count, timeout: culprit(at, configured) }
+    };
+    piles(&lifetimes.middles()).into_iter().map(spike).collect()
 }
 
 /// Whether a timeout can have ended a session of that age: a tunnel lives as long as its timeout and the handshake before

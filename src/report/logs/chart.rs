@@ -13,7 +13,7 @@ pub(super) fn fitted(counts: &[u64], room: usize) -> (usize, Vec<u64>) {
 }
 
 /// The lines of a chart, top first, at most `room` columns wide. Whatever is not 0 shows.
-pub(super) fn columns(counts: &[u64], room: usize, rows: usize) -> Vec<String> {
+pub(in crate::report) fn columns(counts: &[u64], room: usize, rows: usize) -> Vec<String> {
     let most = counts.iter().copied().max().unwrap_or(0).max(1);
     let wide = (room / counts.len().max(1)).clamp(1, WIDEST);
     let row = |from_below: usize| {

@@ -1,21 +1,23 @@
 //! One attempt: resolve, connect, TLS, upgrade. Each phase is timed, bounded, and told as a step when it ends.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer;
 use super::fault::{Fault, kind_of, words};
-use super::options::ProbeOptions;
+use super::options::{HttpProxy, ProbeOptions};
 use super::request::Request;
 use super::tls;
 use super::url::{Host, WsUrl};
-use super::wire::Wire;
+use super::way;
+use super::wire::{Socket, Wire};
 use crate::event::probe::{Answer, Failure, FailureKind, Phase, Step};
-use crate::human::latency;
+use crate::human::{latency, visible};
 
 /// Hears every step of a probe's life.
 pub type Steps<'a> = dyn FnMut(Step) + Send + 'a;
@@ -69,14 +71,81 @@ struct Attempt<'a, 'b> {
 
 impl Attempt<'_, '_> {
     async fn run(&mut self) -> Result<Opened, Box<Fault>> {
-        let addresses = self.resolve().await?;
-        let tcp = self.connect(&addresses).await?;
-        if !self.url.is_secure() {
-            return self.upgrade(Wire::plain(tcp)).await;
+        let (mut socket, ends) = self.reach().await?;
+        if let Some(version) = self.options.proxy_protocol {
+            // A few bytes into an empty buffer: an error shows with the answer.
+            let _ = socket.write_all(&way::proxy_header(version, ends)).await;
         }
-        let (wire, shown) = self.secure(tcp).await?;
+        if !self.url.is_secure() {
+            return self.upgrade(Wire::plain(socket)).await;
+        }
+        let (wire, shown) = self.secure(socket).await?;
         // What TLS showed belongs to a refusal too: an expired certificate let through is still expired.
         self.upgrade(wire).await.map_err(|fault| fault.with_tls(Some(shown)))
+    }
+
+    /// A connection to the server, by whichever way the options say, and its two addresses.
+    async fn reach(&mut self) -> Result<(Socket, Option<(SocketAddr, SocketAddr)>), Box<Fault>> {
+        if let Some(path) = &self.options.unix_socket {
+            return Ok((Socket::Unix(self.attach(path).await?), None));
+        }
+        let (options, url) = (self.options, self.url);
+        let Some(proxy) = &options.http_proxy else {
+            let addresses = self.resolve(url.host(), url.port(), options.prescribed(url)).await?;
+            let tcp = self.connect(&addresses).await?;
+            let ends = tcp.local_addr().ok().zip(tcp.peer_addr().ok());
+            return Ok((Socket::Tcp(tcp), ends));
+        };
+        let addresses = self.resolve(&proxy.host, proxy.port, None).await?;
+        let tcp = self.connect(&addresses).await?;
+        let ends = tcp.local_addr().ok().zip(tcp.peer_addr().ok());
+        Ok((Socket::Tcp(self.ask_proxy(tcp, proxy).await?), ends))
+    }
+
+    async fn attach(&mut self, path: &Path) -> Result<UnixStream, Box<Fault>> {
+        let until = self.begin(self.options.connect_timeout);
+        let shown = visible(path.as_os_str().as_encoded_bytes());
+        match timeout_at(until, UnixStream::connect(path)).await {
+            Err(_) => Err(self.late(Phase::Connect, &format!("connecting to the unix socket {shown}"))),
+            Ok(Err(e)) => Err(Fault::new(
+                Phase::Connect,
+                kind_of(&e),
+                format!("no connection to the unix socket {shown}: {}", words(&e)),
+            )),
+            Ok(Ok(stream)) => {
+                self.told(Step::Attached { took: self.started.elapsed(), path: shown });
+                Ok(stream)
+            }
+        }
+    }
+
+    /// Asks an HTTP proxy for a way to the server.
+    async fn ask_proxy(&mut self, mut tcp: TcpStream, proxy: &HttpProxy) -> Result<TcpStream, Box<Fault>> {
+        let until = self.begin(self.options.handshake_timeout);
+        let name = proxy.host_port();
+        let mut buffer = Vec::new();
+        let asked = async {
+            let _ = tcp.write_all(&way::connect_request(proxy, &self.url.host_port())).await;
+            answer::read_head(&mut tcp, &mut buffer).await
+        };
+        let at_proxy = |mut fault: Box<Fault>| {
+            fault.failure.phase = Phase::Proxy;
+            fault.failure.said = format!("the HTTP proxy {name}: {}", fault.failure.said);
+            fault
+        };
+        let mut answer = match timeout_at(until, asked).await {
+            Ok(answer) => answer.map_err(at_proxy)?,
+            Err(_) => return Err(self.late(Phase::Proxy, &format!("the HTTP proxy {name}"))),
+        };
+        if (200..300).contains(&answer.status) {
+            self.told(Step::Tunnelled { took: self.started.elapsed(), proxy: name });
+            return Ok(tcp);
+        }
+        answer::read_body(&mut tcp, buffer, &mut answer).await;
+        let hint = if answer.status == 407 { "; give its user and password in --http-proxy" } else { "" };
+        let said = format!("the HTTP proxy {name} answered {} {} to CONNECT{hint}", answer.status, answer.reason);
+        answer::hide_secrets(&mut answer);
+        Err(Fault::new(Phase::Proxy, FailureKind::HttpStatus, said).with_answer(answer))
     }
 
     /// Begins a phase, and says until when it may last.
@@ -94,10 +163,14 @@ impl Attempt<'_, '_> {
         (self.steps)(step);
     }
 
-    async fn resolve(&mut self) -> Result<Vec<SocketAddr>, Box<Fault>> {
+    async fn resolve(
+        &mut self,
+        host: &Host,
+        port: u16,
+        prescribed: Option<Vec<SocketAddr>>,
+    ) -> Result<Vec<SocketAddr>, Box<Fault>> {
         let until = self.begin(self.options.connect_timeout);
-        let port = self.url.port();
-        let addresses = match (self.options.prescribed(self.url), self.url.host()) {
+        let addresses = match (prescribed, host) {
             (Some(addresses), _) => addresses,
             (None, Host::Ip(ip)) => vec![SocketAddr::new(*ip, port)],
             (None, Host::Name(name)) => {
@@ -123,7 +196,8 @@ impl Attempt<'_, '_> {
             match timeout(limit, TcpStream::connect(address)).await {
                 Ok(Ok(tcp)) => match (tcp.set_nodelay(true), tcp.local_addr()) {
                     (Ok(()), Ok(local)) => {
-                        self.told(Step::Connected { took: self.started.elapsed(), local, peer: *address });
+                        let failed = failures.into_iter().map(|(_, said): (FailureKind, String)| said).collect();
+                        self.told(Step::Connected { took: self.started.elapsed(), local, peer: *address, failed });
                         return Ok(tcp);
                     }
                     (Err(e), _) | (_, Err(e)) => failures.push((kind_of(&e), format!("{address}: {}", words(&e)))),
@@ -137,9 +211,9 @@ impl Attempt<'_, '_> {
         Err(unconnected(&failures))
     }
 
-    async fn secure(&mut self, tcp: TcpStream) -> Result<(Wire, crate::event::probe::Tls), Box<Fault>> {
+    async fn secure(&mut self, socket: Socket) -> Result<(Wire, crate::event::probe::Tls), Box<Fault>> {
         let until = self.begin(self.options.handshake_timeout);
-        match timeout_at(until, tls::secure(tcp, self.url, self.options)).await {
+        match timeout_at(until, tls::secure(socket, self.url, self.options)).await {
             Err(_) => Err(self.late(Phase::Tls, &format!("the TLS handshake with {}", self.url.host_port()))),
             Ok(secured) => {
                 let (stream, tls) = secured?;

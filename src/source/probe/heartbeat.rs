@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::cadence::PingCadence;
 
 /// A timer that fires this much too late was not late: the process did not run (stopped, or the machine overloaded).
-const SUSPENDED: Duration = Duration::from_secs(1);
+pub(super) const SUSPENDED: Duration = Duration::from_secs(1);
 /// Pings remembered for a late pong; older ones are forgotten.
 const REMEMBERED: usize = 16;
 

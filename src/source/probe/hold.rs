@@ -14,9 +14,11 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::sync::CancellationToken;
 
 use super::dial::{Opened, Steps};
+use super::dialogue::{Dialogue, Turn};
 use super::dice::dice;
 use super::fault::words;
-use super::heartbeat::{Beat, Echo, Heartbeat, Rhythm, Strays};
+use super::heartbeat::{Beat, Echo, Heartbeat, Strays};
+use super::options::ProbeOptions;
 use super::wire::Wire;
 use crate::event::probe::{ClosedBy, Step};
 use crate::human::{counted, visible};
@@ -57,18 +59,14 @@ struct End {
 }
 
 /// Holds a tunnel with pings until it ends, and tells each step; the last one is `Closed`.
-pub async fn hold(opened: Opened, rhythm: Rhythm, until: &Until, steps: &mut Steps<'_>) -> Held {
-    let Opened { wire, leftover, at } = opened;
-    // 4 KiB: a probe reads little, and there may be many of them.
-    let config = WebSocketConfig::default()
-        .read_buffer_size(4 * 1024)
-        .write_buffer_size(0)
-        .max_write_buffer_size(UNWRITTEN_MAX)
-        .max_message_size(Some(MESSAGE_MAX))
-        .max_frame_size(Some(MESSAGE_MAX));
-    let socket = WebSocketStream::from_partially_read(wire, leftover, Role::Client, Some(config)).await;
-    let heart = Heartbeat::new(rhythm, dice(), Instant::now().into_std());
-    let mut tunnel = Tunnel { socket, heart, last_message: at, steps };
+pub async fn hold(opened: Opened, options: &ProbeOptions, until: &Until, steps: &mut Steps<'_>) -> Held {
+    let at = opened.at;
+    let socket = framed(opened).await;
+    let now = Instant::now().into_std();
+    let heart = Heartbeat::new(options.rhythm(), dice(), now);
+    let question = options.question.clone();
+    let dialogue = question.map(|q| Box::new(Dialogue::new(q, options.ping_interval, options.ping_timeout, now)));
+    let mut tunnel = Tunnel { socket, heart, dialogue, last_message: at, steps };
     let end = tunnel.live(until).await;
     let now = Instant::now();
     let held = now.saturating_duration_since(at);
@@ -79,9 +77,22 @@ pub async fn hold(opened: Opened, rhythm: Rhythm, until: &Until, steps: &mut Ste
     Held { held, by, strays: tunnel.heart.strays() }
 }
 
+/// An opened tunnel as a stream of messages.
+pub(super) async fn framed(opened: Opened) -> WebSocketStream<Wire> {
+    // 4 KiB: a probe reads little, and there may be many of them.
+    let config = WebSocketConfig::default()
+        .read_buffer_size(4 * 1024)
+        .write_buffer_size(0)
+        .max_write_buffer_size(UNWRITTEN_MAX)
+        .max_message_size(Some(MESSAGE_MAX))
+        .max_frame_size(Some(MESSAGE_MAX));
+    WebSocketStream::from_partially_read(opened.wire, opened.leftover, Role::Client, Some(config)).await
+}
+
 struct Tunnel<'a, 'b> {
     socket: WebSocketStream<Wire>,
     heart: Heartbeat,
+    dialogue: Option<Box<Dialogue>>,
     last_message: Instant,
     steps: &'a mut Steps<'b>,
 }
@@ -98,7 +109,9 @@ impl Tunnel<'_, '_> {
             if until.stop.is_cancelled() || over.is_some_and(|at| at <= Instant::now()) {
                 return self.ours();
             }
-            let due = Instant::from_std(self.heart.due());
+            self.talk();
+            let asked = self.dialogue.as_ref().map(|d| d.due());
+            let due = Instant::from_std(asked.map_or(self.heart.due(), |at| at.min(self.heart.due())));
             let wake = over.map_or(due, |at| at.min(due));
             tokio::select! {
                 biased;
@@ -135,8 +148,10 @@ impl Tunnel<'_, '_> {
         match read {
             Some(Ok(Message::Close(frame))) => Some(self.server_close(frame)),
             Some(Ok(message)) => {
-                if let Message::Pong(payload) = &message {
-                    self.on_pong(payload);
+                match &message {
+                    Message::Pong(payload) => self.on_pong(payload),
+                    Message::Text(text) => self.on_text(text),
+                    _ => {}
                 }
                 self.last_message = Instant::now();
                 None
@@ -150,6 +165,28 @@ impl Tunnel<'_, '_> {
         match self.heart.on_pong(payload, Instant::now().into_std()) {
             Echo::Answer { seq, rtt } => (self.steps)(Step::Pong { seq, rtt }),
             stray => tracing::debug!(?stray, "a pong without a time"),
+        }
+    }
+
+    /// Says what the dialogue wants to say.
+    fn talk(&mut self) {
+        let Some(dialogue) = &mut self.dialogue else { return };
+        while let Some(turn) = dialogue.tick(Instant::now().into_std()) {
+            match turn {
+                Turn::Ask(seq) => {
+                    // As with pings.
+                    let _ = Pin::new(&mut self.socket).start_send(Message::text(dialogue.text()));
+                    (self.steps)(Step::Asked { seq });
+                }
+                Turn::Unanswered(seq) => (self.steps)(Step::Unanswered { seq }),
+            }
+        }
+    }
+
+    fn on_text(&mut self, text: &str) {
+        let answered = self.dialogue.as_mut().and_then(|d| d.on_text(text, Instant::now().into_std()));
+        if let Some((seq, rtt)) = answered {
+            (self.steps)(Step::Answered { seq, rtt });
         }
     }
 
@@ -204,7 +241,7 @@ impl Tunnel<'_, '_> {
 }
 
 /// The next message; what waits to be written is written meanwhile.
-async fn next(socket: &mut WebSocketStream<Wire>) -> Option<Result<Message, Error>> {
+pub(super) async fn next(socket: &mut WebSocketStream<Wire>) -> Option<Result<Message, Error>> {
     std::future::poll_fn(|cx| {
         // As above: reading finds the error.
         let _ = Pin::new(&mut *socket).poll_flush(cx);
@@ -214,7 +251,7 @@ async fn next(socket: &mut WebSocketStream<Wire>) -> Option<Result<Message, Erro
 }
 
 /// Who ended a tunnel by an error, and the error in words.
-fn classify(error: &Error) -> (ClosedBy, String) {
+pub(super) fn classify(error: &Error) -> (ClosedBy, String) {
     match error {
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) | Error::ConnectionClosed => {
             (ClosedBy::Fin, String::new())

@@ -4,14 +4,18 @@ mod alert;
 mod answer;
 pub mod cadence;
 pub mod dial;
+mod dialogue;
 mod dice;
 mod fault;
 pub mod heartbeat;
 pub mod hold;
 pub mod options;
 mod request;
+pub mod silence;
+pub mod soak;
 mod tls;
 pub mod url;
+mod way;
 mod wire;
 
 use std::io;
@@ -26,9 +30,13 @@ pub use crate::human::redact;
 
 use self::cadence::Redial;
 use self::dial::{Steps, dial};
+pub use self::dialogue::Question;
 use self::dice::dice;
 use self::hold::{Until, hold};
-pub use self::options::{ClientCert, OptionError, ProbeOptions, ResolveOverride, parse_header, parse_subprotocol};
+pub use self::options::{
+    ClientCert, HttpProxy, OptionError, ProbeOptions, ProxyProtocol, ResolveOverride, basic, parse_header,
+    parse_subprotocol,
+};
 pub use self::url::{Host, UrlError, WsUrl};
 use super::{Outlet, Source};
 use crate::event::probe::{ProbeEvent, Route, Step, TargetId};
@@ -116,7 +124,7 @@ async fn live(url: &WsUrl, options: &ProbeOptions, stop: &CancellationToken, tel
         steps(Step::Dialing { attempt });
         let held = stop.run_until_cancelled(dial(options, url, &mut steps)).await;
         let held = match held {
-            Some(Ok(opened)) => hold(opened, options.rhythm(), &until, &mut steps).await.held,
+            Some(Ok(opened)) => hold(opened, options, &until, &mut steps).await.held,
             Some(Err(_)) => Duration::ZERO,
             None => break,
         };
@@ -145,6 +153,6 @@ pub async fn look_telling(url: &WsUrl, options: &ProbeOptions, hold_for: Duratio
     steps(Step::Dialing { attempt: 1 });
     if let Ok(opened) = dial(options, url, steps).await {
         let until = Until { stop: CancellationToken::new(), deadline: Some(Instant::now() + hold_for) };
-        hold(opened, options.rhythm(), &until, steps).await;
+        hold(opened, options, &until, steps).await;
     }
 }

@@ -5,6 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use data_encoding::BASE64;
+
+use super::dialogue::Question;
 use super::heartbeat::Rhythm;
 use super::url::{Host, WsUrl};
 use crate::human::visible;
@@ -24,6 +27,8 @@ pub struct ProbeOptions {
     pub handshake_timeout: Duration,
     /// Bounds all phases of one attempt together.
     pub total_timeout: Duration,
+    /// A heartbeat of messages beside the pings, as often and with the same patience.
+    pub question: Option<Question>,
     /// More headers; one that the handshake sends anyway replaces it.
     pub headers: Vec<(String, String)>,
     /// The `Origin` that a browser would send.
@@ -40,6 +45,74 @@ pub struct ProbeOptions {
     pub insecure: bool,
     /// Addresses to use instead of the resolver's.
     pub resolve: Vec<ResolveOverride>,
+    /// Headers of the handshake, by name, that are not sent.
+    pub left_out: Vec<String>,
+    /// Ask in HTTP/1.0, which knows no upgrade.
+    pub http_1_0: bool,
+    /// The protocols offered by ALPN (RFC 7301).
+    pub alpn: Vec<String>,
+    /// A unix socket to connect to instead of the URL's host.
+    pub unix_socket: Option<PathBuf>,
+    /// The PROXY protocol header to send first.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// The HTTP proxy to go through.
+    pub http_proxy: Option<HttpProxy>,
+}
+
+/// The versions of the PROXY protocol (haproxy's doc/proxy-protocol.txt).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// One line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+/// An HTTP proxy that opens ways by CONNECT.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpProxy {
+    /// Its host.
+    pub host: Host,
+    /// Its port.
+    pub port: u16,
+    /// `user:password`, a secret.
+    pub credentials: Option<String>,
+}
+
+impl HttpProxy {
+    /// Reads `http://[USER:PASSWORD@]HOST:PORT` or `HOST:PORT`.
+    ///
+    /// # Errors
+    /// One sentence that names the right form; what was typed is not repeated, it may hold a password.
+    pub fn parse(text: &str) -> Result<Self, OptionError> {
+        let rest = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+        let (credentials, address) = match rest.rsplit_once('@') {
+            Some((credentials, address)) => (Some(credentials.to_owned()), address),
+            None => (None, rest),
+        };
+        // The reader of URLs knows hosts, ports and brackets; the port must be there, because proxies have no usual one.
+        let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let url = WsUrl::parse(&format!("ws://{address}/")).ok().filter(|_| has_port && !address.contains('/'));
+        let clean = credentials.as_deref().is_none_or(|c| !c.chars().any(char::is_control));
+        let url = url.filter(|_| clean).ok_or(OptionError::HttpProxy)?;
+        Ok(Self { host: url.host().clone(), port: url.port(), credentials })
+    }
+
+    /// Its host and port.
+    #[must_use]
+    pub fn host_port(&self) -> String {
+        match &self.host {
+            Host::Ip(IpAddr::V6(ip)) => format!("[{ip}]:{}", self.port),
+            host => format!("{host}:{}", self.port),
+        }
+    }
+}
+
+/// Without the password.
+impl fmt::Debug for HttpProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.host_port())
+    }
 }
 
 /// A client certificate in PEM files.
@@ -60,6 +133,7 @@ impl Default for ProbeOptions {
             connect_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             total_timeout: Duration::from_secs(30),
+            question: None,
             headers: Vec::new(),
             origin: None,
             subprotocols: Vec::new(),
@@ -68,6 +142,12 @@ impl Default for ProbeOptions {
             client_cert: None,
             insecure: false,
             resolve: Vec::new(),
+            left_out: Vec::new(),
+            http_1_0: false,
+            alpn: vec!["http/1.1".to_owned()],
+            unix_socket: None,
+            proxy_protocol: None,
+            http_proxy: None,
         }
     }
 }
@@ -119,6 +199,15 @@ pub enum OptionError {
     /// A wrong `--header`. The value is not repeated: it may be a secret.
     #[error("the header '{0}' cannot be sent; write it as 'Name: value' on one line")]
     Header(String),
+    /// A wrong `--http-proxy`.
+    #[error("this is no HTTP proxy; write it as http://HOST:PORT or http://USER:PASSWORD@HOST:PORT")]
+    HttpProxy,
+    /// A wrong `--expect`.
+    #[error("--expect is no regular expression: {0}")]
+    Expect(String),
+    /// A wrong `--basic`.
+    #[error("--basic wants USER:PASSWORD, without control characters")]
+    Basic,
     /// A wrong `--subprotocol` (RFC 6455 section 4.1: a token).
     #[error("'{0}' is no subprotocol; use letters, digits and -._~!#$%&'*+^`| without spaces")]
     Subprotocol(String),
@@ -167,6 +256,17 @@ pub fn parse_header(text: &str) -> Result<(String, String), OptionError> {
     }
 }
 
+/// The `Authorization` header for `USER:PASSWORD` (RFC 7617).
+///
+/// # Errors
+/// When there is no colon, or a control character; what was typed is not repeated.
+pub fn basic(text: &str) -> Result<(String, String), OptionError> {
+    if !text.contains(':') || text.chars().any(char::is_control) {
+        return Err(OptionError::Basic);
+    }
+    Ok(("Authorization".to_owned(), format!("Basic {}", BASE64.encode(text.as_bytes()))))
+}
+
 /// Reads the name of a subprotocol.
 ///
 /// # Errors
@@ -200,6 +300,25 @@ mod tests {
             ["", "a", "a:1", "a:1:", "a:x:127.0.0.1", ":1:127.0.0.1", "a:0:127.0.0.1", "a:1:b.test", "[::1:80:::1"]
         {
             assert!(ResolveOverride::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn basic_credentials_become_a_header() {
+        assert_eq!(basic("a:b").unwrap().1, "Basic YTpi");
+        assert!(basic("nocolon").is_err());
+        assert!(basic("a:b\r\nX: y").is_err());
+    }
+
+    #[test]
+    fn http_proxies_are_read_and_their_passwords_never_shown() {
+        let proxy = HttpProxy::parse("http://me:s3cret@proxy.test:3128").unwrap();
+        assert_eq!((proxy.host_port().as_str(), proxy.credentials.as_deref()), ("proxy.test:3128", Some("me:s3cret")));
+        assert!(!format!("{proxy:?}").contains("s3cret"));
+        assert_eq!(HttpProxy::parse("[::1]:3128").unwrap().host_port(), "[::1]:3128");
+        for wrong in ["", "proxy.test", "https://proxy.test:1", "http://u:s3cret@:3128", "a:b/c", "a:0", "x\n@a:1"] {
+            let said = HttpProxy::parse(wrong).expect_err(wrong).to_string();
+            assert!(!said.contains("s3cret"));
         }
     }
 

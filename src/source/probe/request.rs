@@ -11,6 +11,7 @@ use crate::human::visible;
 /// One opening request.
 pub(super) struct Request {
     target: String,
+    version: &'static str,
     headers: Vec<(String, String)>,
 }
 
@@ -41,7 +42,9 @@ impl Request {
                 None => headers.push((name.clone(), value.clone())),
             }
         }
-        Self { target: url.target().to_owned(), headers }
+        headers.retain(|(name, _)| !options.left_out.iter().any(|out| out.eq_ignore_ascii_case(name)));
+        let version = if options.http_1_0 { "HTTP/1.0" } else { "HTTP/1.1" };
+        Self { target: url.target().to_owned(), version, headers }
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -61,7 +64,7 @@ impl Request {
 
     /// The bytes to send. Line breaks within a value are taken out: no option can add a line to the request.
     pub(super) fn bytes(&self) -> Vec<u8> {
-        let mut text = format!("GET {} HTTP/1.1\r\n", self.target);
+        let mut text = format!("GET {} {}\r\n", self.target, self.version);
         for (name, value) in &self.headers {
             text.extend([name, ": ", value].into_iter().flat_map(str::chars).filter(|c| !matches!(c, '\r' | '\n')));
             text.push_str("\r\n");
@@ -72,7 +75,7 @@ impl Request {
 
     /// The request as it may be shown, one line a header.
     pub(super) fn shown(&self) -> String {
-        let mut text = format!("GET {} HTTP/1.1", redact::query(&self.target));
+        let mut text = format!("GET {} {}", redact::query(&self.target), self.version);
         for (name, value) in &self.headers {
             let value = redact::header_value(name, value);
             text.push('\n');

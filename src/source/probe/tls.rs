@@ -15,7 +15,6 @@ use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, ProtocolVersion, RootCertStore, SignatureScheme,
 };
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use x509_parser::prelude::{FromDer as _, GeneralName, ParsedExtension, X509Certificate};
@@ -25,7 +24,7 @@ use super::answer;
 use super::fault::{Fault, kind_of, words};
 use super::options::{ClientCert, ProbeOptions};
 use super::url::{Host, WsUrl};
-use super::wire::Tasted;
+use super::wire::{Socket, Tasted};
 use crate::event::probe::{FailureKind, Phase, Tls};
 use crate::human::visible;
 use crate::time::Timestamp;
@@ -35,9 +34,9 @@ const TASTE_WAIT: Duration = Duration::from_millis(500);
 /// Names of a certificate that are listed in a sentence.
 const NAMES_SAID: usize = 4;
 
-/// Runs the TLS handshake over `tcp`.
+/// Runs the TLS handshake over `socket`.
 pub(super) async fn secure(
-    tcp: TcpStream,
+    socket: Socket,
     url: &WsUrl,
     options: &ProbeOptions,
 ) -> Result<(TlsStream<Tasted>, Tls), Box<Fault>> {
@@ -46,7 +45,7 @@ pub(super) async fn secure(
     // Roots and keys are files: reading them may block.
     let loaded = tokio::task::spawn_blocking(move || load(&wanted)).await;
     let (config, recorder) = loaded.unwrap_or_else(|e| Err(format!("TLS could not be set up: {e}"))).map_err(failed)?;
-    let connecting = TlsConnector::from(Arc::new(config)).connect(name.clone(), Tasted::new(tcp)).into_fallible();
+    let connecting = TlsConnector::from(Arc::new(config)).connect(name.clone(), Tasted::new(socket)).into_fallible();
     match connecting.await {
         Ok(stream) => {
             let shown = shown(stream.get_ref().1, &recorder.seen());
@@ -93,7 +92,7 @@ fn load(options: &ProbeOptions) -> Result<(ClientConfig, Arc<Recorder>), String>
             .with_client_auth_cert(certificates(cert)?, private_key(key)?)
             .map_err(|e| format!("the certificate {} cannot be used: {e}", cert.display()))?,
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = options.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     Ok((config, recorder))
 }
 

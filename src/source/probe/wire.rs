@@ -5,24 +5,63 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
 /// How much of what a peer said first is remembered.
 const TASTE: usize = 16 * 1024;
 
-/// A TCP stream that remembers what the peer said first: when a TLS handshake fails, that tells what the peer speaks.
+/// A connection of the kernel's.
+#[derive(Debug)]
+pub(super) enum Socket {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A unix socket.
+    Unix(UnixStream),
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Tcp(s) => Pin::new(s).poll_read(cx, buf),
+            Self::Unix(s) => Pin::new(s).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Tcp(s) => Pin::new(s).poll_write(cx, data),
+            Self::Unix(s) => Pin::new(s).poll_write(cx, data),
+        }
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Tcp(s) => Pin::new(s).poll_flush(cx),
+            Self::Unix(s) => Pin::new(s).poll_flush(cx),
+        }
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Tcp(s) => Pin::new(s).poll_shutdown(cx),
+            Self::Unix(s) => Pin::new(s).poll_shutdown(cx),
+        }
+    }
+}
+
+/// A stream that remembers what the peer said first: when a TLS handshake fails, that tells what the peer speaks.
 #[derive(Debug)]
 pub(super) struct Tasted {
-    tcp: TcpStream,
+    socket: Socket,
     taste: Vec<u8>,
     done: bool,
 }
 
 impl Tasted {
-    pub(super) fn new(tcp: TcpStream) -> Self {
-        Self { tcp, taste: Vec::new(), done: false }
+    pub(super) fn new(socket: Socket) -> Self {
+        Self { socket, taste: Vec::new(), done: false }
     }
 
     /// Takes what was read so far and remembers no more.
@@ -35,7 +74,7 @@ impl Tasted {
 impl AsyncRead for Tasted {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.tcp).poll_read(cx, buf);
+        let polled = Pin::new(&mut self.socket).poll_read(cx, buf);
         if !self.done {
             let new = buf.filled().get(before..).unwrap_or_default();
             let room = TASTE.saturating_sub(self.taste.len()).min(new.len());
@@ -47,13 +86,13 @@ impl AsyncRead for Tasted {
 
 impl AsyncWrite for Tasted {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(cx, data)
+        Pin::new(&mut self.socket).poll_write(cx, data)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
 
@@ -67,7 +106,7 @@ pub struct Wire {
 
 #[derive(Debug)]
 enum Carrier {
-    Plain(TcpStream),
+    Plain(Socket),
     Tls(Box<TlsStream<Tasted>>),
 }
 
@@ -77,8 +116,8 @@ impl Wire {
         Self { carrier, last: now, before: now }
     }
 
-    pub(super) fn plain(tcp: TcpStream) -> Self {
-        Self::over(Carrier::Plain(tcp))
+    pub(super) fn plain(socket: Socket) -> Self {
+        Self::over(Carrier::Plain(socket))
     }
 
     pub(super) fn tls(mut tls: TlsStream<Tasted>) -> Self {
@@ -109,7 +148,7 @@ impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = match &mut self.carrier {
-            Carrier::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Carrier::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
             Carrier::Tls(tls) => Pin::new(tls.as_mut()).poll_read(cx, buf),
         };
         self.carried(buf.filled().len() - before);
@@ -120,7 +159,7 @@ impl AsyncRead for Wire {
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let polled = match &mut self.carrier {
-            Carrier::Plain(tcp) => Pin::new(tcp).poll_write(cx, data),
+            Carrier::Plain(socket) => Pin::new(socket).poll_write(cx, data),
             Carrier::Tls(tls) => Pin::new(tls.as_mut()).poll_write(cx, data),
         };
         if let Poll::Ready(Ok(n)) = &polled {
@@ -130,13 +169,13 @@ impl AsyncWrite for Wire {
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.carrier {
-            Carrier::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Carrier::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Carrier::Tls(tls) => Pin::new(tls.as_mut()).poll_flush(cx),
         }
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.carrier {
-            Carrier::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Carrier::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Carrier::Tls(tls) => Pin::new(tls.as_mut()).poll_shutdown(cx),
         }
     }

@@ -1,0 +1,160 @@
+//! Many tunnels to one endpoint, opened at a bounded rate and held until the end: what each one lives to tell is added up.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::cadence::Redial;
+use super::dial::dial;
+use super::dice::dice;
+use super::hold::{Until, hold};
+use super::options::ProbeOptions;
+use super::url::WsUrl;
+use crate::event::probe::{ClosedBy, Step};
+use crate::event::soak::Soak;
+
+/// How often the caller is told how it stands, and the survival curve gets a point.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long all tunnels together may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// What is held, and for how long.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The endpoint.
+    pub url: WsUrl,
+    /// How it is dialled and pinged.
+    pub options: ProbeOptions,
+    /// How many tunnels.
+    pub tunnels: u32,
+    /// How long they are held, from the end of the ramp on.
+    pub duration: Duration,
+    /// Handshakes a second while they are opened; at least 1.
+    pub ramp: u32,
+    /// Tunnels that died are opened again, with growing pauses.
+    pub again: bool,
+}
+
+/// How a soak stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Tunnels are being opened.
+    Ramping,
+    /// They are held; time since the end of the ramp.
+    Holding(Duration),
+}
+
+/// The sum that all tunnels write to.
+type Shared = Arc<Mutex<Soak>>;
+
+fn with<T>(soak: &Shared, act: impl FnOnce(&mut Soak) -> T) -> T {
+    // A tunnel that panicked between two counts leaves counts that can be read.
+    act(&mut soak.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl Plan {
+    /// Opens, holds, and closes all tunnels; tells once a second how it stands. Ends early when `stop` is cancelled, or when
+    /// no tunnel lives any more and none is opened again.
+    pub async fn run(&self, stop: &CancellationToken, tell: &mut (dyn FnMut(&Soak, Standing) + Send)) -> Soak {
+        let soak = Arc::new(Mutex::new(Soak::of(self.tunnels.into())));
+        let over = stop.child_token();
+        let plan = Arc::new(self.clone());
+        let mut lanes = JoinSet::new();
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let spacing = Duration::from_secs(1) / self.ramp.max(1);
+        let started = Instant::now();
+        for n in 0..self.tunnels {
+            let due = started + spacing * n;
+            while !stop.is_cancelled() && Instant::now() < due {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = sleep_until(due) => {}
+                    _ = looks.tick() => with(&soak, |s| tell(s, Standing::Ramping)),
+                }
+            }
+            if stop.is_cancelled() {
+                break;
+            }
+            lanes.spawn(lane(Arc::clone(&plan), Arc::clone(&soak), over.clone()));
+        }
+        self.settle(&soak, stop).await;
+        self.hold(&soak, stop, &mut looks, tell).await;
+        over.cancel();
+        let farewell = async { while lanes.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(GOODBYE, farewell).await;
+        with(&soak, |s| s.clone())
+    }
+
+    /// Waits until the last handshakes have succeeded or failed: they belong to the ramp.
+    async fn settle(&self, soak: &Shared, stop: &CancellationToken) {
+        let until = Instant::now() + self.options.total_timeout;
+        let answered = || with(soak, |s| s.opened + s.failed >= s.asked);
+        while !stop.is_cancelled() && !answered() && Instant::now() < until {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = sleep(Duration::from_millis(20)) => {}
+            }
+        }
+    }
+
+    async fn hold(
+        &self,
+        soak: &Shared,
+        stop: &CancellationToken,
+        looks: &mut tokio::time::Interval,
+        tell: &mut (dyn FnMut(&Soak, Standing) + Send),
+    ) {
+        let start = Instant::now();
+        let end = start + self.duration;
+        looks.reset_immediately();
+        loop {
+            let over = tokio::select! {
+                biased;
+                () = stop.cancelled() => true,
+                () = sleep_until(end) => true,
+                _ = looks.tick() => false,
+            };
+            let held = start.elapsed().min(self.duration);
+            let dead = with(soak, |s| {
+                let alive = s.alive;
+                s.survival.add(held, alive);
+                tell(s, Standing::Holding(held));
+                alive == 0 && !self.again
+            });
+            if over || dead {
+                return;
+            }
+        }
+    }
+}
+
+/// One tunnel, and its later lives.
+async fn lane(plan: Arc<Plan>, soak: Shared, over: CancellationToken) {
+    let mut redial = Redial::default();
+    let mut again = false;
+    let until = Until { stop: over.clone(), deadline: None };
+    loop {
+        let mut steps = |step: Step| with(&soak, |s| s.apply(&step, again));
+        // Boxed, so that a tunnel that is held does not keep the room that dialling took.
+        let dialled = over.run_until_cancelled(Box::pin(dial(&plan.options, &plan.url, &mut steps))).await;
+        let held = match dialled {
+            None => return,
+            Some(Err(_)) => Duration::ZERO,
+            Some(Ok(opened)) => {
+                let held = hold(opened, &plan.options, &until, &mut steps).await;
+                if held.by == ClosedBy::Us {
+                    return;
+                }
+                held.held
+            }
+        };
+        if !plan.again || over.run_until_cancelled(sleep(redial.pause(held, dice()))).await.is_none() {
+            return;
+        }
+        again = true;
+    }
+}
