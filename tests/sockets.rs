@@ -135,7 +135,7 @@ fn proc_sees_the_same_connections_and_says_what_it_cannot() {
     };
     assert_eq!(told(&by_proc), told(&by_netlink));
     assert_eq!((by_proc.source, by_proc.sense.sight), (Way::Procfs, Sight::Degraded));
-    assert!(by_proc.rows.iter().all(|r| r.info.is_none() && r.cookie == r.inode));
+    assert!(by_proc.rows.iter().all(|r| r.info.is_none() && r.cookie == u64::from(r.inode)));
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_full_accept_queue_shows_in_the_listener_and_the_caller_waits_in_syn_sent() 
         s.listeners.iter().any(|l| l.local == address && l.queue == 3)
     });
     let listener = seen.listeners.iter().find(|l| l.local == address).expect("listed");
-    assert_eq!((listener.local, listener.queue, listener.backlog), (address, 3, 2));
+    assert_eq!((listener.local, listener.queue, listener.backlog), (address, 3, Some(2)));
     let rows = on(&seen, Ipv4Addr::new(127, 0, 0, 17));
     assert!(rows.iter().filter(|r| r.state == TcpState::Established).all(|r| r.inode == 0), "nobody's yet: {rows:#?}");
 

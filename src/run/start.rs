@@ -54,6 +54,7 @@ pub fn start(
         Job::Sockets => {
             let mut source = SocketSource::new(host, interest);
             source.interval = settings.interval;
+            source.fixed = settings.interval_fixed;
             source.mode = match settings.sockets {
                 SocketMode::Auto => Mode::Auto,
                 SocketMode::Netlink => Mode::Netlink,

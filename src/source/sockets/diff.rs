@@ -1,14 +1,15 @@
 //! What changed between two looks at the socket table: a flat table keyed by the kernel's socket cookie.
 //!
-//! The idle times of a row advance by themselves, so a row counts as changed when anything else in it differs, or when an
+//! The times of a row advance by themselves, so a row counts as changed when anything else in it differs, or when an
 //! idle time went *back*: data moved. Whoever reads the deltas lets the idle times of an unchanged row run on from the
 //! stamp of the delta that last brought it.
 //!
 //! The table keeps fingerprints, not rows: 48 bytes a socket instead of over 200.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, Hash};
 
+use super::netlink::Extent;
 use crate::event::socket::SocketRow;
 
 /// Who holds a socket, as far as was asked.
@@ -20,6 +21,23 @@ pub(super) enum Holder {
     Nobody,
     /// This process.
     Pid(u32),
+}
+
+impl Holder {
+    /// The process, if there is one.
+    pub(super) const fn pid(self) -> Option<u32> {
+        match self {
+            Self::Pid(pid) => Some(pid),
+            Self::Unasked | Self::Nobody => None,
+        }
+    }
+
+    /// Nobody's socket may be somebody's by now, and who is no longer searched may hold nothing any more.
+    pub(super) fn ask_again(&mut self, pids: &BTreeSet<u32>) {
+        if self.pid().is_none_or(|pid| !pids.contains(&pid)) {
+            *self = Self::Unasked;
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,9 +91,9 @@ impl Table {
         known.map_or(Holder::Unasked, |s| s.holder)
     }
 
-    /// Forgets who holds nothing: those sockets are looked up again.
-    pub(super) fn ask_again(&mut self) {
-        self.sockets.values_mut().filter(|s| s.holder == Holder::Nobody).for_each(|s| s.holder = Holder::Unasked);
+    /// Forgets every holder that is none of these processes: those sockets are looked up again.
+    pub(super) fn ask_again(&mut self, pids: &BTreeSet<u32>) {
+        self.sockets.values_mut().for_each(|s| s.holder.ask_again(pids));
     }
 
     /// Begins a look; a full one reports every row.
@@ -90,10 +108,14 @@ impl Table {
 
     fn content(&self, row: &SocketRow) -> u64 {
         let mut hasher = self.prints.build_hasher();
-        (row.state, row.pid, row.recv_q, row.send_q, row.info.is_some()).hash(&mut hasher);
+        (row.state, row.pid, row.nginx_group, row.recv_q, row.send_q, row.timer).hash(&mut hasher);
+        (row.info.is_some(), row.strain.is_some()).hash(&mut hasher);
         if let Some(i) = row.info {
             (i.rtt_us, i.rttvar_us, i.retransmits, i.backoff, i.unacked).hash(&mut hasher);
             (i.bytes_received, i.bytes_acked, i.bytes_sent).hash(&mut hasher);
+        }
+        if let Some(s) = &row.strain {
+            (s.probes, s.retransmitting, s.lost, s.unsent, s.peer_window, s.own_window).hash(&mut hasher);
         }
         std::hash::Hasher::finish(&hasher)
     }
@@ -107,10 +129,7 @@ impl Look<'_> {
 
     /// Takes one row of the look, with what is known of its holder; the row's pid follows from that.
     pub(super) fn see(&mut self, mut row: SocketRow, holder: Holder) {
-        row.pid = match holder {
-            Holder::Pid(pid) => Some(pid),
-            Holder::Unasked | Holder::Nobody => None,
-        };
+        row.pid = holder.pid();
         let idle = |ms: Option<u32>| ms.unwrap_or(u32::MAX);
         let info = row.info.unwrap_or_default();
         let now = Seen {
@@ -132,12 +151,12 @@ impl Look<'_> {
         }
     }
 
-    /// Everything was seen: what was not is gone.
-    pub(super) fn finish(self) -> Changes {
+    /// The look is over. When it was whole, what was not seen is gone; else it may only have been missed.
+    pub(super) fn finish(self, extent: Extent) -> Changes {
         let Self { table, mut changes, twice, .. } = self;
         let look = table.look;
         table.sockets.retain(|cookie, seen| {
-            let alive = seen.look == look;
+            let alive = seen.look == look || extent == Extent::Part;
             if !alive {
                 changes.closed.push(*cookie);
             }
@@ -166,24 +185,18 @@ fn diff(old: &mut Table, rows: impl IntoIterator<Item = SocketRow>, full: bool) 
         let holder = row.pid.map_or(Holder::Nobody, Holder::Pid);
         look.see(row, holder);
     }
-    look.finish()
+    look.finish(Extent::Whole)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::socket::{TcpInfo, TcpState};
+    use crate::event::socket::{Strain, TcpInfo, TcpState, TcpTimer};
 
     fn row(cookie: u64, peer: &str) -> SocketRow {
+        let address = |text: &str| text.parse().expect("address");
         SocketRow {
-            cookie,
-            local: "10.0.0.1:443".parse().expect("address"),
-            peer: peer.parse().expect("address"),
-            state: TcpState::Established,
-            inode: cookie + 1000,
-            pid: None,
-            recv_q: 0,
-            send_q: 0,
+            inode: u32::try_from(cookie).expect("small") + 1000,
             info: Some(TcpInfo {
                 rtt_us: Some(300),
                 last_sent_ms: Some(5_000),
@@ -191,6 +204,7 @@ mod tests {
                 bytes_received: Some(10),
                 ..TcpInfo::default()
             }),
+            ..SocketRow::new(cookie, address("10.0.0.1:443"), address(peer), TcpState::Established)
         }
     }
 
@@ -233,12 +247,15 @@ mod tests {
     #[test]
     fn anything_else_is_a_change() {
         type Change = fn(&mut SocketRow, &mut TcpInfo);
-        let changes: [(&str, Change); 12] = [
+        let changes: [(&str, Change); 15] = [
             ("state", |r, _| r.state = TcpState::CloseWait),
             ("pid", |r, _| r.pid = Some(7)),
             ("inode", |r, _| r.inode = 0),
             ("recv_q", |r, _| r.recv_q = 1),
             ("send_q", |r, _| r.send_q = 1),
+            ("group", |r, _| r.nginx_group = Some(false)),
+            ("timer", |r, _| r.timer = Some(TcpTimer::Persist)),
+            ("strain", |r, _| r.strain = Some(Box::default())),
             ("rtt", |_, i| i.rtt_us = Some(301)),
             ("retransmits", |_, i| i.retransmits = Some(1)),
             ("backoff", |_, i| i.backoff = Some(1)),
@@ -252,6 +269,38 @@ mod tests {
             let a = with(a, change);
             assert_eq!(diff(&mut table, [a.clone(), b], false).rows, [a], "{what}");
         }
+    }
+
+    #[test]
+    fn growing_trouble_is_a_change_and_the_times_in_it_are_none() {
+        type Growth = fn(&mut Strain);
+        let strain = |change: Growth| {
+            let mut strain = Strain::default();
+            change(&mut strain);
+            Some(Box::new(strain))
+        };
+        let grown: [(Growth, bool); 4] = [
+            (|s| s.unsent = Some(9), true),
+            (|s| s.peer_window = Some(0), true),
+            (|s| s.timer_ms = Some(7), false),
+            (|s| s.busy_ms = Some(7), false),
+        ];
+        for (change, told) in grown {
+            let (mut table, a, b) = table();
+            let before = with(a, |r, _| r.strain = strain(|_| ()));
+            diff(&mut table, [before.clone(), b.clone()], false);
+            let after = with(before, |r, _| r.strain = strain(change));
+            assert_eq!(diff(&mut table, [after.clone(), b], false).rows.len(), usize::from(told), "{:?}", after.strain);
+        }
+    }
+
+    #[test]
+    fn what_a_partial_look_missed_is_not_gone() {
+        let (mut table, a, b) = table();
+        let mut look = table.look(false);
+        look.see(a.clone(), Holder::Nobody);
+        assert_eq!(look.finish(Extent::Part), Changes::default());
+        assert_eq!(diff(&mut table, [a, b], false), Changes::default(), "still known");
     }
 
     #[test]
@@ -292,7 +341,12 @@ mod tests {
     fn nobodys_sockets_can_be_asked_for_again() {
         let (mut table, a, _) = table();
         assert_eq!(table.holder(&a), Holder::Nobody);
-        table.ask_again();
+        table.ask_again(&BTreeSet::new());
         assert_eq!(table.holder(&a), Holder::Unasked);
+        diff(&mut table, [SocketRow { pid: Some(7), ..a.clone() }], false);
+        table.ask_again(&[7].into());
+        assert_eq!(table.holder(&a), Holder::Pid(7), "still searched");
+        table.ask_again(&[8].into());
+        assert_eq!(table.holder(&a), Holder::Unasked, "process 7 is no worker any more");
     }
 }
