@@ -1,7 +1,8 @@
 //! Socket tables against the kernel's own dump and `ss`, each a ratio of interleaved rounds within one run:
 //! `cargo bench --bench sockets [-- SOCKETS [ROUNDS]]`. One loopback connection is two sockets. Needs no root.
 //!
-//! Our figures and the bare dump are calls within this process; `ss` is a whole process, whose start takes 1 to 2 ms.
+//! Our figures and the bare dump are calls within this process; `ss` is a whole process, whose start takes 1 to 2 ms. Each
+//! ratio is given twice: of the time on the wall, and of the time of the processor, which other programs disturb less.
 
 mod bare;
 mod herd;
@@ -11,6 +12,8 @@ use std::io::{self, Write};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::time::{ClockId, clock_gettime};
 use wspulse::event::site::Interest;
 use wspulse::event::socket::SocketRow;
 use wspulse::source::sockets::{Mode, Watcher, snapshot};
@@ -52,8 +55,8 @@ fn compare(sockets: usize, rounds: usize) -> io::Result<()> {
     ))?;
 
     let mut figures = Figures::default();
-    let ss = ss("-tin").is_ok();
-    if !ss {
+    let ss_works = ss("-tin").is_ok();
+    if !ss_works {
         say("ss is not installed: nothing to compare with")?;
     }
     for round in 0..rounds {
@@ -62,63 +65,88 @@ fn compare(sockets: usize, rounds: usize) -> io::Result<()> {
         figures.bare_again.push(timed(|| bare.dump().map(drop))?);
         figures.steady.push(timed(|| owning.look(&owned).map(drop))?);
         figures.first.push(timed(|| snapshot(&owned, Mode::Netlink).map(drop))?);
-        if ss {
-            figures.ss.push(timed(|| ss_quiet("-tin"))?);
+        if ss_works {
+            figures.ss.push(ss("-tin")?);
             if sockets <= PATIENT || round == 0 {
-                figures.ss_pids.push(timed(|| ss_quiet("-tinp"))?);
+                figures.ss_pids.push(ss("-tinp")?);
             }
         }
     }
     figures.report()
 }
 
-fn ss_quiet(flags: &str) -> io::Result<()> {
-    ss(flags)
+/// Seconds on the wall and of the processor.
+#[derive(Clone, Copy)]
+struct Cost {
+    wall: f64,
+    work: f64,
 }
 
-fn ss(flags: &str) -> io::Result<()> {
+/// Runs `ss` to its end; what it worked is read before its end is acknowledged.
+fn ss(flags: &str) -> io::Result<Cost> {
+    let start = Instant::now();
     let mut command = Command::new("ss");
-    let status = command.arg(flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other(format!("ss {flags}: {status}"))) }
+    let mut child = command.arg(flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| io::Error::other("no pid"))?;
+    waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
+    let wall = start.elapsed().as_secs_f64();
+    let work = worked(&format!("/proc/{}/schedstat", child.id()))?;
+    let status = child.wait()?;
+    if status.success() { Ok(Cost { wall, work }) } else { Err(io::Error::other(format!("ss {flags}: {status}"))) }
 }
 
-/// Seconds of each round.
+/// Seconds that a process or thread has been on a processor (Documentation/scheduler/sched-stats.rst).
+fn worked(schedstat: &str) -> io::Result<f64> {
+    let text = std::fs::read_to_string(schedstat)?;
+    let nanos = text.split_whitespace().next().and_then(|n| n.parse::<u64>().ok());
+    nanos.map(|n| n as f64 / 1e9).ok_or_else(|| io::Error::other(format!("{schedstat}: {text}")))
+}
+
+/// The costs of each round.
 #[derive(Default)]
 struct Figures {
-    bare: Vec<f64>,
-    bare_again: Vec<f64>,
-    joined: Vec<f64>,
-    steady: Vec<f64>,
-    first: Vec<f64>,
-    ss: Vec<f64>,
-    ss_pids: Vec<f64>,
+    bare: Vec<Cost>,
+    bare_again: Vec<Cost>,
+    joined: Vec<Cost>,
+    steady: Vec<Cost>,
+    first: Vec<Cost>,
+    ss: Vec<Cost>,
+    ss_pids: Vec<Cost>,
 }
 
 impl Figures {
     fn report(&self) -> io::Result<()> {
-        let ms = |all: &[f64]| all.iter().map(|s| s * 1e3).collect::<Vec<_>>();
-        for (what, figures) in [
-            ("bare dump with tcp_info, ms", &self.bare),
-            ("look: read, joined, ms", &self.joined),
-            ("look with known owners, ms", &self.steady),
-            ("first look with owners, ms", &self.first),
-            ("ss -tin, ms", &self.ss),
-            ("ss -tinp, ms", &self.ss_pids),
+        let ratio = |what: &str, a: &[Cost], b: &[Cost]| {
+            let of = |part: fn(&Cost) -> f64| a.iter().zip(b).map(|(a, b)| part(a) / part(b)).collect::<Vec<_>>();
+            report(&format!("{what}, wall"), &of(|c| c.wall))?;
+            report(&format!("{what}, processor"), &of(|c| c.work))
+        };
+        for (what, costs) in [
+            ("bare dump with tcp_info", &self.bare),
+            ("look: read and joined", &self.joined),
+            ("look with known owners", &self.steady),
+            ("first look with owners", &self.first),
+            ("ss -tin", &self.ss),
+            ("ss -tinp", &self.ss_pids),
         ] {
-            report(what, &ms(figures))?;
+            report(&format!("{what}, ms of the processor"), &costs.iter().map(|c| c.work * 1e3).collect::<Vec<_>>())?;
         }
-        let ratios = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a / b).collect::<Vec<_>>();
-        report("look / bare dump (target 1.15)", &ratios(&self.joined, &self.bare))?;
-        report("look / ss -tin (target 0.25)", &ratios(&self.joined, &self.ss))?;
-        report("known owners / bare dump (target 1.3)", &ratios(&self.steady, &self.bare_again))?;
-        report("first with owners / ss -tinp (0.25)", &ratios(&self.first, &self.ss_pids))
+        ratio("look / bare dump (1.15)", &self.joined, &self.bare)?;
+        ratio("look / ss -tin (0.25)", &self.joined, &self.ss)?;
+        ratio("known owners / bare dump (1.3)", &self.steady, &self.bare_again)?;
+        ratio("first with owners / ss -tinp (0.25)", &self.first, &self.ss_pids)
     }
 }
 
-fn timed(work: impl FnOnce() -> io::Result<()>) -> io::Result<f64> {
-    let start = Instant::now();
-    work()?;
-    Ok(start.elapsed().as_secs_f64())
+fn timed(call: impl FnOnce() -> io::Result<()>) -> io::Result<Cost> {
+    let (start, before) = (Instant::now(), thread_time());
+    call()?;
+    Ok(Cost { wall: start.elapsed().as_secs_f64(), work: thread_time() - before })
+}
+
+fn thread_time() -> f64 {
+    let used = clock_gettime(ClockId::ThreadCPUTime);
+    used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
 }
 
 fn report(what: &str, figures: &[f64]) -> io::Result<()> {
@@ -126,7 +154,7 @@ fn report(what: &str, figures: &[f64]) -> io::Result<()> {
     sorted.sort_unstable_by(f64::total_cmp);
     let (Some(first), Some(last)) = (sorted.first(), sorted.last()) else { return Ok(()) };
     let median = sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN);
-    say(&format!("  {what:40} min {first:.3}  median {median:.3}  max {last:.3}"))
+    say(&format!("  {what:46} min {first:.3}  median {median:.3}  max {last:.3}"))
 }
 
 /// Bytes of memory in use.

@@ -4,7 +4,7 @@
 //! idle time went *back*: data moved. Whoever reads the deltas lets the idle times of an unchanged row run on from the
 //! stamp of the delta that last brought it.
 //!
-//! The table keeps fingerprints, not rows: 48 bytes a socket instead of over 200.
+//! The table keeps fingerprints, not rows: 48 bytes a socket instead of 200.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, Hash};
@@ -40,14 +40,20 @@ impl Holder {
     }
 }
 
+/// What of a row is remembered.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct Print {
     /// Fingerprint of what makes the socket itself: both ends and the inode.
     identity: u64,
-    /// Fingerprint of the rest, without the idle times.
+    /// Fingerprint of the rest, without the times and the holder.
     content: u64,
     /// The idle times, `u32::MAX` when unknown.
     idle: [u32; 2],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    print: Print,
     holder: Holder,
     /// The number of the last look that saw it.
     look: u32,
@@ -76,6 +82,9 @@ pub(super) struct Look<'a> {
     table: &'a mut Table,
     full: bool,
     changes: Changes,
+    /// How many sockets were seen.
+    seen: usize,
+    /// A row was told twice.
     twice: bool,
 }
 
@@ -86,8 +95,9 @@ impl Table {
     }
 
     /// Who holds the socket of this row, if it is still the one that the table knows.
+    #[cfg(test)]
     pub(super) fn holder(&self, row: &SocketRow) -> Holder {
-        let known = self.sockets.get(&row.cookie).filter(|s| s.identity == self.identity(row));
+        let known = self.sockets.get(&row.cookie).filter(|s| s.print.identity == self.print(row).identity);
         known.map_or(Holder::Unasked, |s| s.holder)
     }
 
@@ -99,16 +109,19 @@ impl Table {
     /// Begins a look; a full one reports every row.
     pub(super) fn look(&mut self, full: bool) -> Look<'_> {
         self.look = self.look.wrapping_add(1);
-        Look { table: self, full, changes: Changes::default(), twice: false }
+        Look { table: self, full, changes: Changes::default(), seen: 0, twice: false }
     }
 
-    fn identity(&self, row: &SocketRow) -> u64 {
-        self.prints.hash_one((row.local, row.peer, row.inode))
+    fn print(&self, row: &SocketRow) -> Print {
+        let identity = self.prints.hash_one((row.local, row.peer, row.inode));
+        let idle = |ms: Option<u32>| ms.unwrap_or(u32::MAX);
+        let idle = row.info.map_or([u32::MAX; 2], |i| [idle(i.last_sent_ms), idle(i.last_received_ms)]);
+        Print { identity, content: self.content(row), idle }
     }
 
     fn content(&self, row: &SocketRow) -> u64 {
         let mut hasher = self.prints.build_hasher();
-        (row.state, row.pid, row.nginx_group, row.recv_q, row.send_q, row.timer).hash(&mut hasher);
+        (row.state, row.nginx_group, row.recv_q, row.send_q, row.timer).hash(&mut hasher);
         (row.info.is_some(), row.strain.is_some()).hash(&mut hasher);
         if let Some(i) = row.info {
             (i.rtt_us, i.rttvar_us, i.retransmits, i.backoff, i.unacked).hash(&mut hasher);
@@ -121,47 +134,62 @@ impl Table {
     }
 }
 
+impl Seen {
+    /// The row differs in more than the passing of time.
+    fn changed(&self, before: &Self) -> bool {
+        let (now, then) = (&self.print, &before.print);
+        now.identity != then.identity
+            || now.content != then.content
+            || (0..2).any(|i| now.idle[i] < then.idle[i])
+            || self.holder.pid() != before.holder.pid()
+    }
+}
+
 impl Look<'_> {
-    /// What the table knows of the holder of this row's socket.
-    pub(super) fn holder(&self, row: &SocketRow) -> Holder {
-        self.table.holder(row)
+    /// Takes one row of the look when the holder of its socket is known; gives it back otherwise.
+    pub(super) fn see_held(&mut self, row: SocketRow) -> Option<SocketRow> {
+        let print = self.table.print(&row);
+        let known = self.table.sockets.get_mut(&row.cookie).filter(|s| s.print.identity == print.identity);
+        let Some(entry) = known.filter(|s| s.holder != Holder::Unasked) else { return Some(row) };
+        let now = Seen { print, holder: entry.holder, look: self.table.look };
+        let before = std::mem::replace(entry, now);
+        self.tell(row, now, Some(before));
+        None
     }
 
-    /// Takes one row of the look, with what is known of its holder; the row's pid follows from that.
-    pub(super) fn see(&mut self, mut row: SocketRow, holder: Holder) {
-        row.pid = holder.pid();
-        let idle = |ms: Option<u32>| ms.unwrap_or(u32::MAX);
-        let info = row.info.unwrap_or_default();
-        let now = Seen {
-            identity: self.table.identity(&row),
-            content: self.table.content(&row),
-            idle: [idle(info.last_sent_ms), idle(info.last_received_ms)],
-            holder,
-            look: self.table.look,
-        };
+    /// Takes one row of the look, with what is known of its holder.
+    pub(super) fn see(&mut self, row: SocketRow, holder: Holder) {
+        let now = Seen { print: self.table.print(&row), holder, look: self.table.look };
         let before = self.table.sockets.insert(row.cookie, now);
+        self.tell(row, now, before);
+    }
+
+    /// The row's pid follows from the holder.
+    fn tell(&mut self, mut row: SocketRow, now: Seen, before: Option<Seen>) {
         // The kernel's walk can meet a socket twice when the table is changed meanwhile.
         let again = before.is_some_and(|b| b.look == now.look);
-        let same = before.is_some_and(|b| {
-            b.identity == now.identity && b.content == now.content && (0..2).all(|i| b.idle[i] <= now.idle[i])
-        });
-        if !same || (self.full && !again) {
+        self.seen += usize::from(!again);
+        let changed = before.is_none_or(|b| now.changed(&b));
+        if changed || (self.full && !again) {
             self.twice |= again;
+            row.pid = now.holder.pid();
             self.changes.rows.push(row);
         }
     }
 
     /// The look is over. When it was whole, what was not seen is gone; else it may only have been missed.
     pub(super) fn finish(self, extent: Extent) -> Changes {
-        let Self { table, mut changes, twice, .. } = self;
-        let look = table.look;
-        table.sockets.retain(|cookie, seen| {
-            let alive = seen.look == look || extent == Extent::Part;
-            if !alive {
-                changes.closed.push(*cookie);
-            }
-            alive
-        });
+        let Self { table, mut changes, seen, twice, .. } = self;
+        if extent == Extent::Whole && seen < table.sockets.len() {
+            let look = table.look;
+            table.sockets.retain(|cookie, seen| {
+                let alive = seen.look == look;
+                if !alive {
+                    changes.closed.push(*cookie);
+                }
+                alive
+            });
+        }
         if twice {
             keep_last(&mut changes.rows);
         }

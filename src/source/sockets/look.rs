@@ -221,10 +221,7 @@ impl Looker {
             &mut |found| match found {
                 Found::Listening(cookie, listener) => listening.push((cookie, listener)),
                 Found::Connection(row) if !search || row.inode == 0 => look.see(row, Holder::Unasked),
-                Found::Connection(row) => match look.holder(&row) {
-                    Holder::Unasked => ownerless.push(row),
-                    known => look.see(row, known),
-                },
+                Found::Connection(row) => ownerless.extend(look.see_held(row)),
             },
             &mut |ends, extent| {
                 joined = self.unix.join(ends, &self.paths);
@@ -353,6 +350,46 @@ mod tests {
         let next = looker.look(&interest, start + SECOND).expect("a look");
         assert_eq!((next.delta.full, next.delta.source), (true, Way::Procfs), "other cookies: everything anew");
         assert!(shows(&next, local) && next.delta.closed.is_empty());
+    }
+
+    #[test]
+    fn a_namespace_that_may_not_be_entered_is_read_through_proc_and_its_process_may_end() {
+        fn barred(_: &Path, _: &Space) -> io::Result<Diag> {
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, "entering the namespace: not permitted"))
+        }
+        let (local, interest, _held) = connection("127.0.0.37");
+        let me = std::process::id();
+        let there = Interest { net: Some(me), ..interest.clone() };
+        let mut looker = Looker { open: barred, ..Looker::new(Mode::Auto, "/proc") };
+        let looked = looker.look(&there, Instant::now()).expect("a look");
+        assert!(shows(&looked, local) && looked.delta.full);
+        let Sense { sight, said, remedy } = looked.sense;
+        assert_eq!((sight, looked.delta.source), (Sight::Degraded, Way::Procfs));
+        assert!(said.starts_with("entering the namespace: not permitted; by /proc/"), "{said}");
+        assert!(said.contains(&format!("namespace of process {me}")), "{said}");
+        assert!(remedy.is_some_and(|r| r.contains("CAP_SYS_ADMIN")));
+
+        looker.open = space::open;
+        let back = looker.look(&interest, Instant::now()).expect("a look");
+        assert_eq!((back.delta.full, back.delta.source, back.delta.since), (true, Way::Netlink, None), "another place");
+    }
+
+    #[test]
+    fn a_refused_netlink_is_said_with_what_allows_it() {
+        fn sandboxed(_: &Path, _: &Space) -> io::Result<Diag> {
+            Err(io::Error::from_raw_os_error(rustix::io::Errno::PERM.raw_os_error()))
+        }
+        let (local, mut interest, _held) = connection("127.0.0.38");
+        interest.unix.insert("/run/app.sock".into());
+        let mut looker = Looker { open: sandboxed, ..Looker::new(Mode::Auto, "/proc") };
+        let looked = looker.look(&interest, Instant::now()).expect("a look");
+        assert!(shows(&looked, local));
+        assert!(
+            looked.delta.listeners.iter().any(|l| l.local == local && l.backlog.is_none()),
+            "queue yes, backlog no"
+        );
+        assert!(looked.sense.said.contains("unix sockets are not seen"), "{}", looked.sense.said);
+        assert!(looked.sense.remedy.is_some_and(|r| r.contains("seccomp")));
     }
 
     #[test]
