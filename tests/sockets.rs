@@ -155,7 +155,7 @@ fn the_peer_that_left_shows_as_close_wait() {
 fn a_peer_that_does_not_read_shows_as_a_closed_window_that_is_probed() {
     let mut p = pair(20);
     p.server.set_nonblocking(true).expect("set");
-    let block = [7; 64 * 1024];
+    let block = vec![7; 64 * 1024];
     // Until both buffers are full; the kernel moves data on in its own time, so once more until it is really full.
     let fill = |server: &mut TcpStream| while server.write(&block).is_ok_and(|n| n > 0) {};
     fill(&mut p.server);

@@ -20,13 +20,18 @@ impl Bare {
         Ok(Self { fd, buffer: vec![0; 32 * 1024] })
     }
 
-    /// Receives everything and counts the rows.
+    /// Receives everything in one walk, and counts the rows.
     pub fn dump(&mut self) -> io::Result<usize> {
-        Ok(self.family(2)? + self.family(10)?)
+        self.answer(&both())
     }
 
-    fn family(&mut self, family: u8) -> io::Result<usize> {
-        send(&self.fd, &request(family), SendFlags::empty())?;
+    /// The same as `ss` asks for it: IPv4, then IPv6.
+    pub fn dump_twice(&mut self) -> io::Result<usize> {
+        Ok(self.answer(&one(2))? + self.answer(&one(10))?)
+    }
+
+    fn answer(&mut self, request: &[u8]) -> io::Result<usize> {
+        send(&self.fd, request, SendFlags::empty())?;
         let mut rows = 0;
         loop {
             let (length, _) = recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::empty())?;
@@ -45,15 +50,34 @@ impl Bare {
     }
 }
 
-/// Every state but TIME-WAIT and CLOSED, with tcp_info, no filter.
-fn request(family: u8) -> Vec<u8> {
-    let mut out = Vec::from(72_u32.to_ne_bytes());
-    out.extend(20_u16.to_ne_bytes());
-    out.extend(0x301_u16.to_ne_bytes());
-    out.extend([0; 8]);
+/// Every state but TIME-WAIT and CLOSED.
+const STATES: u32 = 0xf7e & !(1 << 6) & !(1 << 7);
+
+/// SOCK_DIAG_BY_FAMILY with tcp_info and no filter.
+fn one(family: u8) -> Vec<u8> {
+    let mut out = head(72, 20);
     out.extend([family, 6, 2, 0]);
-    out.extend((0xf7e_u32 & !(1 << 6) & !(1 << 7)).to_ne_bytes());
+    out.extend(STATES.to_ne_bytes());
     out.extend([0; 40]);
     out.extend([0xff; 8]);
+    out
+}
+
+/// TCPDIAG_GETSOCK with tcp_info and no filter.
+fn both() -> Vec<u8> {
+    let mut out = head(76, 18);
+    out.extend([2, 0, 0, 2]);
+    out.extend([0; 40]);
+    out.extend([0xff; 8]);
+    out.extend(STATES.to_ne_bytes());
+    out.extend([0; 4]);
+    out
+}
+
+fn head(length: u32, kind: u16) -> Vec<u8> {
+    let mut out = Vec::from(length.to_ne_bytes());
+    out.extend(kind.to_ne_bytes());
+    out.extend(0x301_u16.to_ne_bytes());
+    out.extend([0; 8]);
     out
 }

@@ -11,23 +11,40 @@ use socket2::{Domain, Socket, Type};
 /// So many connections go to one address: fewer than there are ephemeral ports.
 const PER_ADDRESS: usize = 10_000;
 
+/// Descriptors that a process needs besides.
+const RESERVE: usize = 64;
+
 /// The children; they end with it.
+#[derive(Default)]
 pub struct Herd {
     children: Vec<Child>,
-    pub port: u16,
+    pub ports: BTreeSet<u16>,
 }
 
 impl Herd {
-    /// Opens `connections` connections, and waits until all are accepted.
+    /// Opens `connections` connections, and waits until all are accepted. As many pairs of processes share them as their
+    /// limits of descriptors make necessary.
     pub fn start(connections: usize) -> io::Result<Self> {
-        let mut herd = Self { children: Vec::new(), port: 0 };
-        let mut server = herd.child(&["serve".into()])?;
-        herd.port = line(&mut server)?;
-        herd.say_to_server(connections)?;
-        let mut caller = herd.child(&["call".into(), herd.port.to_string(), connections.to_string()])?;
+        let hard = getrlimit(Resource::Nofile).maximum.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
+        let most = hard.saturating_sub(RESERVE).max(1);
+        let mut herd = Self::default();
+        let mut left = connections;
+        while left > 0 {
+            let share = left.min(most);
+            herd.pair(share)?;
+            left -= share;
+        }
+        Ok(herd)
+    }
+
+    fn pair(&mut self, connections: usize) -> io::Result<()> {
+        let mut server = self.child(&["serve".into(), connections.to_string()])?;
+        let port: u16 = line(&mut server)?;
+        self.ports.insert(port);
+        let mut caller = self.child(&["call".into(), port.to_string(), connections.to_string()])?;
         let (opened, accepted): (usize, usize) = (line(&mut caller)?, line(&mut server)?);
         if (opened, accepted) == (connections, connections) {
-            Ok(herd)
+            Ok(())
         } else {
             Err(io::Error::other(format!("{opened} opened, {accepted} accepted, {connections} wanted")))
         }
@@ -44,11 +61,6 @@ impl Herd {
         let out = child.stdout.take().ok_or_else(|| io::Error::other("no pipe"))?;
         self.children.push(child);
         Ok(BufReader::new(out))
-    }
-
-    fn say_to_server(&mut self, connections: usize) -> io::Result<()> {
-        let server = self.children.first_mut().and_then(|c| c.stdin.as_mut());
-        server.map_or(Ok(()), |stdin| writeln!(stdin, "{connections}"))
     }
 }
 
@@ -68,15 +80,14 @@ fn line<T: std::str::FromStr>(from: &mut impl BufRead) -> io::Result<T> {
     line.trim().parse().map_err(|_| io::Error::other(format!("a child said {line:?}")))
 }
 
-/// Accepts as many connections as its input says, says how many there are, and holds them until its input ends.
-pub fn serve() -> io::Result<()> {
+/// Accepts as many connections as wanted, says how many there are, and holds them until its input ends.
+pub fn serve(wanted: usize) -> io::Result<()> {
+    allow(wanted)?;
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&std::net::SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into())?;
     socket.listen(4_096)?;
     let listener: TcpListener = socket.into();
     writeln!(io::stdout(), "{}", listener.local_addr()?.port())?;
-    let wanted: usize = line(&mut io::stdin().lock())?;
-    allow(wanted)?;
     let held: Vec<TcpStream> = listener.incoming().take(wanted).collect::<io::Result<_>>()?;
     hold(&held)
 }
@@ -97,14 +108,12 @@ fn hold(held: &[TcpStream]) -> io::Result<()> {
     io::stdin().read_to_end(&mut Vec::new()).map(drop)
 }
 
-/// Raises the limit of descriptors as far as it must; past the hard limit only root may.
+/// Raises the soft limit of descriptors as far as it must.
 fn allow(sockets: usize) -> io::Result<()> {
-    let needed = u64::try_from(sockets).unwrap_or(u64::MAX).saturating_add(64);
+    let needed = u64::try_from(sockets.saturating_add(RESERVE)).unwrap_or(u64::MAX);
     let now = getrlimit(Resource::Nofile);
     if now.current.is_none_or(|limit| limit >= needed) {
         return Ok(());
     }
-    let maximum = now.maximum.map(|hard| hard.max(needed));
-    setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum })
-        .map_err(|e| io::Error::other(format!("{needed} descriptors are needed and {:?} allowed: {e}", now.maximum)))
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: Some(needed), ..now })?)
 }

@@ -7,7 +7,6 @@
 mod bare;
 mod herd;
 
-use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -29,7 +28,7 @@ fn main() -> io::Result<()> {
     let number = |at: usize| words.get(at).and_then(|w| w.parse().ok());
     match words.first().map(String::as_str) {
         // This program runs itself to hold both ends of the connections.
-        Some("serve") => herd::serve(),
+        Some("serve") => herd::serve(number(1).unwrap_or(0)),
         Some("call") => herd::call(number(1).unwrap_or(0), number(2).unwrap_or(0)),
         _ => compare(number(0).unwrap_or(20_000), number(1).unwrap_or(9)),
     }
@@ -37,8 +36,7 @@ fn main() -> io::Result<()> {
 
 fn compare(sockets: usize, rounds: usize) -> io::Result<()> {
     let herd = Herd::start(sockets / 2)?;
-    let ports = BTreeSet::from([herd.port]);
-    let ends = Interest { listen_ports: ports.clone(), upstream_ports: ports, ..Interest::default() };
+    let ends = Interest { listen_ports: herd.ports.clone(), upstream_ports: herd.ports.clone(), ..Interest::default() };
     let owned = Interest { pids: herd.pids(), ..ends.clone() };
 
     let mut bare = Bare::open()?;
@@ -62,6 +60,7 @@ fn compare(sockets: usize, rounds: usize) -> io::Result<()> {
     for round in 0..rounds {
         figures.bare.push(timed(|| bare.dump().map(drop))?);
         figures.joined.push(timed(|| plain.look(&ends).map(drop))?);
+        figures.twice.push(timed(|| bare.dump_twice().map(drop))?);
         figures.bare_again.push(timed(|| bare.dump().map(drop))?);
         figures.steady.push(timed(|| owning.look(&owned).map(drop))?);
         figures.first.push(timed(|| snapshot(&owned, Mode::Netlink).map(drop))?);
@@ -107,6 +106,7 @@ fn worked(schedstat: &str) -> io::Result<f64> {
 struct Figures {
     bare: Vec<Cost>,
     bare_again: Vec<Cost>,
+    twice: Vec<Cost>,
     joined: Vec<Cost>,
     steady: Vec<Cost>,
     first: Vec<Cost>,
@@ -123,6 +123,7 @@ impl Figures {
         };
         for (what, costs) in [
             ("bare dump with tcp_info", &self.bare),
+            ("the same asked for as ss does", &self.twice),
             ("look: read and joined", &self.joined),
             ("look with known owners", &self.steady),
             ("first look with owners", &self.first),
@@ -132,6 +133,7 @@ impl Figures {
             report(&format!("{what}, ms of the processor"), &costs.iter().map(|c| c.work * 1e3).collect::<Vec<_>>())?;
         }
         ratio("look / bare dump (1.15)", &self.joined, &self.bare)?;
+        ratio("look / bare dump as ss does", &self.joined, &self.twice)?;
         ratio("look / ss -tin (0.25)", &self.joined, &self.ss)?;
         ratio("known owners / bare dump (1.3)", &self.steady, &self.bare_again)?;
         ratio("first with owners / ss -tinp (0.25)", &self.first, &self.ss_pids)

@@ -7,7 +7,8 @@
 //! The table keeps fingerprints, not rows: 48 bytes a socket instead of 200.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::hash::{BuildHasher, Hash};
+use std::hash::{BuildHasher, Hasher};
+use std::net::IpAddr;
 
 use super::netlink::Extent;
 use crate::event::socket::SocketRow;
@@ -113,25 +114,58 @@ impl Table {
     }
 
     fn print(&self, row: &SocketRow) -> Print {
-        let identity = self.prints.hash_one((row.local, row.peer, row.inode));
+        let identity = self.identity(row);
         let idle = |ms: Option<u32>| ms.unwrap_or(u32::MAX);
         let idle = row.info.map_or([u32::MAX; 2], |i| [idle(i.last_sent_ms), idle(i.last_received_ms)]);
         Print { identity, content: self.content(row), idle }
     }
 
+    fn identity(&self, row: &SocketRow) -> u64 {
+        let mut hasher = self.prints.build_hasher();
+        for end in [row.local, row.peer] {
+            match end.ip() {
+                IpAddr::V4(ip) => hasher.write_u32(ip.to_bits()),
+                IpAddr::V6(ip) => hasher.write_u128(ip.to_bits()),
+            }
+        }
+        hasher.write_u64(pair(u32::from(row.local.port()) << 16 | u32::from(row.peer.port()), row.inode));
+        hasher.finish()
+    }
+
+    /// Words of 64 bits are hashed rather than field by field, which would take longer than all the rest of a look. Unknown
+    /// is the highest number, which none of them reaches.
     fn content(&self, row: &SocketRow) -> u64 {
         let mut hasher = self.prints.build_hasher();
-        (row.state, row.nginx_group, row.recv_q, row.send_q, row.timer).hash(&mut hasher);
-        (row.info.is_some(), row.strain.is_some()).hash(&mut hasher);
+        let (timer, group) = (row.timer.map_or(0, |t| t as u32 + 1), row.nginx_group.map_or(2, u32::from));
+        hasher.write_u64(pair(row.recv_q, row.send_q));
+        hasher.write_u64(pair(row.state as u32 | timer << 8 | group << 16, u32::from(row.info.is_some())));
         if let Some(i) = row.info {
-            (i.rtt_us, i.rttvar_us, i.retransmits, i.backoff, i.unacked).hash(&mut hasher);
-            (i.bytes_received, i.bytes_acked, i.bytes_sent).hash(&mut hasher);
+            let small = byte(i.backoff) | i.unacked.map_or(0x1_0000, u32::from) << 8;
+            hasher.write_u64(pair(word(i.rtt_us), word(i.rttvar_us)));
+            hasher.write_u64(pair(word(i.retransmits), small));
+            for bytes in [i.bytes_received, i.bytes_acked, i.bytes_sent] {
+                hasher.write_u64(bytes.unwrap_or(u64::MAX));
+            }
         }
         if let Some(s) = &row.strain {
-            (s.probes, s.retransmitting, s.lost, s.unsent, s.peer_window, s.own_window).hash(&mut hasher);
+            hasher.write_u64(pair(word(s.retransmitting), word(s.lost)));
+            hasher.write_u64(pair(word(s.peer_window), word(s.own_window)));
+            hasher.write_u64(pair(word(s.unsent), byte(s.probes)));
         }
-        std::hash::Hasher::finish(&hasher)
+        hasher.finish()
     }
+}
+
+fn word(n: Option<u32>) -> u32 {
+    n.unwrap_or(u32::MAX)
+}
+
+fn byte(n: Option<u8>) -> u32 {
+    n.map_or(0xff, u32::from)
+}
+
+fn pair(high: u32, low: u32) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
 }
 
 impl Seen {
@@ -146,34 +180,33 @@ impl Seen {
 }
 
 impl Look<'_> {
-    /// Takes one row of the look when the holder of its socket is known; gives it back otherwise.
-    pub(super) fn see_held(&mut self, row: SocketRow) -> Option<SocketRow> {
-        let print = self.table.print(&row);
+    /// Takes one row of the look when the holder of its socket is known; false otherwise.
+    pub(super) fn see_held(&mut self, row: &SocketRow) -> bool {
+        let print = self.table.print(row);
         let known = self.table.sockets.get_mut(&row.cookie).filter(|s| s.print.identity == print.identity);
-        let Some(entry) = known.filter(|s| s.holder != Holder::Unasked) else { return Some(row) };
+        let Some(entry) = known.filter(|s| s.holder != Holder::Unasked) else { return false };
         let now = Seen { print, holder: entry.holder, look: self.table.look };
         let before = std::mem::replace(entry, now);
         self.tell(row, now, Some(before));
-        None
+        true
     }
 
     /// Takes one row of the look, with what is known of its holder.
-    pub(super) fn see(&mut self, row: SocketRow, holder: Holder) {
-        let now = Seen { print: self.table.print(&row), holder, look: self.table.look };
+    pub(super) fn see(&mut self, row: &SocketRow, holder: Holder) {
+        let now = Seen { print: self.table.print(row), holder, look: self.table.look };
         let before = self.table.sockets.insert(row.cookie, now);
         self.tell(row, now, before);
     }
 
     /// The row's pid follows from the holder.
-    fn tell(&mut self, mut row: SocketRow, now: Seen, before: Option<Seen>) {
+    fn tell(&mut self, row: &SocketRow, now: Seen, before: Option<Seen>) {
         // The kernel's walk can meet a socket twice when the table is changed meanwhile.
         let again = before.is_some_and(|b| b.look == now.look);
         self.seen += usize::from(!again);
         let changed = before.is_none_or(|b| now.changed(&b));
         if changed || (self.full && !again) {
             self.twice |= again;
-            row.pid = now.holder.pid();
-            self.changes.rows.push(row);
+            self.changes.rows.push(SocketRow { pid: now.holder.pid(), ..row.clone() });
         }
     }
 
@@ -211,7 +244,7 @@ fn diff(old: &mut Table, rows: impl IntoIterator<Item = SocketRow>, full: bool) 
     let mut look = old.look(full);
     for row in rows {
         let holder = row.pid.map_or(Holder::Nobody, Holder::Pid);
-        look.see(row, holder);
+        look.see(&row, holder);
     }
     look.finish(Extent::Whole)
 }
@@ -326,7 +359,7 @@ mod tests {
     fn what_a_partial_look_missed_is_not_gone() {
         let (mut table, a, b) = table();
         let mut look = table.look(false);
-        look.see(a.clone(), Holder::Nobody);
+        look.see(&a, Holder::Nobody);
         assert_eq!(look.finish(Extent::Part), Changes::default());
         assert_eq!(diff(&mut table, [a, b], false), Changes::default(), "still known");
     }

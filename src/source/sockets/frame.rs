@@ -9,7 +9,10 @@ pub(super) const HEADER: usize = 16;
 /// Message types and flags of linux/netlink.h and linux/sock_diag.h.
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
-const BY_FAMILY: u16 = 20;
+/// Asks for the sockets of one family.
+pub(super) const BY_FAMILY: u16 = 20;
+/// Asks for TCP sockets, of IPv4 and IPv6 in one walk (TCPDIAG_GETSOCK of linux/inet_diag.h).
+pub(super) const TCP_OF_BOTH: u16 = 18;
 const REQUEST_DUMP: u16 = 0x001 | 0x300;
 const DUMP_INTERRUPTED: u16 = 0x10;
 
@@ -44,11 +47,11 @@ pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])>
 }
 
 /// A request for all sockets of a kind: nlmsghdr and the body, which already ends in its attributes.
-pub(super) fn dump_request(sequence: u32, body: &[u8]) -> Vec<u8> {
+pub(super) fn dump_request(kind: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
     let total = HEADER + body.len();
     let mut out = Vec::with_capacity(total);
     out.extend(u32::try_from(total).unwrap_or(u32::MAX).to_ne_bytes());
-    out.extend(BY_FAMILY.to_ne_bytes());
+    out.extend(kind.to_ne_bytes());
     out.extend(REQUEST_DUMP.to_ne_bytes());
     out.extend(sequence.to_ne_bytes());
     out.extend(0_u32.to_ne_bytes());
@@ -88,7 +91,7 @@ pub(super) fn messages(
         }
         heard.interrupted |= flags & DUMP_INTERRUPTED != 0;
         match kind {
-            BY_FAMILY => each(payload),
+            BY_FAMILY | TCP_OF_BOTH => each(payload),
             DONE | ERROR => {
                 ended(kind, payload, what)?;
                 heard.done = true;

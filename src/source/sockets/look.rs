@@ -220,8 +220,9 @@ impl Looker {
         let extent = walk(
             &mut |found| match found {
                 Found::Listening(cookie, listener) => listening.push((cookie, listener)),
-                Found::Connection(row) if !search || row.inode == 0 => look.see(row, Holder::Unasked),
-                Found::Connection(row) => ownerless.extend(look.see_held(row)),
+                Found::Connection(row) if !search || row.inode == 0 => look.see(&row, Holder::Unasked),
+                Found::Connection(row) if look.see_held(&row) => {}
+                Found::Connection(row) => ownerless.push(row),
             },
             &mut |ends, extent| {
                 joined = self.unix.join(ends, &self.paths);
@@ -234,7 +235,7 @@ impl Looker {
         let searched = if inodes.is_empty() { None } else { self.owners.search(&self.interest.pids, &inodes, now) };
         for row in ownerless {
             let holder = holder_of(row.inode, searched.as_ref());
-            look.see(row, holder);
+            look.see(&row, holder);
         }
         for (holder, leg) in legs.iter_mut().filter(|(holder, _)| search && *holder == Holder::Unasked) {
             *holder = holder_of(leg.inode, searched.as_ref());
@@ -361,10 +362,10 @@ mod tests {
         let me = std::process::id();
         let there = Interest { net: Some(me), ..interest.clone() };
         let mut looker = Looker { open: barred, ..Looker::new(Mode::Auto, "/proc") };
-        let looked = looker.look(&there, Instant::now()).expect("a look");
-        assert!(shows(&looked, local) && looked.delta.full);
-        let Sense { sight, said, remedy } = looked.sense;
-        assert_eq!((sight, looked.delta.source), (Sight::Degraded, Way::Procfs));
+        let outcome = looker.look(&there, Instant::now()).expect("a look");
+        assert!(shows(&outcome, local) && outcome.delta.full);
+        let Sense { sight, said, remedy } = outcome.sense;
+        assert_eq!((sight, outcome.delta.source), (Sight::Degraded, Way::Procfs));
         assert!(said.starts_with("entering the namespace: not permitted; by /proc/"), "{said}");
         assert!(said.contains(&format!("namespace of process {me}")), "{said}");
         assert!(remedy.is_some_and(|r| r.contains("CAP_SYS_ADMIN")));
@@ -382,14 +383,14 @@ mod tests {
         let (local, mut interest, _held) = connection("127.0.0.38");
         interest.unix.insert("/run/app.sock".into());
         let mut looker = Looker { open: sandboxed, ..Looker::new(Mode::Auto, "/proc") };
-        let looked = looker.look(&interest, Instant::now()).expect("a look");
-        assert!(shows(&looked, local));
+        let outcome = looker.look(&interest, Instant::now()).expect("a look");
+        assert!(shows(&outcome, local));
         assert!(
-            looked.delta.listeners.iter().any(|l| l.local == local && l.backlog.is_none()),
+            outcome.delta.listeners.iter().any(|l| l.local == local && l.backlog.is_none()),
             "queue yes, backlog no"
         );
-        assert!(looked.sense.said.contains("unix sockets are not seen"), "{}", looked.sense.said);
-        assert!(looked.sense.remedy.is_some_and(|r| r.contains("seccomp")));
+        assert!(outcome.sense.said.contains("unix sockets are not seen"), "{}", outcome.sense.said);
+        assert!(outcome.sense.remedy.is_some_and(|r| r.contains("seccomp")));
     }
 
     #[test]

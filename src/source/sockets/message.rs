@@ -30,16 +30,32 @@ fn states() -> u32 {
 /// A request for the TCP sockets of a family that `program` takes: `inet_diag_req_v2` (56 bytes) and the filter as an
 /// attribute.
 pub(super) fn tcp_request(family: u8, program: &[u8]) -> Vec<u8> {
-    let attribute = 4 + program.len();
-    let mut out = Vec::with_capacity(56 + attribute);
+    let mut out = Vec::with_capacity(60 + program.len());
     out.extend([family, TCP, 1 << (ATTR_INFO - 1), 0]);
     out.extend(states().to_ne_bytes());
     out.extend([0; 40]); // any ports, addresses and interface
     out.extend([0xff; 8]); // INET_DIAG_NOCOOKIE
-    out.extend(u16::try_from(attribute).unwrap_or(u16::MAX).to_ne_bytes());
+    put_filter(&mut out, program);
+    out
+}
+
+/// A request for those of both families: the older `inet_diag_req` (60 bytes), whose family the kernel does not look at
+/// (inet_diag.c, `inet_diag_dump_compat`).
+pub(super) fn tcp_request_both(program: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64 + program.len());
+    out.extend([FAMILY_V4, 0, 0, 1 << (ATTR_INFO - 1)]);
+    out.extend([0; 40]); // any ports, addresses and interface
+    out.extend([0xff; 8]); // INET_DIAG_NOCOOKIE
+    out.extend(states().to_ne_bytes());
+    out.extend([0; 4]); // unused
+    put_filter(&mut out, program);
+    out
+}
+
+fn put_filter(out: &mut Vec<u8>, program: &[u8]) {
+    out.extend(u16::try_from(4 + program.len()).unwrap_or(u16::MAX).to_ne_bytes());
     out.extend(ATTR_BYTECODE.to_ne_bytes());
     out.extend_from_slice(program);
-    out
 }
 
 /// One row from the payload of one netlink message; `groups` are the ids of nginx's control groups, none when unknown. `None`

@@ -12,8 +12,8 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect, recv, send, socket_with};
 
 use super::filter;
-use super::frame::{Heard, dump_request, messages, told};
-use super::message::{FAMILY_V4, FAMILY_V6, row, tcp_request};
+use super::frame::{BY_FAMILY, Heard, TCP_OF_BOTH, dump_request, messages, told};
+use super::message::{FAMILY_V4, FAMILY_V6, row, tcp_request, tcp_request_both};
 use super::row::{Found, wanted};
 use super::unix::{End, Paths, end, unix_request};
 use crate::event::site::Interest;
@@ -33,6 +33,8 @@ pub(super) struct Diag {
     fd: OwnedFd,
     buffer: Vec<u8>,
     sequence: u32,
+    /// The kernel takes the request for both families; each family asked for alone costs a walk through its whole table.
+    one_walk: bool,
 }
 
 /// Whether a dump saw everything, or sockets may be missing because the table changed meanwhile at every attempt.
@@ -63,11 +65,11 @@ impl Diag {
         // Connected to the kernel (port 0), no other program's message is let in.
         connect(&fd, &SocketAddrNetlink::new(0, 0)).map_err(failed)?;
         set_socket_timeout(&fd, Timeout::Recv, Some(PATIENCE)).map_err(failed)?;
-        Ok(Self { fd, buffer: vec![0; BUFFER], sequence: 0 })
+        Ok(Self { fd, buffer: vec![0; BUFFER], sequence: 0, one_walk: true })
     }
 
-    /// Hands every TCP socket of `interest` to `each`, IPv4 first; `groups` are the control groups of nginx. A socket can
-    /// come twice when the table changed meanwhile.
+    /// Hands every TCP socket of `interest` to `each`; `groups` are the control groups of nginx. A socket can come twice when
+    /// the table changed meanwhile.
     ///
     /// # Errors
     /// When the kernel refuses, falls silent or writes what cannot be read. The socket is then of no more use: open another.
@@ -82,12 +84,23 @@ impl Diag {
             return Ok(Extent::Whole);
         }
         let mut take = |payload: &[u8]| {
-            if let Some(found) = row(payload, groups).filter(|f| wanted_row(interest, f)) {
+            if let Some(found) = row(payload, groups)
+                && wanted_row(interest, &found)
+            {
                 each(found);
             }
         };
-        let four = self.dump(&tcp_request(FAMILY_V4, &program), "TCP sockets", &mut take)?;
-        match self.dump(&tcp_request(FAMILY_V6, &program), "TCP sockets", &mut take) {
+        if self.one_walk {
+            match self.dump(TCP_OF_BOTH, &tcp_request_both(&program), "TCP sockets", &mut take) {
+                Err(e) if e.kind() != io::ErrorKind::WouldBlock => {
+                    tracing::debug!(error = %e, "asking for each family alone");
+                    self.one_walk = false;
+                }
+                other => return other,
+            }
+        }
+        let four = self.dump(BY_FAMILY, &tcp_request(FAMILY_V4, &program), "TCP sockets", &mut take)?;
+        match self.dump(BY_FAMILY, &tcp_request(FAMILY_V6, &program), "TCP sockets", &mut take) {
             // A kernel built without IPv6 has none to show.
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(four),
             other => Ok(four.and(other?)),
@@ -99,17 +112,17 @@ impl Diag {
     /// # Errors
     /// As for [`Diag::tcp`].
     pub(super) fn unix(&mut self, paths: &Paths, each: &mut dyn FnMut(End)) -> io::Result<Extent> {
-        self.dump(&unix_request(), "unix sockets", &mut |payload| {
+        self.dump(BY_FAMILY, &unix_request(), "unix sockets", &mut |payload| {
             if let Some(end) = end(payload, paths) {
                 each(end);
             }
         })
     }
 
-    fn dump(&mut self, body: &[u8], what: &str, each: &mut dyn FnMut(&[u8])) -> io::Result<Extent> {
+    fn dump(&mut self, kind: u16, body: &[u8], what: &str, each: &mut dyn FnMut(&[u8])) -> io::Result<Extent> {
         for attempt in 1..=ATTEMPTS {
             self.sequence = self.sequence.wrapping_add(1);
-            let asked = dump_request(self.sequence, body);
+            let asked = dump_request(kind, self.sequence, body);
             send(&self.fd, &asked, SendFlags::empty())
                 .map_err(|e| told(&format!("asking the kernel for its {what}"), e))?;
             let mut interrupted = false;
@@ -176,6 +189,40 @@ mod tests {
             assert!(of(denied).contains("seccomp"), "{denied}");
         }
         assert!(of(Errno::PROTONOSUPPORT).contains("modprobe"));
+    }
+
+    /// A listener and both ends of a connection, for each family that there is here.
+    fn sockets() -> (Vec<std::net::TcpListener>, Vec<std::net::TcpStream>, Interest) {
+        let listeners: Vec<_> =
+            ["127.0.0.39:0", "[::1]:0"].into_iter().filter_map(|a| std::net::TcpListener::bind(a).ok()).collect();
+        let (mut streams, mut interest) = (Vec::new(), Interest::default());
+        for listener in &listeners {
+            let address = listener.local_addr().expect("address");
+            streams.push(std::net::TcpStream::connect(address).expect("connected"));
+            streams.push(listener.accept().expect("accepted").0);
+            interest.listen_ports.insert(address.port());
+            interest.upstream_ports.insert(address.port());
+        }
+        (listeners, streams, interest)
+    }
+
+    #[test]
+    fn one_walk_for_both_families_shows_what_two_walks_show() {
+        let (listeners, streams, interest) = sockets();
+        let look = |one_walk: bool| {
+            let mut diag = Diag { one_walk, ..Diag::open().expect("opened") };
+            let mut ends = std::collections::BTreeSet::new();
+            let each = &mut |found| match found {
+                Found::Connection(r) => drop(ends.insert((r.local, Some(r.peer), r.inode > 0))),
+                Found::Listening(_, l) => drop(ends.insert((l.local, None, true))),
+            };
+            assert_eq!(diag.tcp(&interest, &[], each).expect("read"), Extent::Whole);
+            assert_eq!(diag.one_walk, one_walk, "the kernel takes both requests");
+            ends
+        };
+        let (one, two) = (look(true), look(false));
+        assert_eq!(one, two);
+        assert_eq!(one.len(), listeners.len() + streams.len());
     }
 
     #[test]
