@@ -27,14 +27,14 @@ impl Herd {
     pub fn start(connections: usize) -> io::Result<Self> {
         let hard = getrlimit(Resource::Nofile).maximum.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
         let most = hard.saturating_sub(RESERVE).max(1);
-        let mut herd = Self::default();
+        let mut all = Self::default();
         let mut left = connections;
         while left > 0 {
             let share = left.min(most);
-            herd.pair(share)?;
+            all.pair(share)?;
             left -= share;
         }
-        Ok(herd)
+        Ok(all)
     }
 
     fn pair(&mut self, connections: usize) -> io::Result<()> {
