@@ -3,6 +3,7 @@
 
 use wspulse::event::log::ErrorLine;
 use wspulse::event::site::Escape;
+use wspulse::event::socket::TcpState;
 use wspulse::nginx::access::Format;
 use wspulse::nginx::conf::{self, Body, Directive};
 use wspulse::nginx::debug::{Bounds, Handshakes};
@@ -10,6 +11,7 @@ use wspulse::nginx::error::{self, TimeCache};
 use wspulse::nginx::resolve::{self, Reader};
 use wspulse::nginx::version::BuildDefaults;
 use wspulse::nginx::{backend, category, frame};
+use wspulse::source::sockets;
 use wspulse::time::{Timestamp, Zone};
 
 /// The formats of `fuzz_access_line`; the first byte of an input chooses one and its escape.
@@ -138,4 +140,17 @@ pub fn fuzz_debug_lines(log: &[u8]) {
             assert!(!head.headers.iter().any(|(n, v)| n.eq_ignore_ascii_case("Cookie") && v != "***"));
         }
     }
+}
+
+/// One datagram of the kernel's answers about its sockets.
+pub fn fuzz_sock_diag(datagram: &[u8]) {
+    let (rows, listeners, unix) = sockets::decode(datagram);
+    // Each row needs the fixed part of a message behind the message's head.
+    assert!((rows.len() + listeners.len()) * 88 + unix.len() * 32 <= datagram.len());
+    assert!(rows.iter().all(|r| !matches!(r.state, TcpState::Listen | TcpState::TimeWait | TcpState::Closed)));
+    assert!(
+        rows.iter()
+            .all(|r| r.pid.is_none() && r.strain.as_ref().is_none_or(|s| s.timer_ms.is_none() || r.timer.is_some()))
+    );
+    assert!(unix.iter().all(|u| u.cookie != 0 || u.inode != 0 || u.peer_inode.is_some()));
 }

@@ -214,7 +214,7 @@ pub struct LookArgs {
     /// Where socket rows come from [default: auto]
     #[arg(long, value_enum, help_heading = "Sockets")]
     pub sockets: Option<SocketMode>,
-    /// Time between looks at the socket tables [default: 1s]
+    /// Time between looks at the socket tables; unless given it stretches to keep looking below 5 % of a core [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = human::parse_span, help_heading = "Sockets")]
     pub interval: Option<Duration>,
 

@@ -64,6 +64,8 @@ pub struct Settings {
     pub sockets: SocketMode,
     /// Time between looks at the socket tables.
     pub interval: Duration,
+    /// That time was asked for: it does not stretch when looking is dear.
+    pub interval_fixed: bool,
     /// Where every event is written.
     pub record: Option<PathBuf>,
     /// The theme's name.
@@ -101,6 +103,7 @@ impl Settings {
             pids: Vec::new(),
             sockets: args.sockets.unwrap_or_default(),
             interval: args.interval.unwrap_or(INTERVAL),
+            interval_fixed: args.interval.is_some(),
             record: args.record.clone(),
             theme: theme(args, env),
             color: color(args.color, env),

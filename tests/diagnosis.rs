@@ -1164,9 +1164,9 @@ fn a_full_accept_queue_says_whose_it_is() {
         source: SocketSource::Netlink,
         rows: Vec::new(),
         closed: Vec::new(),
-        listeners: vec![Listener { local: ([127, 0, 0, 1], 19001).into(), queue, backlog: 4 }],
+        listeners: vec![Listener { local: ([127, 0, 0, 1], 19001).into(), queue, backlog: Some(4) }],
         took: Duration::from_millis(1),
-        since: None,
+        ..SocketDelta::default()
     };
     let story = |queue| {
         let tell = Story::of(site(vec![location("/ws")])).say(SourceKind::Sockets, Event::Sockets(look(queue)));
@@ -1215,19 +1215,15 @@ fn slow_handshakes_and_fixed_connection_headers_are_worth_knowing() {
     seen.top("handshake-slow", Severity::Warning, Verdict::Degraded);
 }
 
+/// The k-th client of worker 101.
+fn socket(k: u16, state: TcpState, info: Option<TcpInfo>) -> SocketRow {
+    let (local, peer) = (([127, 0, 0, 1], 18080).into(), ([203, 0, 113, 9], 40_000 + k).into());
+    SocketRow { inode: u32::from(k), pid: Some(101), info, ..SocketRow::new(u64::from(k), local, peer, state) }
+}
+
 #[test]
 fn slots_that_are_nearly_all_taken_are_a_warning() {
-    let row = |k: u16| SocketRow {
-        cookie: u64::from(k),
-        local: ([127, 0, 0, 1], 18080).into(),
-        peer: ([203, 0, 113, 9], 40_000 + k).into(),
-        state: TcpState::Established,
-        inode: u64::from(k),
-        pid: Some(101),
-        recv_q: 0,
-        send_q: 0,
-        info: None,
-    };
+    let row = |k: u16| socket(k, TcpState::Established, None);
     let story = |taken| {
         let delta = SocketDelta {
             full: true,
@@ -1236,7 +1232,7 @@ fn slots_that_are_nearly_all_taken_are_a_warning() {
             closed: Vec::new(),
             listeners: Vec::new(),
             took: Duration::from_millis(1),
-            since: None,
+            ..SocketDelta::default()
         };
         Story::of(site(vec![location("/ws")])).say(SourceKind::Sockets, Event::Sockets(delta)).seen()
     };
@@ -1393,17 +1389,8 @@ fn a_crashed_worker_and_a_draining_one() {
 
 #[test]
 fn sockets_that_nobody_closes_pile_up() {
-    let row = |k: u16| SocketRow {
-        cookie: u64::from(k),
-        local: ([127, 0, 0, 1], 18080).into(),
-        peer: ([203, 0, 113, 9], 40_000 + k).into(),
-        state: TcpState::CloseWait,
-        inode: u64::from(k),
-        pid: Some(101),
-        recv_q: 0,
-        send_q: 0,
-        info: Some(TcpInfo { last_sent_ms: Some(300_000), last_received_ms: Some(300_000), ..TcpInfo::default() }),
-    };
+    let silent = TcpInfo { last_sent_ms: Some(300_000), last_received_ms: Some(300_000), ..TcpInfo::default() };
+    let row = |k: u16| socket(k, TcpState::CloseWait, Some(silent));
     let delta = SocketDelta {
         full: true,
         source: SocketSource::Netlink,
@@ -1411,7 +1398,7 @@ fn sockets_that_nobody_closes_pile_up() {
         closed: Vec::new(),
         listeners: Vec::new(),
         took: Duration::from_millis(1),
-        since: None,
+        ..SocketDelta::default()
     };
     let seen = Story::of(site(vec![location("/ws")])).say(SourceKind::Sockets, Event::Sockets(delta)).seen();
     seen.top("close-wait-pile", Severity::Warning, Verdict::Degraded);

@@ -164,6 +164,21 @@ fn debug_logs() {
     run_all("debug_lines", bodies::fuzz_debug_lines);
 }
 
+#[test]
+fn answers_of_the_kernel() {
+    run_all("sock_diag", bodies::fuzz_sock_diag);
+    let read = |name: &str| {
+        let inputs = stored("sock_diag");
+        let (_, input) = inputs.iter().find(|(n, _)| n == name).expect("stored");
+        let (rows, listeners, unix) = wspulse::source::sockets::decode(input);
+        (rows.len(), listeners.len(), unix.len())
+    };
+    if cfg!(target_endian = "little") {
+        assert_eq!((read("tcp_v4"), read("tcp_info_long")), ((1, 1, 0), (1, 0, 0)));
+        assert_eq!((read("unix_pair"), read("tcp_info_short")), ((0, 0, 2), (1, 0, 0)));
+    }
+}
+
 /// A corpus that no parser accepts would test nothing.
 #[test]
 fn most_stored_lines_are_read() {
@@ -185,7 +200,7 @@ fn most_stored_lines_are_read() {
 
 #[test]
 fn the_stored_corpus_stays_small() {
-    let all = ["error_line", "access_line", "nginx_conf", "log_format", "debug_lines"];
+    let all = ["error_line", "access_line", "nginx_conf", "log_format", "debug_lines", "sock_diag"];
     let bytes: usize = all.into_iter().flat_map(stored).map(|(_, input)| input.len()).sum();
     assert!(bytes < 200_000, "{bytes} bytes");
 }

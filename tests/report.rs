@@ -14,7 +14,10 @@ use wspulse::event::process::{Master, Processes, Worker};
 use wspulse::event::site::{
     AccessLog, Escape, Listen, Location, Matching, Place, Problem, Server, Setting, Site, Upstream, Version,
 };
-use wspulse::event::socket::{Listener, SocketDelta, SocketRow, SocketSource, TcpInfo, TcpState};
+use wspulse::event::socket::{
+    Listener, SocketDelta, SocketRow, SocketSource, Strain, TcpInfo, TcpState, TcpTimer, UnixListener, UnixRow,
+    UnixState,
+};
 use wspulse::event::{Event, Sense, SourceId, SourceKind, Stamped};
 use wspulse::model::Model;
 use wspulse::report::{Report, event_line, json, markdown, summary_text, text};
@@ -204,17 +207,12 @@ fn every_step() -> Vec<Step> {
 
 fn every_socket_state() -> Vec<SocketRow> {
     let row = |n: u8| {
-        Some(SocketRow {
-            cookie: u64::from(n),
-            local: ([127, 0, 0, 1], 80).into(),
-            peer: "[2001:db8::1]:443".parse().expect("an address"),
-            state: TcpState::from_kernel(n)?,
-            inode: 5,
-            pid: None,
-            recv_q: 0,
-            send_q: 0,
-            info: n.is_multiple_of(2).then(TcpInfo::default),
-        })
+        let peer = "[2001:db8::1]:443".parse().expect("an address");
+        let info = n.is_multiple_of(2).then(TcpInfo::default);
+        let bare = SocketRow::new(u64::from(n), ([127, 0, 0, 1], 80).into(), peer, TcpState::from_kernel(n)?);
+        let strain = n.is_multiple_of(3).then(|| Box::new(Strain { probes: Some(2), ..Strain::default() }));
+        let (timer, nginx_group) = (TcpTimer::from_kernel(n), n.is_multiple_of(5).then_some(true));
+        Some(SocketRow { inode: 5, info, timer, strain, nginx_group, ..bare })
     };
     (1..=11).filter_map(row).collect()
 }
@@ -259,6 +257,11 @@ fn backend_lines() -> BackendBatch {
     BackendBatch { entries: Fault::ALL.into_iter().enumerate().map(entry).collect(), ..BackendBatch::default() }
 }
 
+fn a_unix_row(state: UnixState) -> UnixRow {
+    let (cookie, path, inode, pid) = (9, "/run/app.sock".into(), 7, Some(2));
+    UnixRow { cookie, path, state, inode, peer_inode: None, pid, recv_q: Some(0), send_q: None }
+}
+
 /// One event of every kind, and every variant of what they carry.
 fn every_event() -> Vec<Stamped> {
     let worker = Worker { pid: 2, started: None, shutting_down: true, fds: None, fd_limit: Some(9), rss: None };
@@ -279,7 +282,11 @@ fn every_event() -> Vec<Stamped> {
         source: SocketSource::Procfs,
         rows: every_socket_state(),
         closed: vec![3],
-        listeners: vec![Listener { local: ([0, 0, 0, 0], 80).into(), queue: 0, backlog: 511 }],
+        listeners: [Some(511), None]
+            .map(|backlog| Listener { local: ([0, 0, 0, 0], 80).into(), queue: 0, backlog })
+            .into(),
+        unix: [UnixState::Waiting, UnixState::Open, UnixState::PeerClosed].map(a_unix_row).into(),
+        unix_listeners: vec![UnixListener { path: "/run/app.sock".into(), queue: Some(1), backlog: None }],
         took: Duration::from_micros(90),
         since: None,
     };

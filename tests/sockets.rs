@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 use tokio::sync::{mpsc, watch};
 use wspulse::event::site::Interest;
-use wspulse::event::socket::{SocketDelta, SocketRow, SocketSource as Way, TcpState};
+use wspulse::event::socket::{SocketDelta, SocketRow, SocketSource as Way, TcpState, TcpTimer};
 use wspulse::event::{Event, Sight, Stamped};
 use wspulse::source::sockets::{Mode, Snapshot, SocketSource, snapshot};
 use wspulse::source::supervise;
@@ -135,7 +135,10 @@ fn proc_sees_the_same_connections_and_says_what_it_cannot() {
     };
     assert_eq!(told(&by_proc), told(&by_netlink));
     assert_eq!((by_proc.source, by_proc.sense.sight), (Way::Procfs, Sight::Degraded));
-    assert!(by_proc.rows.iter().all(|r| r.info.is_none() && r.cookie == r.inode));
+    assert!(by_proc.rows.iter().all(|r| r.info.is_none() && r.cookie == u64::from(r.inode)));
+    let listeners = |s: &Snapshot| s.listeners.iter().map(|l| (l.local, l.queue)).collect::<Vec<_>>();
+    assert_eq!(listeners(&by_proc), listeners(&by_netlink));
+    assert!(by_proc.listeners.iter().all(|l| l.backlog.is_none()));
 }
 
 #[test]
@@ -146,6 +149,59 @@ fn the_peer_that_left_shows_as_close_wait() {
     let left = |s: &Snapshot| on(s, Ipv4Addr::new(127, 0, 0, 15)).iter().any(|r| r.state == TcpState::CloseWait);
     until(&interest, Mode::Netlink, left);
     until(&interest, Mode::Procfs, left);
+}
+
+#[test]
+fn a_peer_that_does_not_read_shows_as_a_closed_window_that_is_probed() {
+    let mut p = pair(20);
+    p.server.set_nonblocking(true).expect("set");
+    let block = vec![7; 64 * 1024];
+    // Until both buffers are full; the kernel moves data on in its own time, so once more until it is really full.
+    let fill = |server: &mut TcpStream| while server.write(&block).is_ok_and(|n| n > 0) {};
+    fill(&mut p.server);
+    let interest = listens(p.port());
+    let (local, _) = p.ends();
+    let begun = Instant::now();
+    let strain = loop {
+        fill(&mut p.server);
+        let seen = snapshot(&interest, Mode::Netlink).expect("a look");
+        let row = seen.rows.iter().find(|r| r.local == local).expect("seen");
+        match row.strain.as_deref() {
+            Some(s) if s.peer_window == Some(0) && row.timer == Some(TcpTimer::Persist) => break *s,
+            other => assert!(begun.elapsed() < DEADLINE, "never came true: {other:?}, {:?}", row.timer),
+        }
+    };
+    assert!(strain.unsent.is_some_and(|n| n > 0) && strain.timer_ms.is_some(), "{strain:?}");
+    assert!(strain.busy_ms >= strain.peer_limited_ms && strain.own_window.is_none_or(|w| w > 0), "{strain:?}");
+
+    let seen = snapshot(&interest, Mode::Procfs).expect("a look");
+    let row = seen.rows.iter().find(|r| r.local == local).expect("seen");
+    let strain = row.strain.as_deref().expect("unsent data");
+    assert_eq!((row.timer, strain.peer_window, strain.unsent), (Some(TcpTimer::Persist), None, None), "unknown, not 0");
+}
+
+#[test]
+fn a_connection_with_keepalive_shows_its_timer_and_no_strain() {
+    let p = pair(26);
+    socket2::SockRef::from(&p.server).set_keepalive(true).expect("set");
+    let (local, _) = p.ends();
+    for mode in [Mode::Netlink, Mode::Procfs] {
+        let seen = snapshot(&listens(p.port()), mode).expect("a look");
+        let row = seen.rows.iter().find(|r| r.local == local).expect("seen");
+        assert_eq!((row.timer, row.strain.is_none()), (Some(TcpTimer::Keepalive), true), "{mode:?}");
+    }
+}
+
+#[test]
+fn a_socket_of_nginxs_control_group_is_told_from_others() {
+    let p = pair(27);
+    let interest = Interest { pids: [std::process::id()].into(), ..listens(p.port()) };
+    let seen = snapshot(&interest, Mode::Netlink).expect("a look");
+    let told = on(&seen, Ipv4Addr::new(127, 0, 0, 27))[0].nginx_group;
+    if told.is_none() {
+        return skip("no control groups of version 2 here, or a kernel before 5.9");
+    }
+    assert_eq!(told, Some(true), "made by this very process");
 }
 
 #[test]
@@ -205,7 +261,7 @@ fn a_full_accept_queue_shows_in_the_listener_and_the_caller_waits_in_syn_sent() 
         s.listeners.iter().any(|l| l.local == address && l.queue == 3)
     });
     let listener = seen.listeners.iter().find(|l| l.local == address).expect("listed");
-    assert_eq!((listener.local, listener.queue, listener.backlog), (address, 3, 2));
+    assert_eq!((listener.local, listener.queue, listener.backlog), (address, 3, Some(2)));
     let rows = on(&seen, Ipv4Addr::new(127, 0, 0, 17));
     assert!(rows.iter().filter(|r| r.state == TcpState::Established).all(|r| r.inode == 0), "nobody's yet: {rows:#?}");
 

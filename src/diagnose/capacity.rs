@@ -165,15 +165,16 @@ pub(super) fn slots_low(model: &Model) -> Vec<Finding> {
 /// A full accept queue: the kernel drops further clients. It lets one more wait than the backlog says (include/net/sock.h,
 /// `sk_acceptq_is_full`).
 pub(super) fn listen_queue_full(model: &Model) -> Vec<Finding> {
-    let full = model.connections.listeners.iter().filter(|l| l.backlog > 0 && l.queue > l.backlog);
+    let listeners = model.connections.listeners.iter().filter_map(|l| Some((l, l.backlog?)));
+    let full = listeners.filter(|(l, backlog)| *backlog > 0 && l.queue > *backlog);
     let nginx =
         |port| model.site.iter().flat_map(|s| &s.servers).flat_map(|s| &s.listens).any(|l| l.port == Some(port));
     let failing = cases(model).iter().any(|c| c.failure().is_some());
-    let found = full.map(|l| {
+    let found = full.map(|(l, backlog)| {
         let whose = if nginx(l.local.port()) { "nginx" } else { "a backend" };
         let said = format!("the accept queue of {whose} on {} is full: new clients wait or are dropped", l.local);
         let severity = if failing { Severity::Critical } else { Severity::Warning };
-        let queue = format!("{} connections wait where {} may", l.queue, l.backlog);
+        let queue = format!("{} connections wait where {backlog} may", l.queue);
         let fix = Fix::new(
             "find out why the program accepts so slowly; then raise backlog= of its listen and net.core.somaxconn",
         );

@@ -312,6 +312,12 @@ impl Peer {
         if self.address.starts_with("unix:") { None } else { self.address.rsplit_once(':')?.1.parse().ok() }
     }
 
+    /// The path of a unix socket, `None` for another address.
+    #[must_use]
+    pub fn unix_path(&self) -> Option<&str> {
+        self.address.strip_prefix("unix:")
+    }
+
     /// The address as a socket address, when it is a literal.
     #[must_use]
     pub fn socket_addr(&self) -> Option<SocketAddr> {
@@ -369,13 +375,19 @@ pub struct Interest {
     pub upstream_ports: BTreeSet<u16>,
     /// nginx's processes, whose sockets are worth owning.
     pub pids: BTreeSet<u32>,
+    /// Paths of backends' unix sockets, as nginx sees them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unix: BTreeSet<String>,
+    /// A process of nginx, when it lives in another network namespace than we do: the sockets of that one are watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub net: Option<u32>,
 }
 
 impl Interest {
     /// Nothing to watch.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.listen_ports.is_empty() && self.upstream_ports.is_empty()
+        self.listen_ports.is_empty() && self.upstream_ports.is_empty() && self.unix.is_empty()
     }
 }
 
@@ -389,13 +401,16 @@ impl Site {
         })
     }
 
-    /// The ports to watch in the socket tables: all listens, and the peers of every proxied location.
+    /// What to watch in the socket tables: the ports of all listens, and the peers of every proxied location and upstream.
     #[must_use]
     pub fn interest(&self) -> Interest {
         let mut interest = Interest::default();
         interest.listen_ports.extend(self.servers.iter().flat_map(|s| &s.listens).filter_map(|l| l.port));
-        interest.upstream_ports.extend(self.locations().flat_map(|(_, l)| &l.peers).filter_map(Peer::port));
-        interest.upstream_ports.extend(self.upstreams.values().flat_map(|u| &u.peers).filter_map(Peer::port));
+        let proxied = self.locations().flat_map(|(_, l)| &l.peers);
+        for peer in proxied.chain(self.upstreams.values().flat_map(|u| &u.peers)) {
+            interest.upstream_ports.extend(peer.port());
+            interest.unix.extend(peer.unix_path().map(str::to_owned));
+        }
         interest
     }
 }

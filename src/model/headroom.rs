@@ -34,10 +34,11 @@ pub fn fds<'a>(workers: impl Iterator<Item = &'a Worker>) -> Option<Gauge> {
     fullest(workers.filter_map(|w| Some(Gauge { used: w.fds?, limit: w.fd_limit? })))
 }
 
-/// The accept queue of the listener that is nearest to its backlog.
+/// The accept queue of the listener that is nearest to its backlog, of those whose backlog is known.
 #[must_use]
 pub fn queue(listeners: &[Listener]) -> Option<Gauge> {
-    fullest(listeners.iter().map(|l| Gauge { used: u64::from(l.queue), limit: u64::from(l.backlog) }))
+    let gauge = |l: &Listener| Some(Gauge { used: u64::from(l.queue), limit: u64::from(l.backlog?) });
+    fullest(listeners.iter().filter_map(gauge))
 }
 
 fn fullest(gauges: impl Iterator<Item = Gauge>) -> Option<Gauge> {

@@ -203,16 +203,12 @@ mod tests {
 
     fn leg(cookie: u64, pid: u32, received: u64, acked: u64) -> Leg {
         let info = TcpInfo { bytes_received: Some(received), bytes_acked: Some(acked), ..TcpInfo::default() };
+        let ends = (([127, 0, 0, 1], 80).into(), ([127, 0, 0, 1], 81).into());
         let row = SocketRow {
-            cookie,
-            local: ([127, 0, 0, 1], 80).into(),
-            peer: ([127, 0, 0, 1], 81).into(),
-            state: TcpState::Established,
-            inode: cookie,
+            inode: u32::try_from(cookie).expect("small"),
             pid: Some(pid),
-            recv_q: 0,
-            send_q: 0,
             info: Some(info),
+            ..SocketRow::new(cookie, ends.0, ends.1, TcpState::Established)
         };
         Leg::new(&row, Timestamp::from_secs(1), false)
     }

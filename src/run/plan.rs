@@ -278,7 +278,8 @@ pub fn probes(settings: &Settings, known: &Known<'_>) -> Vec<ProbeJob> {
     jobs
 }
 
-/// What the socket source must watch: the configuration's ports and nginx's processes.
+/// What the socket source must watch, and where: the configuration's ports and paths, nginx's processes, and the network
+/// namespace of the master that the screen is about.
 #[must_use]
 pub fn interest(settings: &Settings, known: &Known<'_>) -> Interest {
     let mut interest = known.site.map(Site::interest).unwrap_or_default();
@@ -287,6 +288,7 @@ pub fn interest(settings: &Settings, known: &Known<'_>) -> Interest {
         for master in &processes.masters {
             interest.pids.extend(master.workers.iter().map(|w| w.pid));
         }
+        interest.net = chosen_master(settings, processes).filter(|m| m.other_net).map(|m| m.pid);
     }
     interest
 }

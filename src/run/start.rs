@@ -62,6 +62,7 @@ pub fn start(job: &Job, settings: &Settings, model: &Model, pipes: &Pipes, histo
         Job::Sockets => {
             let mut source = SocketSource::new(host, pipes.interest.subscribe());
             source.interval = settings.interval;
+            source.fixed = settings.interval_fixed;
             source.mode = match settings.sockets {
                 SocketMode::Auto => Mode::Auto,
                 SocketMode::Netlink => Mode::Netlink,

@@ -1,14 +1,16 @@
 //! What changed between two looks at the socket table: a flat table keyed by the kernel's socket cookie.
 //!
-//! The idle times of a row advance by themselves, so a row counts as changed when anything else in it differs, or when an
+//! The times of a row advance by themselves, so a row counts as changed when anything else in it differs, or when an
 //! idle time went *back*: data moved. Whoever reads the deltas lets the idle times of an unchanged row run on from the
 //! stamp of the delta that last brought it.
 //!
-//! The table keeps fingerprints, not rows: 48 bytes a socket instead of over 200.
+//! The table keeps fingerprints, not rows: 48 bytes a socket instead of 200.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, Hash};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher, Hasher};
+use std::net::IpAddr;
 
+use super::netlink::Extent;
 use crate::event::socket::SocketRow;
 
 /// Who holds a socket, as far as was asked.
@@ -22,14 +24,37 @@ pub(super) enum Holder {
     Pid(u32),
 }
 
+impl Holder {
+    /// The process, if there is one.
+    pub(super) const fn pid(self) -> Option<u32> {
+        match self {
+            Self::Pid(pid) => Some(pid),
+            Self::Unasked | Self::Nobody => None,
+        }
+    }
+
+    /// Nobody's socket may be somebody's by now, and who is no longer searched may hold nothing any more.
+    pub(super) fn ask_again(&mut self, pids: &BTreeSet<u32>) {
+        if self.pid().is_none_or(|pid| !pids.contains(&pid)) {
+            *self = Self::Unasked;
+        }
+    }
+}
+
+/// What of a row is remembered.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct Print {
     /// Fingerprint of what makes the socket itself: both ends and the inode.
     identity: u64,
-    /// Fingerprint of the rest, without the idle times.
+    /// Fingerprint of the rest, without the times and the holder.
     content: u64,
     /// The idle times, `u32::MAX` when unknown.
     idle: [u32; 2],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    print: Print,
     holder: Holder,
     /// The number of the last look that saw it.
     look: u32,
@@ -58,6 +83,9 @@ pub(super) struct Look<'a> {
     table: &'a mut Table,
     full: bool,
     changes: Changes,
+    /// How many sockets were seen.
+    seen: usize,
+    /// A row was told twice.
     twice: bool,
 }
 
@@ -68,81 +96,133 @@ impl Table {
     }
 
     /// Who holds the socket of this row, if it is still the one that the table knows.
+    #[cfg(test)]
     pub(super) fn holder(&self, row: &SocketRow) -> Holder {
-        let known = self.sockets.get(&row.cookie).filter(|s| s.identity == self.identity(row));
+        let known = self.sockets.get(&row.cookie).filter(|s| s.print.identity == self.print(row).identity);
         known.map_or(Holder::Unasked, |s| s.holder)
     }
 
-    /// Forgets who holds nothing: those sockets are looked up again.
-    pub(super) fn ask_again(&mut self) {
-        self.sockets.values_mut().filter(|s| s.holder == Holder::Nobody).for_each(|s| s.holder = Holder::Unasked);
+    /// Forgets every holder that is none of these processes: those sockets are looked up again.
+    pub(super) fn ask_again(&mut self, pids: &BTreeSet<u32>) {
+        self.sockets.values_mut().for_each(|s| s.holder.ask_again(pids));
     }
 
     /// Begins a look; a full one reports every row.
     pub(super) fn look(&mut self, full: bool) -> Look<'_> {
         self.look = self.look.wrapping_add(1);
-        Look { table: self, full, changes: Changes::default(), twice: false }
+        Look { table: self, full, changes: Changes::default(), seen: 0, twice: false }
+    }
+
+    fn print(&self, row: &SocketRow) -> Print {
+        let identity = self.identity(row);
+        let idle = |ms: Option<u32>| ms.unwrap_or(u32::MAX);
+        let idle = row.info.map_or([u32::MAX; 2], |i| [idle(i.last_sent_ms), idle(i.last_received_ms)]);
+        Print { identity, content: self.content(row), idle }
     }
 
     fn identity(&self, row: &SocketRow) -> u64 {
-        self.prints.hash_one((row.local, row.peer, row.inode))
+        let mut hasher = self.prints.build_hasher();
+        for end in [row.local, row.peer] {
+            match end.ip() {
+                IpAddr::V4(ip) => hasher.write_u32(ip.to_bits()),
+                IpAddr::V6(ip) => hasher.write_u128(ip.to_bits()),
+            }
+        }
+        hasher.write_u64(pair(u32::from(row.local.port()) << 16 | u32::from(row.peer.port()), row.inode));
+        hasher.finish()
     }
 
+    /// Words of 64 bits are hashed rather than field by field, which would take longer than all the rest of a look. Unknown
+    /// is the highest number, which none of them reaches.
     fn content(&self, row: &SocketRow) -> u64 {
         let mut hasher = self.prints.build_hasher();
-        (row.state, row.pid, row.recv_q, row.send_q, row.info.is_some()).hash(&mut hasher);
+        let (timer, group) = (row.timer.map_or(0, |t| t as u32 + 1), row.nginx_group.map_or(2, u32::from));
+        hasher.write_u64(pair(row.recv_q, row.send_q));
+        hasher.write_u64(pair(row.state as u32 | timer << 8 | group << 16, u32::from(row.info.is_some())));
         if let Some(i) = row.info {
-            (i.rtt_us, i.rttvar_us, i.retransmits, i.backoff, i.unacked).hash(&mut hasher);
-            (i.bytes_received, i.bytes_acked, i.bytes_sent).hash(&mut hasher);
+            let small = byte(i.backoff) | i.unacked.map_or(0x1_0000, u32::from) << 8;
+            hasher.write_u64(pair(word(i.rtt_us), word(i.rttvar_us)));
+            hasher.write_u64(pair(word(i.retransmits), small));
+            for bytes in [i.bytes_received, i.bytes_acked, i.bytes_sent] {
+                hasher.write_u64(bytes.unwrap_or(u64::MAX));
+            }
         }
-        std::hash::Hasher::finish(&hasher)
+        if let Some(s) = &row.strain {
+            hasher.write_u64(pair(word(s.retransmitting), word(s.lost)));
+            hasher.write_u64(pair(word(s.peer_window), word(s.own_window)));
+            hasher.write_u64(pair(word(s.unsent), byte(s.probes)));
+        }
+        hasher.finish()
+    }
+}
+
+fn word(n: Option<u32>) -> u32 {
+    n.unwrap_or(u32::MAX)
+}
+
+fn byte(n: Option<u8>) -> u32 {
+    n.map_or(0xff, u32::from)
+}
+
+fn pair(high: u32, low: u32) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
+}
+
+impl Seen {
+    /// The row differs in more than the passing of time.
+    fn changed(&self, before: &Self) -> bool {
+        let (now, then) = (&self.print, &before.print);
+        now.identity != then.identity
+            || now.content != then.content
+            || (0..2).any(|i| now.idle[i] < then.idle[i])
+            || self.holder.pid() != before.holder.pid()
     }
 }
 
 impl Look<'_> {
-    /// What the table knows of the holder of this row's socket.
-    pub(super) fn holder(&self, row: &SocketRow) -> Holder {
-        self.table.holder(row)
+    /// Takes one row of the look when the holder of its socket is known; false otherwise.
+    pub(super) fn see_held(&mut self, row: &SocketRow) -> bool {
+        let print = self.table.print(row);
+        let known = self.table.sockets.get_mut(&row.cookie).filter(|s| s.print.identity == print.identity);
+        let Some(entry) = known.filter(|s| s.holder != Holder::Unasked) else { return false };
+        let now = Seen { print, holder: entry.holder, look: self.table.look };
+        let before = std::mem::replace(entry, now);
+        self.tell(row, now, Some(before));
+        true
     }
 
-    /// Takes one row of the look, with what is known of its holder; the row's pid follows from that.
-    pub(super) fn see(&mut self, mut row: SocketRow, holder: Holder) {
-        row.pid = match holder {
-            Holder::Pid(pid) => Some(pid),
-            Holder::Unasked | Holder::Nobody => None,
-        };
-        let idle = |ms: Option<u32>| ms.unwrap_or(u32::MAX);
-        let info = row.info.unwrap_or_default();
-        let now = Seen {
-            identity: self.table.identity(&row),
-            content: self.table.content(&row),
-            idle: [idle(info.last_sent_ms), idle(info.last_received_ms)],
-            holder,
-            look: self.table.look,
-        };
+    /// Takes one row of the look, with what is known of its holder.
+    pub(super) fn see(&mut self, row: &SocketRow, holder: Holder) {
+        let now = Seen { print: self.table.print(row), holder, look: self.table.look };
         let before = self.table.sockets.insert(row.cookie, now);
+        self.tell(row, now, before);
+    }
+
+    /// The row's pid follows from the holder.
+    fn tell(&mut self, row: &SocketRow, now: Seen, before: Option<Seen>) {
         // The kernel's walk can meet a socket twice when the table is changed meanwhile.
         let again = before.is_some_and(|b| b.look == now.look);
-        let same = before.is_some_and(|b| {
-            b.identity == now.identity && b.content == now.content && (0..2).all(|i| b.idle[i] <= now.idle[i])
-        });
-        if !same || (self.full && !again) {
+        self.seen += usize::from(!again);
+        let changed = before.is_none_or(|b| now.changed(&b));
+        if changed || (self.full && !again) {
             self.twice |= again;
-            self.changes.rows.push(row);
+            self.changes.rows.push(SocketRow { pid: now.holder.pid(), ..row.clone() });
         }
     }
 
-    /// Everything was seen: what was not is gone.
-    pub(super) fn finish(self) -> Changes {
-        let Self { table, mut changes, twice, .. } = self;
-        let look = table.look;
-        table.sockets.retain(|cookie, seen| {
-            let alive = seen.look == look;
-            if !alive {
-                changes.closed.push(*cookie);
-            }
-            alive
-        });
+    /// The look is over. When it was whole, what was not seen is gone; else it may only have been missed.
+    pub(super) fn finish(self, extent: Extent) -> Changes {
+        let Self { table, mut changes, seen, twice, .. } = self;
+        if extent == Extent::Whole && seen < table.sockets.len() {
+            let look = table.look;
+            table.sockets.retain(|cookie, seen| {
+                let alive = seen.look == look;
+                if !alive {
+                    changes.closed.push(*cookie);
+                }
+                alive
+            });
+        }
         if twice {
             keep_last(&mut changes.rows);
         }
@@ -164,26 +244,20 @@ fn diff(old: &mut Table, rows: impl IntoIterator<Item = SocketRow>, full: bool) 
     let mut look = old.look(full);
     for row in rows {
         let holder = row.pid.map_or(Holder::Nobody, Holder::Pid);
-        look.see(row, holder);
+        look.see(&row, holder);
     }
-    look.finish()
+    look.finish(Extent::Whole)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::socket::{TcpInfo, TcpState};
+    use crate::event::socket::{Strain, TcpInfo, TcpState, TcpTimer};
 
     fn row(cookie: u64, peer: &str) -> SocketRow {
+        let address = |text: &str| text.parse().expect("address");
         SocketRow {
-            cookie,
-            local: "10.0.0.1:443".parse().expect("address"),
-            peer: peer.parse().expect("address"),
-            state: TcpState::Established,
-            inode: cookie + 1000,
-            pid: None,
-            recv_q: 0,
-            send_q: 0,
+            inode: u32::try_from(cookie).expect("small") + 1000,
             info: Some(TcpInfo {
                 rtt_us: Some(300),
                 last_sent_ms: Some(5_000),
@@ -191,6 +265,7 @@ mod tests {
                 bytes_received: Some(10),
                 ..TcpInfo::default()
             }),
+            ..SocketRow::new(cookie, address("10.0.0.1:443"), address(peer), TcpState::Established)
         }
     }
 
@@ -233,12 +308,15 @@ mod tests {
     #[test]
     fn anything_else_is_a_change() {
         type Change = fn(&mut SocketRow, &mut TcpInfo);
-        let changes: [(&str, Change); 12] = [
+        let changes: [(&str, Change); 15] = [
             ("state", |r, _| r.state = TcpState::CloseWait),
             ("pid", |r, _| r.pid = Some(7)),
             ("inode", |r, _| r.inode = 0),
             ("recv_q", |r, _| r.recv_q = 1),
             ("send_q", |r, _| r.send_q = 1),
+            ("group", |r, _| r.nginx_group = Some(false)),
+            ("timer", |r, _| r.timer = Some(TcpTimer::Persist)),
+            ("strain", |r, _| r.strain = Some(Box::default())),
             ("rtt", |_, i| i.rtt_us = Some(301)),
             ("retransmits", |_, i| i.retransmits = Some(1)),
             ("backoff", |_, i| i.backoff = Some(1)),
@@ -252,6 +330,38 @@ mod tests {
             let a = with(a, change);
             assert_eq!(diff(&mut table, [a.clone(), b], false).rows, [a], "{what}");
         }
+    }
+
+    #[test]
+    fn growing_trouble_is_a_change_and_the_times_in_it_are_none() {
+        type Growth = fn(&mut Strain);
+        let strain = |change: Growth| {
+            let mut strain = Strain::default();
+            change(&mut strain);
+            Some(Box::new(strain))
+        };
+        let grown: [(Growth, bool); 4] = [
+            (|s| s.unsent = Some(9), true),
+            (|s| s.peer_window = Some(0), true),
+            (|s| s.timer_ms = Some(7), false),
+            (|s| s.busy_ms = Some(7), false),
+        ];
+        for (change, told) in grown {
+            let (mut table, a, b) = table();
+            let before = with(a, |r, _| r.strain = strain(|_| ()));
+            diff(&mut table, [before.clone(), b.clone()], false);
+            let after = with(before, |r, _| r.strain = strain(change));
+            assert_eq!(diff(&mut table, [after.clone(), b], false).rows.len(), usize::from(told), "{:?}", after.strain);
+        }
+    }
+
+    #[test]
+    fn what_a_partial_look_missed_is_not_gone() {
+        let (mut table, a, b) = table();
+        let mut look = table.look(false);
+        look.see(&a, Holder::Nobody);
+        assert_eq!(look.finish(Extent::Part), Changes::default());
+        assert_eq!(diff(&mut table, [a, b], false), Changes::default(), "still known");
     }
 
     #[test]
@@ -292,7 +402,12 @@ mod tests {
     fn nobodys_sockets_can_be_asked_for_again() {
         let (mut table, a, _) = table();
         assert_eq!(table.holder(&a), Holder::Nobody);
-        table.ask_again();
+        table.ask_again(&BTreeSet::new());
         assert_eq!(table.holder(&a), Holder::Unasked);
+        diff(&mut table, [SocketRow { pid: Some(7), ..a.clone() }], false);
+        table.ask_again(&[7].into());
+        assert_eq!(table.holder(&a), Holder::Pid(7), "still searched");
+        table.ask_again(&[8].into());
+        assert_eq!(table.holder(&a), Holder::Unasked, "process 7 is no worker any more");
     }
 }

@@ -1,17 +1,24 @@
-//! One look at the socket table: netlink first, /proc as the fallback, owners where they are new, and what changed.
+//! One look at the socket tables: netlink first, /proc as the fallback, owners where they are new, and what changed.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::diff::{Changes, Holder, Look, Table};
-use super::netlink::{self, Diag};
-use super::owners::Owners;
+use super::diff::{Changes, Holder, Table};
+use super::frame::{messages, sequence_of};
+use super::groups;
+use super::message::row;
+use super::netlink::{Diag, Extent, remedy};
+use super::owners::{Held, Owners};
+use super::pace::thread_time;
 use super::procfs;
 use super::row::Found;
+use super::sight::{Sighted, sense};
+use super::space::{self, Space};
+use super::unix::{End, Joined, Paths, UnixTable, end};
 use crate::event::Sense;
 use crate::event::site::Interest;
-use crate::event::socket::{Listener, SocketDelta, SocketRow, SocketSource as Way};
+use crate::event::socket::{Listener, SocketDelta, SocketRow, SocketSource as Way, UnixRow};
 
 /// A full table is told this often, so that a cut recording heals; netlink is then tried again if it failed before.
 const FULL_EVERY: Duration = Duration::from_secs(60);
@@ -35,6 +42,8 @@ pub(super) struct Looked {
     pub delta: SocketDelta,
     /// How well it was seen.
     pub sense: Sense,
+    /// The time of the processor that it took.
+    pub cost: Duration,
 }
 
 /// The looker and what it remembers between two looks. It blocks: run it on a thread of its own.
@@ -43,13 +52,17 @@ pub(super) struct Looker {
     mode: Mode,
     proc: PathBuf,
     /// How a netlink socket is opened; another function only in tests.
-    open: fn() -> io::Result<Diag>,
+    open: fn(&Path, &Space) -> io::Result<Diag>,
     diag: Option<Diag>,
-    /// Why netlink is not used, and what would help.
-    trouble: Option<(String, &'static str)>,
+    space: Space,
     owners: Owners,
     table: Table,
+    unix: UnixTable,
+    paths: Paths,
+    /// Ids of the control groups of nginx's processes; none when unknown.
+    groups: Vec<u64>,
     way: Way,
+    sighted: Sighted,
     interest: Interest,
     last_full: Option<Instant>,
     last_look: Option<Instant>,
@@ -61,12 +74,16 @@ impl Looker {
         let proc = proc.into();
         Self {
             mode,
-            open: Diag::open,
+            open: space::open,
             diag: None,
-            trouble: None,
+            space: Space::Ours,
             owners: Owners::new(proc.clone()),
             table: Table::default(),
+            unix: UnixTable::default(),
+            paths: Paths::default(),
+            groups: Vec::new(),
             way: Way::Netlink,
+            sighted: Sighted::default(),
             interest: Interest::default(),
             last_full: None,
             last_look: None,
@@ -79,38 +96,68 @@ impl Looker {
     /// # Errors
     /// When neither way that the mode allows can be read.
     pub(super) fn look(&mut self, interest: &Interest, now: Instant) -> io::Result<Looked> {
-        let begun = Instant::now();
-        let due = self.last_full.is_none_or(|t| now.saturating_duration_since(t) >= FULL_EVERY);
+        let (begun, used) = (Instant::now(), thread_time());
+        let moved = self.turn_to(interest);
+        let due = moved || self.last_full.is_none_or(|t| now.saturating_duration_since(t) >= FULL_EVERY);
         let full = due || *interest != self.interest;
         if full {
-            self.interest.clone_from(interest);
-            self.table.ask_again();
+            self.prepare(interest);
         }
-        let (delta, sense) = match self.by_netlink(full, due, now)? {
-            Some(delta) => (delta, self.sense_of_netlink()),
-            None => (self.by_procfs(full, now)?, self.sense_of_procfs()),
+        let delta = match self.by_netlink(full, due, now)? {
+            Some(delta) => delta,
+            None => self.by_procfs(full, now)?,
         };
         if delta.full {
             self.last_full = Some(now);
         }
         let since = self.last_look.replace(now).map(|before| now.saturating_duration_since(before));
-        Ok(Looked { delta: SocketDelta { took: begun.elapsed(), since, ..delta }, sense })
+        let denied = !interest.pids.is_empty() && self.owners.denied();
+        let sense = sense(delta.source, &self.sighted, &self.space, denied);
+        let cost = thread_time().saturating_sub(used);
+        Ok(Looked { delta: SocketDelta { took: begun.elapsed(), since, ..delta }, sense, cost })
+    }
+
+    /// Turns to the namespace of the interest. When it is another one than before, by pid or because the process behind the
+    /// pid is another, nothing that was seen holds any more; and a kept socket would keep a dead namespace alive.
+    fn turn_to(&mut self, interest: &Interest) -> bool {
+        let space = Space::of(&self.proc, interest.net);
+        let moved = space != self.space;
+        if moved {
+            (self.table, self.unix) = (Table::default(), UnixTable::default());
+            (self.diag, self.last_look) = (None, None);
+            self.sighted = Sighted::default();
+            self.space = space;
+        }
+        moved
+    }
+
+    /// Looks up what a look relies on and what changes seldom.
+    fn prepare(&mut self, interest: &Interest) {
+        self.interest.clone_from(interest);
+        self.table.ask_again(&interest.pids);
+        self.unix.ask_again(&interest.pids);
+        self.groups = groups::of(&self.proc, &interest.pids);
+        // nginx's view of the file system: it may live in a container.
+        let pid = interest.pids.first().map_or_else(|| "self".to_owned(), u32::to_string);
+        self.paths = Paths::find(&interest.unix, &self.proc.join(pid).join("root"));
     }
 
     /// `None` when netlink is not to be used or failed just now and /proc may stand in.
     fn by_netlink(&mut self, full: bool, retry: bool, now: Instant) -> io::Result<Option<SocketDelta>> {
-        if self.mode == Mode::Procfs || (self.trouble.is_some() && !retry) {
+        if self.mode == Mode::Procfs || (self.sighted.trouble.is_some() && !retry) {
             return Ok(None);
         }
         match self.dump(full, now) {
             Ok(delta) => {
-                self.trouble = None;
+                self.sighted.trouble = None;
                 Ok(Some(delta))
             }
             Err(e) if self.mode == Mode::Netlink => Err(e),
             Err(e) => {
                 tracing::info!(error = %e, "netlink failed, reading /proc/net/tcp");
-                self.trouble = Some((e.to_string(), netlink::remedy(&e)));
+                let entering = self.space != Space::Ours && e.kind() == io::ErrorKind::PermissionDenied;
+                let remedy = if entering { space::REMEDY } else { remedy(&e) };
+                self.sighted.trouble = Some((e.to_string(), remedy));
                 Ok(None)
             }
         }
@@ -120,21 +167,35 @@ impl Looker {
         // Taken out, so that a socket on which anything failed is not used again.
         let mut diag = match self.diag.take() {
             Some(diag) => diag,
-            None => (self.open)()?,
+            None => (self.open)(&self.proc, &self.space)?,
         };
-        let interest = self.interest.clone();
-        let delta = self.gather(Way::Netlink, full, now, |each| diag.dump(&interest, each))?;
-        self.diag = Some(diag);
+        let (interest, groups) = (self.interest.clone(), std::mem::take(&mut self.groups));
+        let (mut ends, mut unix) = (Vec::new(), Ok(None));
+        let asked = (!interest.unix.is_empty()).then(|| self.paths.clone());
+        let delta = self.gather(Way::Netlink, full, now, |each, join| {
+            let extent = diag.tcp(&interest, &groups, each)?;
+            if let Some(paths) = &asked {
+                unix = diag.unix(paths, &mut |end| ends.push(end)).map(Some);
+                join(&ends, unix.as_ref().ok().copied().flatten());
+            }
+            Ok(extent)
+        });
+        self.groups = groups;
+        let delta = delta?;
+        self.sighted.unix_trouble = unix.as_ref().err().map(ToString::to_string);
+        if unix.is_ok() {
+            self.diag = Some(diag);
+        }
         Ok(delta)
     }
 
     fn by_procfs(&mut self, full: bool, now: Instant) -> io::Result<SocketDelta> {
-        let rows = procfs::read(&self.proc, &self.interest)?;
-        self.gather(Way::Procfs, full, now, |each| {
-            for row in rows {
-                each(Found::Connection(row));
-            }
-            Ok(())
+        let (tables, interest) = (self.space.tables(&self.proc), self.interest.clone());
+        let asked = !interest.unix.is_empty();
+        self.sighted.unix_trouble = asked.then(|| "/proc tells nothing of who is connected to whom".to_owned());
+        self.gather(Way::Procfs, full, now, |each, _| {
+            procfs::read(&tables, &interest, each)?;
+            Ok(Extent::Whole)
         })
     }
 
@@ -144,74 +205,79 @@ impl Looker {
         way: Way,
         full: bool,
         now: Instant,
-        walk: impl FnOnce(&mut dyn FnMut(Found)) -> io::Result<()>,
+        walk: impl FnOnce(&mut dyn FnMut(Found), &mut dyn FnMut(&[End], Option<Extent>)) -> io::Result<Extent>,
     ) -> io::Result<SocketDelta> {
         let full = full || way != self.way;
         if way != self.way {
             // Cookies of one way mean nothing in the other.
-            self.table = Table::default();
+            (self.table, self.unix) = (Table::default(), UnixTable::default());
             self.way = way;
         }
         let search = !self.interest.pids.is_empty();
         let mut look = self.table.look(full);
         let (mut listening, mut ownerless) = (Vec::new(), Vec::new());
-        walk(&mut |found| match found {
-            Found::Listening(cookie, listener) => listening.push((cookie, listener)),
-            Found::Connection(row) if !search || row.inode == 0 => look.see(row, Holder::Unasked),
-            Found::Connection(row) => match look.holder(&row) {
-                Holder::Unasked => ownerless.push(row),
-                known => look.see(row, known),
+        let (mut joined, mut unix_extent) = (Joined::default(), Extent::Whole);
+        let extent = walk(
+            &mut |found| match found {
+                Found::Listening(cookie, listener) => listening.push((cookie, listener)),
+                Found::Connection(row) if !search || row.inode == 0 => look.see(&row, Holder::Unasked),
+                Found::Connection(row) if look.see_held(&row) => {}
+                Found::Connection(row) => ownerless.push(row),
             },
-        })?;
-        see_ownerless(&mut look, ownerless, &mut self.owners, &self.interest, now);
-        let Changes { rows, closed } = look.finish();
-        Ok(SocketDelta {
-            full,
-            source: way,
-            rows,
-            closed,
-            listeners: in_order(listening),
-            took: Duration::ZERO,
-            since: None,
-        })
-    }
-
-    fn sense_of_netlink(&self) -> Sense {
-        if !self.interest.pids.is_empty() && self.owners.denied() {
-            return Sense::degraded(
-                "sockets seen, worker pids unknown: an nginx process does not show its descriptors",
-                "run as root, or grant CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
-            );
+            &mut |ends, extent| {
+                joined = self.unix.join(ends, &self.paths);
+                unix_extent = extent.unwrap_or(Extent::Part);
+            },
+        )?;
+        let mut legs: Vec<_> = joined.legs.into_iter().map(|leg| (self.unix.holder(&leg), leg)).collect();
+        let unknown = legs.iter().filter(|(holder, _)| search && *holder == Holder::Unasked).map(|(_, leg)| leg.inode);
+        let inodes: Vec<u32> = ownerless.iter().map(|row| row.inode).chain(unknown).collect();
+        let searched = if inodes.is_empty() { None } else { self.owners.search(&self.interest.pids, &inodes, now) };
+        for row in ownerless {
+            let holder = holder_of(row.inode, searched.as_ref());
+            look.see(&row, holder);
         }
-        Sense::seen("the kernel's socket table, by netlink sock_diag")
-    }
-
-    fn sense_of_procfs(&self) -> Sense {
-        let poorer = "/proc/net/tcp has no byte counts, idle times, round-trip times or backlogs";
-        match &self.trouble {
-            Some((why, remedy)) => Sense::degraded(format!("{why}; {poorer}"), *remedy),
-            None => Sense::degraded(poorer, "read the sockets by netlink"),
+        for (holder, leg) in legs.iter_mut().filter(|(holder, _)| search && *holder == Holder::Unasked) {
+            *holder = holder_of(leg.inode, searched.as_ref());
         }
+        self.sighted.part = extent.and(unix_extent) == Extent::Part;
+        let Changes { rows, mut closed } = look.finish(extent);
+        let legs = legs.into_iter().map(|(holder, leg)| (leg, holder)).collect();
+        let (unix, unix_closed) = self.unix.turn(legs, full, unix_extent);
+        closed.extend(unix_closed);
+        let (listeners, unix_listeners) = (in_order(listening), joined.listeners);
+        Ok(SocketDelta { full, source: way, rows, closed, listeners, unix, unix_listeners, ..SocketDelta::default() })
     }
 
     /// How many connections the last look saw.
     pub(super) fn seen(&self) -> usize {
-        self.table.len()
+        self.table.len() + self.unix.len()
     }
 }
 
-fn see_ownerless(look: &mut Look<'_>, rows: Vec<SocketRow>, owners: &mut Owners, interest: &Interest, now: Instant) {
-    if rows.is_empty() {
-        return;
+/// See [`super::decode`]; any sequence number is the one asked for.
+pub(super) fn decode(datagram: &[u8]) -> (Vec<SocketRow>, Vec<Listener>, Vec<UnixRow>) {
+    let paths = Paths::named("/run/app.sock");
+    let (mut rows, mut listeners, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+    let sequence = sequence_of(datagram);
+    let outcome = messages(datagram, sequence, false, "sockets", &mut |payload| {
+        match row(payload, &[1]) {
+            Some(Found::Connection(row)) => rows.push(row),
+            Some(Found::Listening(_, listener)) => listeners.push(listener),
+            None => {}
+        }
+        ends.extend(end(payload, &paths));
+    });
+    if let Err(e) = outcome {
+        tracing::debug!(error = %e, "a garbled answer");
     }
-    let inodes: Vec<u64> = rows.iter().map(|r| r.inode).collect();
-    let held = owners.search(&interest.pids, &inodes, now);
-    for row in rows {
-        let holder = match &held {
-            Some(held) => held.get(&row.inode).map_or(Holder::Nobody, |pid| Holder::Pid(*pid)),
-            None => Holder::Unasked,
-        };
-        look.see(row, holder);
+    (rows, listeners, UnixTable::default().join(&ends, &paths).legs)
+}
+
+fn holder_of(inode: u32, searched: Option<&Held>) -> Holder {
+    match searched {
+        Some(held) => held.get(&inode).map_or(Holder::Nobody, |pid| Holder::Pid(*pid)),
+        None => Holder::Unasked,
     }
 }
 
@@ -230,7 +296,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn refused() -> io::Result<Diag> {
+    fn refused(_: &Path, _: &Space) -> io::Result<Diag> {
         Err(io::Error::new(io::ErrorKind::NotFound, "no sock_diag here"))
     }
 
@@ -267,7 +333,7 @@ mod tests {
         assert!(first.sense.said.starts_with("no sock_diag here; "), "{}", first.sense.said);
         assert_eq!(first.sense.remedy.as_deref(), Some("load the kernel module: modprobe tcp_diag"));
 
-        looker.open = Diag::open;
+        looker.open = space::open;
         let soon = looker.look(&interest, start + SECOND).expect("a look");
         assert_eq!((soon.delta.full, soon.delta.source), (false, Way::Procfs), "not tried at every look");
         let later = looker.look(&interest, start + FULL_EVERY).expect("a look");
@@ -285,6 +351,46 @@ mod tests {
         let next = looker.look(&interest, start + SECOND).expect("a look");
         assert_eq!((next.delta.full, next.delta.source), (true, Way::Procfs), "other cookies: everything anew");
         assert!(shows(&next, local) && next.delta.closed.is_empty());
+    }
+
+    #[test]
+    fn a_namespace_that_may_not_be_entered_is_read_through_proc_and_its_process_may_end() {
+        fn barred(_: &Path, _: &Space) -> io::Result<Diag> {
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, "entering the namespace: not permitted"))
+        }
+        let (local, interest, _held) = connection("127.0.0.37");
+        let me = std::process::id();
+        let there = Interest { net: Some(me), ..interest.clone() };
+        let mut looker = Looker { open: barred, ..Looker::new(Mode::Auto, "/proc") };
+        let outcome = looker.look(&there, Instant::now()).expect("a look");
+        assert!(shows(&outcome, local) && outcome.delta.full);
+        let Sense { sight, said, remedy } = outcome.sense;
+        assert_eq!((sight, outcome.delta.source), (Sight::Degraded, Way::Procfs));
+        assert!(said.starts_with("entering the namespace: not permitted; by /proc/"), "{said}");
+        assert!(said.contains(&format!("namespace of process {me}")), "{said}");
+        assert!(remedy.is_some_and(|r| r.contains("CAP_SYS_ADMIN")));
+
+        looker.open = space::open;
+        let back = looker.look(&interest, Instant::now()).expect("a look");
+        assert_eq!((back.delta.full, back.delta.source, back.delta.since), (true, Way::Netlink, None), "another place");
+    }
+
+    #[test]
+    fn a_refused_netlink_is_said_with_what_allows_it() {
+        fn sandboxed(_: &Path, _: &Space) -> io::Result<Diag> {
+            Err(io::Error::from_raw_os_error(rustix::io::Errno::PERM.raw_os_error()))
+        }
+        let (local, mut interest, _held) = connection("127.0.0.38");
+        interest.unix.insert("/run/app.sock".into());
+        let mut looker = Looker { open: sandboxed, ..Looker::new(Mode::Auto, "/proc") };
+        let outcome = looker.look(&interest, Instant::now()).expect("a look");
+        assert!(shows(&outcome, local));
+        assert!(
+            outcome.delta.listeners.iter().any(|l| l.local == local && l.backlog.is_none()),
+            "queue yes, backlog no"
+        );
+        assert!(outcome.sense.said.contains("unix sockets are not seen"), "{}", outcome.sense.said);
+        assert!(outcome.sense.remedy.is_some_and(|r| r.contains("seccomp")));
     }
 
     #[test]

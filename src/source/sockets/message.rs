@@ -1,99 +1,117 @@
-//! Reads the kernel's sock_diag answers: one `inet_diag_msg` with its attributes becomes one row.
+//! Reads the kernel's answers about TCP sockets: one `inet_diag_msg` with its attributes becomes one row.
 //!
 //! Layouts are those of linux/inet_diag.h and linux/tcp.h. Attributes are read by their length: a kernel that knows fewer
 //! fields writes a shorter `tcp_info`, and what it did not write stays unknown.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::frame::{attributes, take, u32_at, u64_at};
 use super::row::{Found, plain, watched};
-use crate::event::socket::{Listener, SocketRow, TcpInfo, TcpState};
+use crate::event::socket::{Listener, SocketRow, Strain, TcpInfo, TcpState, TcpTimer};
 
 /// The fixed part of a row, `sizeof(struct inet_diag_msg)`.
 const FIXED: usize = 72;
-/// The attribute that holds `struct tcp_info`.
-pub(super) const ATTR_INFO: u16 = 2;
+/// Attributes of a request and of a row: the filter, `struct tcp_info`, and the control group's id (Linux 5.9).
+const ATTR_BYTECODE: u16 = 1;
+const ATTR_INFO: u16 = 2;
+const ATTR_CGROUP: u16 = 21;
+/// IPPROTO_TCP.
+const TCP: u8 = 6;
 /// Address families of the kernel, as in the first byte of a row.
 pub(super) const FAMILY_V4: u8 = 2;
 /// See [`FAMILY_V4`].
 pub(super) const FAMILY_V6: u8 = 10;
 
-/// The `N` bytes at `at`, if they are there.
-pub(super) fn take<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..)?.first_chunk().copied()
+/// The states asked for, as a bit mask: all that [`watched`] lets through.
+fn states() -> u32 {
+    (1..=11).filter(|n| TcpState::from_kernel(*n).is_some_and(watched)).map(|n| 1 << n).sum()
 }
 
-/// A number in the machine's byte order.
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    take(bytes, at).map(u16::from_ne_bytes)
+/// A request for the TCP sockets of a family that `program` takes: `inet_diag_req_v2` (56 bytes) and the filter as an
+/// attribute.
+pub(super) fn tcp_request(family: u8, program: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(60 + program.len());
+    out.extend([family, TCP, 1 << (ATTR_INFO - 1), 0]);
+    out.extend(states().to_ne_bytes());
+    out.extend([0; 40]); // any ports, addresses and interface
+    out.extend([0xff; 8]); // INET_DIAG_NOCOOKIE
+    put_filter(&mut out, program);
+    out
 }
 
-/// A number in the machine's byte order.
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    take(bytes, at).map(u32::from_ne_bytes)
+/// A request for those of both families: the older `inet_diag_req` (60 bytes), whose family the kernel does not look at
+/// (inet_diag.c, `inet_diag_dump_compat`).
+pub(super) fn tcp_request_both(program: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64 + program.len());
+    out.extend([FAMILY_V4, 0, 0, 1 << (ATTR_INFO - 1)]);
+    out.extend([0; 40]); // any ports, addresses and interface
+    out.extend([0xff; 8]); // INET_DIAG_NOCOOKIE
+    out.extend(states().to_ne_bytes());
+    out.extend([0; 4]); // unused
+    put_filter(&mut out, program);
+    out
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    take(bytes, at).map(u64::from_ne_bytes)
+fn put_filter(out: &mut Vec<u8>, program: &[u8]) {
+    out.extend(u16::try_from(4 + program.len()).unwrap_or(u16::MAX).to_ne_bytes());
+    out.extend(ATTR_BYTECODE.to_ne_bytes());
+    out.extend_from_slice(program);
 }
 
-/// One row from the payload of one netlink message. `None` for what is no TCP socket that we know: a shorter message, an
-/// unknown family or state, or a state that is not watched.
-pub(super) fn row(payload: &[u8]) -> Option<Found> {
+/// One row from the payload of one netlink message; `groups` are the ids of nginx's control groups, none when unknown. `None`
+/// for what is no TCP socket that we know: a shorter message, an unknown family or state, or a state that is not watched.
+pub(super) fn row(payload: &[u8], groups: &[u64]) -> Option<Found> {
     let fixed: [u8; FIXED] = take(payload, 0)?;
     let state = TcpState::from_kernel(fixed[1]).filter(|s| watched(*s))?;
-    let port = |at| take(&fixed, at).map(u16::from_be_bytes);
-    let local = plain(address(&fixed, 8)?, port(4)?);
     let cookie = u64::from(u32_at(&fixed, 44)?) | (u64::from(u32_at(&fixed, 48)?) << 32);
     let (recv_q, send_q) = (u32_at(&fixed, 56)?, u32_at(&fixed, 60)?);
+    let local = address(&fixed, 8, 4)?;
     if state == TcpState::Listen {
-        // For a listener the two queues mean: waiting for accept, and how many may wait (inet_diag.c, tcp_diag_get_info).
-        return Some(Found::Listening(cookie, Listener { local, queue: recv_q, backlog: send_q }));
+        // For a listener the two queues mean: waiting for accept, and how many may wait (tcp_diag.c, tcp_diag_get_info).
+        return Some(Found::Listening(cookie, Listener { local, queue: recv_q, backlog: Some(send_q) }));
     }
-    Some(Found::Connection(SocketRow {
-        cookie,
-        local,
-        peer: plain(address(&fixed, 24)?, port(6)?),
-        state,
-        inode: u64::from(u32_at(&fixed, 68)?),
-        pid: None,
-        recv_q,
-        send_q,
-        info: attribute(payload.get(FIXED..)?, ATTR_INFO).map(|info| tcp_info(info, state)),
-    }))
-}
-
-fn address(fixed: &[u8; FIXED], at: usize) -> Option<IpAddr> {
-    match fixed[0] {
-        FAMILY_V4 => take::<4>(fixed, at).map(|b| IpAddr::V4(Ipv4Addr::from(b))),
-        FAMILY_V6 => take::<16>(fixed, at).map(|b| IpAddr::V6(Ipv6Addr::from(b))),
-        _ => None,
-    }
-}
-
-/// The value of the first attribute of this kind; attributes are padded to 4 bytes (netlink(7)).
-fn attribute(mut bytes: &[u8], kind: u16) -> Option<&[u8]> {
-    loop {
-        let length = usize::from(u16_at(bytes, 0)?);
-        let value = bytes.get(4..length)?;
-        if u16_at(bytes, 2)? == kind {
-            return Some(value);
+    let mut row = SocketRow::new(cookie, local, address(&fixed, 24, 6)?, state);
+    (row.recv_q, row.send_q, row.inode) = (recv_q, send_q, u32_at(&fixed, 68)?);
+    row.timer = TcpTimer::from_kernel(fixed[2]);
+    let mut strain = Strain { timer_ms: row.timer.and(u32_at(&fixed, 52)), ..Strain::default() };
+    for (kind, value) in attributes(payload.get(FIXED..)?) {
+        match kind {
+            ATTR_INFO => {
+                let connected = !matches!(state, TcpState::SynSent | TcpState::SynReceived);
+                row.info = Some(tcp_info(value, connected));
+                fill(&mut strain, value, connected);
+            }
+            ATTR_CGROUP if !groups.is_empty() => row.nginx_group = u64_at(value, 0).map(|id| groups.contains(&id)),
+            _ => {}
         }
-        bytes = bytes.get(length.next_multiple_of(4)..)?;
     }
+    if strained(&row, &strain) {
+        row.strain = Some(Box::new(strain));
+    }
+    Some(Found::Connection(row))
+}
+
+/// The address that begins at `ip` and the port at `port`.
+fn address(fixed: &[u8; FIXED], ip: usize, port: usize) -> Option<SocketAddr> {
+    let ip = match fixed[0] {
+        FAMILY_V4 => IpAddr::V4(Ipv4Addr::from(take::<4>(fixed, ip)?)),
+        FAMILY_V6 => IpAddr::V6(Ipv6Addr::from(take::<16>(fixed, ip)?)),
+        _ => return None,
+    };
+    Some(plain(ip, take(fixed, port).map(u16::from_be_bytes)?))
 }
 
 /// `struct tcp_info` as far as it was written.
-fn tcp_info(b: &[u8], state: TcpState) -> TcpInfo {
+fn tcp_info(b: &[u8], connected: bool) -> TcpInfo {
     // A kernel without a sample yet writes 0; no network answers in less than a microsecond.
     let rtt_us = u32_at(b, 68).filter(|us| *us > 0);
-    // Before the handshake is over the two moments are those of no data at all, but of whatever the memory held.
-    let connected = !matches!(state, TcpState::SynSent | TcpState::SynReceived);
     TcpInfo {
         rtt_us,
         rttvar_us: rtt_us.and(u32_at(b, 72)),
         retransmits: u32_at(b, 100),
         backoff: b.get(4).copied(),
-        unacked: u32_at(b, 24),
+        unacked: u32_at(b, 24).map(|n| u16::try_from(n).unwrap_or(u16::MAX)),
+        // Before the handshake is over the two moments are those of no data at all, but of whatever the memory held.
         last_sent_ms: u32_at(b, 44).filter(|_| connected),
         last_received_ms: u32_at(b, 52).filter(|_| connected),
         bytes_received: u64_at(b, 128),
@@ -102,8 +120,37 @@ fn tcp_info(b: &[u8], state: TcpState) -> TcpInfo {
     }
 }
 
+/// What `struct tcp_info` says of difficulties, as far as it was written.
+fn fill(strain: &mut Strain, b: &[u8], connected: bool) {
+    let ms = |at| u64_at(b, at).map(|us| u32::try_from(us / 1_000).unwrap_or(u32::MAX));
+    strain.probes = b.get(3).copied();
+    strain.retransmitting = u32_at(b, 36);
+    strain.lost = u32_at(b, 32);
+    strain.unsent = u32_at(b, 144);
+    // The peer's window is not known before it has answered.
+    strain.peer_window = u32_at(b, 228).filter(|_| connected);
+    strain.own_window = u32_at(b, 232).filter(|_| connected);
+    (strain.busy_ms, strain.peer_limited_ms, strain.buffer_limited_ms) = (ms(168), ms(176), ms(184));
+}
+
+/// Something waits, or a window is closed: the rest of the strain is then worth its memory.
+fn strained(row: &SocketRow, strain: &Strain) -> bool {
+    let some = |n: Option<u32>| n.is_some_and(|n| n > 0);
+    let closed = |window| window == Some(0);
+    row.recv_q > 0
+        || row.send_q > 0
+        || row.info.is_some_and(|i| i.backoff.is_some_and(|n| n > 0))
+        || strain.probes.is_some_and(|n| n > 0)
+        || some(strain.retransmitting)
+        || some(strain.lost)
+        || closed(strain.peer_window)
+        || closed(strain.own_window)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::frame::messages;
+    use super::super::frame::tests::attribute;
     use super::*;
     use proptest::prelude::*;
 
@@ -117,17 +164,14 @@ mod tests {
         m[44..48].copy_from_slice(&7_u32.to_ne_bytes());
         m[48..52].copy_from_slice(&1_u32.to_ne_bytes());
         // An attribute of another kind with an odd length before it: padding must be stepped over.
-        m.extend(5_u16.to_ne_bytes());
-        m.extend(15_u16.to_ne_bytes());
-        m.extend([9, 0, 0, 0]);
-        m.extend(u16::try_from(4 + length).expect("short").to_ne_bytes());
-        m.extend(ATTR_INFO.to_ne_bytes());
-        m.extend((0..length).map(|i| u8::try_from(i % 251).expect("small")));
+        m.extend(attribute(5, &[9; 11]));
+        let info: Vec<u8> = (0..length).map(|i| u8::try_from(i % 251).expect("small")).collect();
+        m.extend(attribute(ATTR_INFO, &info));
         m
     }
 
     fn connection(payload: &[u8]) -> SocketRow {
-        match row(payload) {
+        match row(payload, &[]) {
             Some(Found::Connection(r)) => r,
             other => panic!("no connection: {other:?}"),
         }
@@ -162,7 +206,7 @@ mod tests {
     #[test]
     fn a_round_trip_time_of_zero_is_unknown() {
         let mut m = made(1, FAMILY_V4, 232);
-        let rtt = FIXED + 8 + 4 + 68;
+        let rtt = FIXED + 16 + 4 + 68;
         m[rtt..rtt + 4].fill(0);
         let info = connection(&m).info.expect("info");
         assert_eq!((info.rtt_us, info.rttvar_us), (None, None));
@@ -171,21 +215,160 @@ mod tests {
     #[test]
     fn what_is_not_watched_or_not_known_is_no_row() {
         for state in [0, 6, 7, 13, 255] {
-            assert_eq!(row(&made(state, FAMILY_V4, 0)), None, "state {state}");
+            assert_eq!(row(&made(state, FAMILY_V4, 0), &[]), None, "state {state}");
         }
-        assert_eq!(row(&made(1, 1, 0)), None, "a unix socket");
-        assert_eq!(row(&made(1, FAMILY_V4, 0)[..FIXED - 1]), None, "cut short");
+        assert_eq!(row(&made(1, 1, 0), &[]), None, "a unix socket");
+        assert_eq!(row(&made(1, FAMILY_V4, 0)[..FIXED - 1], &[]), None, "cut short");
         assert_eq!(connection(&made(1, FAMILY_V4, 0)[..FIXED]).info, None, "no attributes");
+    }
+
+    /// A row whose tcp_info is all zero but for these bytes.
+    fn with_info(head: &[(usize, u32)], info: &[(usize, u8)]) -> SocketRow {
+        let mut m = made(1, FAMILY_V4, 0);
+        m.truncate(FIXED);
+        for (at, n) in head {
+            m[*at..at + 4].copy_from_slice(&n.to_ne_bytes());
+        }
+        let mut b = vec![0; 240];
+        b[228] = 1; // both windows open
+        b[232] = 1;
+        for (at, n) in info {
+            b[*at] = *n;
+        }
+        m.extend(attribute(ATTR_INFO, &b));
+        connection(&m)
+    }
+
+    #[test]
+    fn a_quiet_connection_has_no_strain_and_a_troubled_one_says_where_it_hurts() {
+        type Case = (&'static str, &'static [(usize, u32)], &'static [(usize, u8)], fn(&Strain) -> bool);
+        let cases: [Case; 7] = [
+            ("unread data", &[(56, 9)], &[], |s| s.probes == Some(0)),
+            ("unsent data", &[(60, 9)], &[(144, 9)], |s| s.unsent == Some(9)),
+            ("probes", &[], &[(3, 2)], |s| s.probes == Some(2)),
+            ("loss", &[], &[(32, 4)], |s| s.lost == Some(4)),
+            ("sent again", &[], &[(36, 5)], |s| s.retransmitting == Some(5)),
+            ("the peer's window is closed", &[], &[(228, 0)], |s| s.peer_window == Some(0)),
+            ("our window is closed", &[], &[(232, 0)], |s| s.own_window == Some(0)),
+        ];
+        assert_eq!(with_info(&[], &[]).strain, None);
+        for (what, head, info, told) in cases {
+            let strain = with_info(head, info).strain.unwrap_or_else(|| panic!("{what}"));
+            assert!(told(&strain), "{what}: {strain:?}");
+        }
+    }
+
+    #[test]
+    fn the_timer_is_told_with_the_time_that_is_left() {
+        for (number, timer) in [
+            (0, None),
+            (1, Some(TcpTimer::Retransmit)),
+            (2, Some(TcpTimer::Keepalive)),
+            (4, Some(TcpTimer::Persist)),
+            (9, None),
+        ] {
+            let mut m = made(1, FAMILY_V4, 0);
+            m[2] = number;
+            m[52..56].copy_from_slice(&1_500_u32.to_ne_bytes());
+            m[60..64].copy_from_slice(&1_u32.to_ne_bytes());
+            let row = connection(&m);
+            assert_eq!(row.timer, timer);
+            assert_eq!(row.strain.expect("data waits").timer_ms, timer.map(|_| 1_500));
+        }
+    }
+
+    #[test]
+    fn a_closed_window_of_a_peer_that_never_answered_is_unknown() {
+        let strained = connection(&made(2, FAMILY_V4, 240)).strain.expect("the bytes say trouble");
+        assert_eq!((strained.peer_window, strained.own_window), (None, None));
+    }
+
+    #[test]
+    fn the_control_group_tells_nginxs_sockets_from_others() {
+        let of = |id: u64, groups: &[u64]| {
+            let mut m = made(1, FAMILY_V4, 0);
+            m.extend(attribute(ATTR_CGROUP, &id.to_ne_bytes()));
+            match row(&m, groups) {
+                Some(Found::Connection(r)) => r.nginx_group,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((of(5, &[4, 5]), of(6, &[4, 5]), of(6, &[])), (Some(true), Some(false), None));
+        assert_eq!(connection(&made(1, FAMILY_V4, 0)).nginx_group, None, "an older kernel");
+    }
+
+    fn unhex(text: &str) -> Vec<u8> {
+        let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+        digits.chunks(2).map(|d| u8::from_str_radix(std::str::from_utf8(d).expect("ascii"), 16).expect("hex")).collect()
+    }
+
+    /// The rows of a captured answer, and whether it was whole; `None` when it was noticed to be garbled.
+    fn captured(bytes: &[u8], cut: bool) -> (Vec<Found>, Option<bool>) {
+        let mut rows = Vec::new();
+        let heard = messages(bytes, 7, cut, "TCP sockets", &mut |payload| rows.extend(row(payload, &[])));
+        (rows, heard.ok().map(|h| h.done))
+    }
+
+    // Captured on Linux 6.18, x86-64: a listener on 127.0.0.2 (backlog 5) and its connection from 127.0.0.3, which has
+    // received 11 bytes of which 5 were read.
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn a_captured_answer_is_read() {
+        let (rows, whole) = captured(&unhex(include_str!("../../../tests/data/sock_diag_v4.hex")), false);
+        assert_eq!(whole, Some(true));
+        let [Found::Listening(_, listener), Found::Connection(row)] = rows.as_slice() else { panic!("{rows:?}") };
+        let (ip, waiting) = (listener.local.ip().to_string(), (listener.queue, listener.backlog));
+        assert_eq!((ip.as_str(), waiting), ("127.0.0.2", (0, Some(5))));
+        assert_eq!((row.local, row.peer.ip().to_string()), (listener.local, "127.0.0.3".into()));
+        assert_eq!((row.state, row.recv_q, row.send_q, row.timer), (TcpState::Established, 6, 0, None));
+        assert!(row.inode > 0 && row.cookie > 0);
+        let info = row.info.expect("tcp_info");
+        assert_eq!((info.bytes_received, info.bytes_sent, info.bytes_acked), (Some(11), Some(0), Some(0)));
+        assert_eq!((info.retransmits, info.backoff, info.unacked), (Some(0), Some(0), Some(0)));
+        assert!(info.rtt_us.is_some_and(|us| us < 100_000) && info.last_received_ms.is_some_and(|ms| ms < 60_000));
+        let strain = row.strain.as_ref().expect("6 bytes are unread");
+        assert!(strain.peer_window.is_some_and(|w| w > 0) && strain.own_window.is_some_and(|w| w > 0), "{strain:?}");
+        assert_eq!((strain.unsent, strain.lost, strain.probes), (Some(0), Some(0), Some(0)));
+    }
+
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn a_captured_dual_stack_connection_has_ipv4_addresses() {
+        let (rows, _) = captured(&unhex(include_str!("../../../tests/data/sock_diag_v6.hex")), false);
+        let [Found::Connection(row)] = rows.as_slice() else { panic!("{rows:?}") };
+        assert_eq!((row.local.ip().to_string(), row.peer.ip().to_string()), ("127.0.0.1".into(), "127.0.0.1".into()));
+        assert_ne!(row.info, Some(TcpInfo::default()));
+    }
+
+    // Cut anywhere, a capture is an error or a part of the rows, never a panic and never a wrong row.
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn a_capture_cut_anywhere_is_noticed() {
+        let whole = unhex(include_str!("../../../tests/data/sock_diag_v4.hex"));
+        let (all, _) = captured(&whole, false);
+        for end in 1..whole.len() {
+            let (rows, done) = captured(&whole[..end], false);
+            assert!(all.starts_with(&rows), "cut at {end}");
+            assert_ne!(done, Some(true), "cut at {end}");
+            let (rows, done) = captured(&whole[..end], true);
+            assert!(all.starts_with(&rows) && done == Some(false), "cut at {end}, as announced");
+        }
+    }
+
+    #[test]
+    fn every_watched_state_is_asked_for_and_no_other() {
+        let asked: Vec<u8> = (0..32).filter(|n| states() & (1 << n) != 0).collect();
+        assert_eq!(asked, [1, 2, 3, 4, 5, 8, 9, 10, 11], "no TIME-WAIT (6), no CLOSED (7)");
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..400), state in 0u8..14) {
-            let _ = row(&bytes);
+            let _ = row(&bytes, &[7]);
             if let Some(head) = bytes.get_mut(..2) {
                 head.copy_from_slice(&[FAMILY_V6, state]);
             }
-            let _ = row(&bytes);
+            let _ = row(&bytes, &[7]);
         }
     }
 }

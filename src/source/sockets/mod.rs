@@ -1,16 +1,22 @@
 //! Polls the kernel socket tables and emits what changed: netlink sock_diag first, /proc/net/tcp as the fallback.
 //!
 //! [`SocketSource`] is the source; [`snapshot`] is one look for whoever needs no more. Both see the sockets of the network
-//! namespace that the program runs in.
+//! namespace that the program runs in, or of the one that the interest names.
 
 mod diff;
 mod filter;
+mod frame;
+mod groups;
 mod look;
 mod message;
 mod netlink;
 mod owners;
+mod pace;
 mod procfs;
 mod row;
+mod sight;
+mod space;
+mod unix;
 
 use std::io;
 use std::sync::Arc;
@@ -20,9 +26,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::look::{Looked, Looker};
+use self::pace::Pace;
 use super::{Outlet, Source};
 use crate::event::site::Interest;
-use crate::event::socket::{Listener, SocketDelta, SocketRow, SocketSource as Way};
+use crate::event::socket::{Listener, SocketDelta, SocketRow, SocketSource as Way, UnixListener, UnixRow};
 use crate::event::{Event, Sense, Sight, SourceId, SourceKind};
 
 pub use self::look::Mode;
@@ -30,8 +37,6 @@ pub(super) use self::procfs::listening;
 
 /// The usual time between two looks.
 pub const INTERVAL: Duration = Duration::from_secs(1);
-/// Looking may take one part in this many of the time that passes: 5 %.
-const SHARE: u32 = 20;
 /// A delta is sent at least this often, even one that tells no change: it shows that the source lives.
 const LONGEST_SILENCE: Duration = Duration::from_secs(5);
 const PROC: &str = "/proc";
@@ -41,8 +46,12 @@ const PROC: &str = "/proc";
 pub struct Snapshot {
     /// The connections of the interest, in no order.
     pub rows: Vec<SocketRow>,
-    /// The listening sockets of the interest, by address; none where only /proc could be read.
+    /// The listening sockets of the interest, by address.
     pub listeners: Vec<Listener>,
+    /// The connections to the backends' unix sockets, in no order; none where only /proc could be read.
+    pub unix: Vec<UnixRow>,
+    /// Those sockets themselves, by path.
+    pub unix_listeners: Vec<UnixListener>,
     /// How it was read.
     pub source: Way,
     /// How long the look took.
@@ -57,9 +66,37 @@ pub struct Snapshot {
 /// # Errors
 /// When the table cannot be read in any way that `mode` allows; the message says what failed.
 pub fn snapshot(interest: &Interest, mode: Mode) -> io::Result<Snapshot> {
-    let Looked { delta, sense } = Looker::new(mode, PROC).look(interest, std::time::Instant::now())?;
-    let SocketDelta { rows, listeners, source, took, .. } = delta;
-    Ok(Snapshot { rows, listeners, source, took, sense })
+    let Looked { delta, sense, .. } = Looker::new(mode, PROC).look(interest, std::time::Instant::now())?;
+    let SocketDelta { rows, listeners, unix, unix_listeners, source, took, .. } = delta;
+    Ok(Snapshot { rows, listeners, unix, unix_listeners, source, took, sense })
+}
+
+/// Looks again and again for whoever paces himself, and remembers what was seen: [`SocketSource`] without a runtime.
+#[derive(Debug)]
+pub struct Watcher(Looker);
+
+impl Watcher {
+    /// A watcher that has seen nothing yet.
+    #[must_use]
+    pub fn new(mode: Mode) -> Self {
+        Self(Looker::new(mode, PROC))
+    }
+
+    /// Looks once; what it tells is what changed since the look before.
+    ///
+    /// # Errors
+    /// As [`snapshot`].
+    pub fn look(&mut self, interest: &Interest) -> io::Result<(SocketDelta, Sense)> {
+        let Looked { delta, sense, .. } = self.0.look(interest, std::time::Instant::now())?;
+        Ok((delta, sense))
+    }
+}
+
+/// The rows, listeners and unix connections in one datagram of the kernel's answers, whatever it holds: garbled or cut
+/// short, the rows before the fault are read. For looking into a captured answer, and for the fuzzer.
+#[must_use]
+pub fn decode(datagram: &[u8]) -> (Vec<SocketRow>, Vec<Listener>, Vec<UnixRow>) {
+    look::decode(datagram)
 }
 
 /// Watches the sockets of an interest that may change at any time.
@@ -67,8 +104,10 @@ pub fn snapshot(interest: &Interest, mode: Mode) -> io::Result<Snapshot> {
 pub struct SocketSource {
     /// This host's name.
     pub host: Arc<str>,
-    /// The time between two looks. It stretches by itself so that looking takes at most 5 % of the time.
+    /// The time between two looks. It stretches by itself so that looking takes at most 5 % of one core.
     pub interval: Duration,
+    /// It does not: it was asked for.
+    pub fixed: bool,
     /// How the tables are read.
     pub mode: Mode,
     /// What to watch. A new value is looked at at once; when its sender is gone, the last value stays.
@@ -79,7 +118,7 @@ impl SocketSource {
     /// A source with the usual interval that takes netlink if it can.
     #[must_use]
     pub fn new(host: &Arc<str>, interest: watch::Receiver<Interest>) -> Self {
-        Self { host: Arc::clone(host), interval: INTERVAL, mode: Mode::Auto, interest }
+        Self { host: Arc::clone(host), interval: INTERVAL, fixed: false, mode: Mode::Auto, interest }
     }
 
     /// Waits until it is time or the interest is another one; with no time given, for the interest alone. False when the
@@ -113,6 +152,7 @@ impl Source for SocketSource {
     async fn run(&mut self, out: &Outlet) -> io::Result<()> {
         let mut looker = Looker::new(self.mode, PROC);
         let mut voice = Voice::default();
+        let mut pace = Pace::new(self.interval, self.fixed);
         loop {
             let interest = self.interest.borrow_and_update().clone();
             let begun = Instant::now();
@@ -121,9 +161,10 @@ impl Source for SocketSource {
             if !interest.is_empty() || looker.seen() > 0 {
                 let (back, outcome) = off_the_runtime(looker, interest.clone()).await?;
                 looker = back;
-                let Looked { delta, sense } = outcome?;
-                until = begun.checked_add(pace(self.interval, delta.took)).filter(|_| !interest.is_empty());
-                voice.sense(out, if interest.is_empty() { off() } else { sense }).await?;
+                let Looked { delta, sense, cost } = outcome?;
+                let next = pace.learn(cost, interest.net.is_some());
+                until = begun.checked_add(next).filter(|_| !interest.is_empty());
+                voice.sense(out, if interest.is_empty() { off() } else { paced(sense, &pace) }).await?;
                 voice.delta(out, delta).await?;
             } else {
                 voice.sense(out, off()).await?;
@@ -144,9 +185,10 @@ async fn off_the_runtime(mut looker: Looker, interest: Interest) -> io::Result<(
     look.await.map_err(io::Error::other)
 }
 
-/// The time from the beginning of one look to the next.
-fn pace(interval: Duration, took: Duration) -> Duration {
-    interval.max(took.saturating_mul(SHARE))
+/// The light, with how often is looked.
+fn paced(mut sense: Sense, pace: &Pace) -> Sense {
+    sense.said = format!("{}; {}", sense.said, pace.said());
+    sense
 }
 
 fn off() -> Sense {
@@ -158,6 +200,7 @@ fn off() -> Sense {
 struct Voice {
     sense: Option<Sense>,
     listeners: Vec<Listener>,
+    unix_listeners: Vec<UnixListener>,
     at: Option<Instant>,
 }
 
@@ -173,6 +216,7 @@ impl Voice {
     async fn delta(&mut self, out: &Outlet, delta: SocketDelta) -> io::Result<()> {
         if self.worth(&delta) {
             self.listeners.clone_from(&delta.listeners);
+            self.unix_listeners.clone_from(&delta.unix_listeners);
             self.at = Some(Instant::now());
             out.send(Event::Sockets(delta)).await?;
         }
@@ -183,7 +227,9 @@ impl Voice {
         delta.full
             || !delta.rows.is_empty()
             || !delta.closed.is_empty()
+            || !delta.unix.is_empty()
             || delta.listeners != self.listeners
+            || delta.unix_listeners != self.unix_listeners
             || self.at.is_none_or(|at| at.elapsed() >= LONGEST_SILENCE)
     }
 }
@@ -192,23 +238,9 @@ impl Voice {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_slow_look_stretches_the_interval_to_twenty_times_itself() {
-        assert_eq!(pace(INTERVAL, Duration::from_millis(3)), INTERVAL);
-        assert_eq!(pace(INTERVAL, Duration::from_millis(90)), Duration::from_millis(1800));
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_delta_without_change_is_sent_only_after_a_silence() {
-        let nothing = SocketDelta {
-            full: false,
-            source: Way::Netlink,
-            rows: vec![],
-            closed: vec![],
-            listeners: vec![],
-            took: Duration::ZERO,
-            since: None,
-        };
+        let nothing = SocketDelta::default();
         let (tx, mut rx) = tokio::sync::mpsc::channel(8);
         let out = Outlet::new(SourceId::new(&Arc::from("h"), SourceKind::Sockets), tx);
         let mut voice = Voice::default();

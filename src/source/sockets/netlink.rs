@@ -1,4 +1,4 @@
-//! Asks the kernel for its TCP sockets by netlink sock_diag (sock_diag(7)): one reused socket, filtered in the kernel.
+//! Asks the kernel for its sockets by netlink sock_diag (sock_diag(7)): one reused socket, filtered in the kernel.
 //!
 //! A connection that never carried data reads its own age in both idle times.
 
@@ -12,10 +12,11 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect, recv, send, socket_with};
 
 use super::filter;
-use super::message::{ATTR_INFO, FAMILY_V4, FAMILY_V6, row, u16_at, u32_at};
+use super::frame::{BY_FAMILY, Heard, TCP_OF_BOTH, dump_request, messages, told};
+use super::message::{FAMILY_V4, FAMILY_V6, row, tcp_request, tcp_request_both};
 use super::row::{Found, wanted};
+use super::unix::{End, Paths, end, unix_request};
 use crate::event::site::Interest;
-use crate::event::socket::TcpState;
 
 /// The kernel writes at most about this much at once however large the buffer is.
 const BUFFER: usize = 32 * 1024;
@@ -26,33 +27,30 @@ const ATTEMPTS: u32 = 3;
 /// The kernel answers at once; whatever takes longer is no kernel that we know how to talk to.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// `sizeof(struct nlmsghdr)`.
-const HEADER: usize = 16;
-/// Message types and flags of linux/netlink.h and linux/sock_diag.h.
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
-const BY_FAMILY: u16 = 20;
-const REQUEST_DUMP: u16 = 0x001 | 0x300;
-const DUMP_INTERRUPTED: u16 = 0x10;
-/// The request's filter attribute, and IPPROTO_TCP.
-const ATTR_BYTECODE: u16 = 1;
-const TCP: u8 = 6;
-
-/// A netlink socket that only the kernel can write to.
+/// A netlink socket that only the kernel can write to. It shows the network namespace in which it was opened.
 #[derive(Debug)]
 pub(super) struct Diag {
     fd: OwnedFd,
     buffer: Vec<u8>,
     sequence: u32,
+    /// The kernel takes the request for both families; each family asked for alone costs a walk through its whole table.
+    one_walk: bool,
 }
 
-/// How one answer of several messages ended.
-#[derive(Debug, PartialEq, Eq)]
-enum Progress {
-    /// More follows.
-    More,
-    /// That was all.
-    Done,
+/// Whether a dump saw everything, or sockets may be missing because the table changed meanwhile at every attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Everything.
+    Whole,
+    /// A part.
+    Part,
+}
+
+impl Extent {
+    /// Both are whole.
+    pub(super) fn and(self, other: Self) -> Self {
+        if self == Self::Whole { other } else { self }
+    }
 }
 
 impl Diag {
@@ -67,71 +65,96 @@ impl Diag {
         // Connected to the kernel (port 0), no other program's message is let in.
         connect(&fd, &SocketAddrNetlink::new(0, 0)).map_err(failed)?;
         set_socket_timeout(&fd, Timeout::Recv, Some(PATIENCE)).map_err(failed)?;
-        Ok(Self { fd, buffer: vec![0; BUFFER], sequence: 0 })
+        Ok(Self { fd, buffer: vec![0; BUFFER], sequence: 0, one_walk: true })
     }
 
-    /// Hands every socket of `interest` to `each`, IPv4 first. A socket can come twice when the table changed meanwhile.
+    /// Hands every TCP socket of `interest` to `each`; `groups` are the control groups of nginx. A socket can come twice when
+    /// the table changed meanwhile.
     ///
     /// # Errors
     /// When the kernel refuses, falls silent or writes what cannot be read. The socket is then of no more use: open another.
-    pub(super) fn dump(&mut self, interest: &Interest, each: &mut dyn FnMut(Found)) -> io::Result<()> {
+    pub(super) fn tcp(
+        &mut self,
+        interest: &Interest,
+        groups: &[u64],
+        each: &mut dyn FnMut(Found),
+    ) -> io::Result<Extent> {
         let program = filter::program(interest);
         if program.is_empty() {
-            return Ok(());
+            return Ok(Extent::Whole);
         }
-        self.dump_family(FAMILY_V4, &program, interest, each)?;
-        match self.dump_family(FAMILY_V6, &program, interest, each) {
+        let mut take = |payload: &[u8]| {
+            if let Some(found) = row(payload, groups)
+                && wanted_row(interest, &found)
+            {
+                each(found);
+            }
+        };
+        if self.one_walk {
+            match self.dump(TCP_OF_BOTH, &tcp_request_both(&program), "TCP sockets", &mut take) {
+                Err(e) if e.kind() != io::ErrorKind::WouldBlock => {
+                    tracing::debug!(error = %e, "asking for each family alone");
+                    self.one_walk = false;
+                }
+                other => return other,
+            }
+        }
+        let four = self.dump(BY_FAMILY, &tcp_request(FAMILY_V4, &program), "TCP sockets", &mut take)?;
+        match self.dump(BY_FAMILY, &tcp_request(FAMILY_V6, &program), "TCP sockets", &mut take) {
             // A kernel built without IPv6 has none to show.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(four),
+            other => Ok(four.and(other?)),
         }
     }
 
-    fn dump_family(
-        &mut self,
-        family: u8,
-        program: &[u8],
-        interest: &Interest,
-        each: &mut dyn FnMut(Found),
-    ) -> io::Result<()> {
+    /// Hands every listening or connected unix stream socket to `each`, marked where it is one of `paths`.
+    ///
+    /// # Errors
+    /// As for [`Diag::tcp`].
+    pub(super) fn unix(&mut self, paths: &Paths, each: &mut dyn FnMut(End)) -> io::Result<Extent> {
+        self.dump(BY_FAMILY, &unix_request(), "unix sockets", &mut |payload| {
+            if let Some(end) = end(payload, paths) {
+                each(end);
+            }
+        })
+    }
+
+    fn dump(&mut self, kind: u16, body: &[u8], what: &str, each: &mut dyn FnMut(&[u8])) -> io::Result<Extent> {
         for attempt in 1..=ATTEMPTS {
             self.sequence = self.sequence.wrapping_add(1);
-            let asked = request(family, self.sequence, program);
-            send(&self.fd, &asked, SendFlags::empty()).map_err(|e| told("asking the kernel for its TCP sockets", e))?;
+            let asked = dump_request(kind, self.sequence, body);
+            send(&self.fd, &asked, SendFlags::empty())
+                .map_err(|e| told(&format!("asking the kernel for its {what}"), e))?;
             let mut interrupted = false;
-            while self.receive(&mut interrupted, interest, each)? == Progress::More {}
-            if !interrupted {
-                break;
+            loop {
+                let heard = self.receive(what, each)?;
+                interrupted |= heard.interrupted;
+                if heard.done {
+                    break;
+                }
             }
-            tracing::debug!(family, attempt, "the socket table changed during the dump");
+            if !interrupted {
+                return Ok(Extent::Whole);
+            }
+            tracing::debug!(what, attempt, "the table changed during the dump");
         }
-        Ok(())
+        Ok(Extent::Part)
     }
 
-    fn receive(
-        &mut self,
-        interrupted: &mut bool,
-        interest: &Interest,
-        each: &mut dyn FnMut(Found),
-    ) -> io::Result<Progress> {
+    fn receive(&mut self, what: &str, each: &mut dyn FnMut(&[u8])) -> io::Result<Heard> {
         let (kept, length) = loop {
             match recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::TRUNC) {
                 Ok(read) => break read,
                 Err(Errno::INTR) => {}
-                Err(e) => return Err(told("reading the kernel's TCP sockets", e)),
+                Err(e) => return Err(told(&format!("reading the kernel's {what}"), e)),
             }
         };
         if length > kept {
             // What was cut off is lost: remember to bring a larger buffer and let this look be made again.
             self.buffer.resize(length.next_power_of_two().clamp(BUFFER, LARGEST_BUFFER), 0);
-            *interrupted = true;
         }
         let datagram = self.buffer.get(..kept).unwrap_or_default();
-        messages(datagram, self.sequence, length > kept, interrupted, &mut |found| {
-            if wanted_row(interest, &found) {
-                each(found);
-            }
-        })
+        messages(datagram, self.sequence, length > kept, what, each)
     }
 }
 
@@ -141,88 +164,6 @@ fn wanted_row(interest: &Interest, found: &Found) -> bool {
         Found::Connection(r) => wanted(interest, r.local.port(), r.peer.port()),
         Found::Listening(_, l) => interest.listen_ports.contains(&l.local.port()),
     }
-}
-
-/// The states asked for, as a bit mask: all that [`super::row::watched`] lets through.
-fn states() -> u32 {
-    (1..=11).filter(|n| TcpState::from_kernel(*n).is_some_and(super::row::watched)).map(|n| 1 << n).sum()
-}
-
-/// A dump request: nlmsghdr, `inet_diag_req_v2` (56 bytes) and the filter as an attribute.
-fn request(family: u8, sequence: u32, program: &[u8]) -> Vec<u8> {
-    let attribute = 4 + program.len();
-    let total = HEADER + 56 + attribute;
-    let mut out = Vec::with_capacity(total);
-    out.extend(u32::try_from(total).unwrap_or(u32::MAX).to_ne_bytes());
-    out.extend(BY_FAMILY.to_ne_bytes());
-    out.extend(REQUEST_DUMP.to_ne_bytes());
-    out.extend(sequence.to_ne_bytes());
-    out.extend(0_u32.to_ne_bytes());
-    out.extend([family, TCP, 1 << (ATTR_INFO - 1), 0]);
-    out.extend(states().to_ne_bytes());
-    out.extend([0; 40]); // any ports, addresses and interface
-    out.extend([0xff; 8]); // INET_DIAG_NOCOOKIE
-    out.extend(u16::try_from(attribute).unwrap_or(u16::MAX).to_ne_bytes());
-    out.extend(ATTR_BYTECODE.to_ne_bytes());
-    out.extend_from_slice(program);
-    out
-}
-
-/// Reads the messages of one datagram. Those of another request are passed over; `cut` says that the last may be incomplete.
-fn messages(
-    mut bytes: &[u8],
-    sequence: u32,
-    cut: bool,
-    interrupted: &mut bool,
-    each: &mut dyn FnMut(Found),
-) -> io::Result<Progress> {
-    while !bytes.is_empty() {
-        let head = u32_at(bytes, 0).zip(u16_at(bytes, 4)).zip(u16_at(bytes, 6)).zip(u32_at(bytes, 8));
-        let message = head.and_then(|(((length, kind), flags), seq)| {
-            let length = usize::try_from(length).ok()?;
-            Some((kind, flags, seq, bytes.get(HEADER..length)?, length))
-        });
-        let Some((kind, flags, seq, payload, length)) = message else {
-            return if cut { Ok(Progress::More) } else { Err(garbled()) };
-        };
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-        if seq != sequence {
-            continue;
-        }
-        *interrupted |= flags & DUMP_INTERRUPTED != 0;
-        match kind {
-            BY_FAMILY => {
-                if let Some(found) = row(payload) {
-                    each(found);
-                }
-            }
-            // Both carry a number: 0, or the negative errno with which the kernel gave up.
-            DONE | ERROR => {
-                return match u32_at(payload, 0).map(|n| i32::from_ne_bytes(n.to_ne_bytes())) {
-                    Some(n) if n < 0 => Err(told(
-                        "the kernel would not list its TCP sockets",
-                        io::Error::from_raw_os_error(n.saturating_neg()),
-                    )),
-                    None if kind == ERROR => Err(garbled()),
-                    _ => Ok(Progress::Done),
-                };
-            }
-            _ => {}
-        }
-    }
-    Ok(Progress::More)
-}
-
-fn told(doing: &str, e: impl Into<io::Error>) -> io::Error {
-    let e: io::Error = e.into();
-    io::Error::new(e.kind(), format!("{doing}: {e}"))
-}
-
-fn garbled() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        "the kernel's list of TCP sockets could not be read: a message is cut short",
-    )
 }
 
 /// What helps when [`Diag`] fails.
@@ -239,116 +180,56 @@ pub(super) fn remedy(e: &io::Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::socket::TcpInfo;
-    use proptest::prelude::*;
 
-    const SEQUENCE: u32 = 7;
-
-    /// Reads one datagram; the rows, the outcome, and whether the dump was interrupted.
-    fn read(bytes: &[u8], cut: bool) -> (Vec<Found>, io::Result<Progress>, bool) {
-        let (mut rows, mut interrupted) = (Vec::new(), false);
-        let outcome = messages(bytes, SEQUENCE, cut, &mut interrupted, &mut |f| rows.push(f));
-        (rows, outcome, interrupted)
-    }
-
-    fn message(kind: u16, flags: u16, seq: u32, payload: &[u8]) -> Vec<u8> {
-        let mut m = u32::try_from(HEADER + payload.len()).expect("short").to_ne_bytes().to_vec();
-        m.extend(kind.to_ne_bytes());
-        m.extend(flags.to_ne_bytes());
-        m.extend(seq.to_ne_bytes());
-        m.extend([0; 4]);
-        m.extend_from_slice(payload);
-        m
-    }
-
-    fn unhex(text: &str) -> Vec<u8> {
-        let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-        digits.chunks(2).map(|d| u8::from_str_radix(std::str::from_utf8(d).expect("ascii"), 16).expect("hex")).collect()
-    }
-
-    // Captured on Linux 6.18, x86-64: a listener on 127.0.0.2 (backlog 5) and its connection from 127.0.0.3, which has
-    // received 11 bytes of which 5 were read.
-    #[cfg(target_endian = "little")]
     #[test]
-    fn a_captured_answer_is_read() {
-        let (rows, outcome, interrupted) = read(&unhex(include_str!("../../../tests/data/sock_diag_v4.hex")), false);
-        assert_eq!((outcome.expect("done"), interrupted), (Progress::Done, false));
-        let [Found::Listening(_, listener), Found::Connection(row)] = rows.as_slice() else { panic!("{rows:?}") };
-        assert_eq!((listener.local.ip().to_string(), listener.queue, listener.backlog), ("127.0.0.2".into(), 0, 5));
-        assert_eq!((row.local, row.peer.ip().to_string()), (listener.local, "127.0.0.3".into()));
-        assert_eq!((row.state, row.recv_q, row.send_q), (TcpState::Established, 6, 0));
-        assert!(row.inode > 0 && row.cookie > 0);
-        let info = row.info.expect("tcp_info");
-        assert_eq!((info.bytes_received, info.bytes_sent, info.bytes_acked), (Some(11), Some(0), Some(0)));
-        assert_eq!((info.retransmits, info.backoff, info.unacked), (Some(0), Some(0), Some(0)));
-        assert!(info.rtt_us.is_some_and(|us| us < 100_000) && info.last_received_ms.is_some_and(|ms| ms < 60_000));
-    }
-
-    #[cfg(target_endian = "little")]
-    #[test]
-    fn a_captured_dual_stack_connection_has_ipv4_addresses() {
-        let (rows, _, _) = read(&unhex(include_str!("../../../tests/data/sock_diag_v6.hex")), false);
-        let [Found::Connection(row)] = rows.as_slice() else { panic!("{rows:?}") };
-        assert_eq!((row.local.ip().to_string(), row.peer.ip().to_string()), ("127.0.0.1".into(), "127.0.0.1".into()));
-        assert_ne!(row.info, Some(TcpInfo::default()));
-    }
-
-    // Cut anywhere, a capture is an error or a part of the rows, never a panic and never a wrong row.
-    #[cfg(target_endian = "little")]
-    #[test]
-    fn a_capture_cut_anywhere_is_noticed() {
-        let whole = unhex(include_str!("../../../tests/data/sock_diag_v4.hex"));
-        let (all, _, _) = read(&whole, false);
-        for end in 1..whole.len() {
-            let (rows, outcome, _) = read(&whole[..end], false);
-            assert!(all.starts_with(&rows), "cut at {end}");
-            assert!(!matches!(outcome, Ok(Progress::Done)), "cut at {end}");
-            let (rows, outcome, _) = read(&whole[..end], true);
-            assert!(all.starts_with(&rows) && matches!(outcome, Ok(Progress::More)), "cut at {end}, as announced");
+    fn a_refusal_comes_with_its_remedy() {
+        let of = |errno: Errno| remedy(&errno.into());
+        assert_eq!(of(Errno::NOENT), "load the kernel module: modprobe tcp_diag");
+        for denied in [Errno::ACCESS, Errno::PERM] {
+            assert!(of(denied).contains("seccomp"), "{denied}");
         }
+        assert!(of(Errno::PROTONOSUPPORT).contains("modprobe"));
     }
 
-    #[test]
-    fn a_refusal_is_told_with_the_remedy() {
-        for kind in [ERROR, DONE] {
-            let (_, outcome, _) = read(&message(kind, 0, SEQUENCE, &(-2_i32).to_ne_bytes()), false);
-            let e = outcome.expect_err("ENOENT");
-            assert_eq!(
-                e.to_string(),
-                "the kernel would not list its TCP sockets: No such file or directory (os error 2)"
-            );
-            assert_eq!(remedy(&e), "load the kernel module: modprobe tcp_diag");
+    /// A listener and both ends of a connection, for each family that there is here.
+    fn sockets() -> (Vec<std::net::TcpListener>, Vec<std::net::TcpStream>, Interest) {
+        let listeners: Vec<_> =
+            ["127.0.0.39:0", "[::1]:0"].into_iter().filter_map(|a| std::net::TcpListener::bind(a).ok()).collect();
+        let (mut streams, mut interest) = (Vec::new(), Interest::default());
+        for listener in &listeners {
+            let address = listener.local_addr().expect("address");
+            streams.push(std::net::TcpStream::connect(address).expect("connected"));
+            streams.push(listener.accept().expect("accepted").0);
+            interest.listen_ports.insert(address.port());
+            interest.upstream_ports.insert(address.port());
         }
-        let (_, outcome, _) = read(&message(ERROR, 0, SEQUENCE, &i32::MIN.to_ne_bytes()), false);
-        assert!(outcome.is_err());
+        (listeners, streams, interest)
     }
 
     #[test]
-    fn answers_to_another_request_are_passed_over() {
-        let mut bytes = message(DONE, 0, SEQUENCE - 1, &(-2_i32).to_ne_bytes());
-        assert_eq!(read(&bytes, false).1.expect("read"), Progress::More);
-        bytes.extend(message(DONE, 0, SEQUENCE, &0_i32.to_ne_bytes()));
-        assert_eq!(read(&bytes, false).1.expect("read"), Progress::Done);
+    fn one_walk_for_both_families_shows_what_two_walks_show() {
+        let (listeners, streams, interest) = sockets();
+        let look = |one_walk: bool| {
+            let mut diag = Diag { one_walk, ..Diag::open().expect("opened") };
+            let mut ends = std::collections::BTreeSet::new();
+            let each = &mut |found| match found {
+                Found::Connection(r) => drop(ends.insert((r.local, Some(r.peer), r.inode > 0))),
+                Found::Listening(_, l) => drop(ends.insert((l.local, None, true))),
+            };
+            assert_eq!(diag.tcp(&interest, &[], each).expect("read"), Extent::Whole);
+            assert_eq!(diag.one_walk, one_walk, "the kernel takes both requests");
+            ends
+        };
+        let (one, two) = (look(true), look(false));
+        assert_eq!(one, two);
+        assert_eq!(one.len(), listeners.len() + streams.len());
     }
 
     #[test]
-    fn an_interrupted_dump_is_noticed() {
-        let bytes = message(DONE, DUMP_INTERRUPTED, SEQUENCE, &0_i32.to_ne_bytes());
-        assert!(read(&bytes, false).2);
-    }
-
-    #[test]
-    fn every_watched_state_is_asked_for_and_no_other() {
-        let asked: Vec<u8> = (0..32).filter(|n| states() & (1 << n) != 0).collect();
-        assert_eq!(asked, [1, 2, 3, 4, 5, 8, 9, 10, 11], "no TIME-WAIT (6), no CLOSED (7)");
-    }
-
-    proptest! {
-        #[test]
-        fn no_datagram_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in 0u16..24,
-                                      payload in proptest::collection::vec(any::<u8>(), 0..120), cut: bool) {
-            let _ = read(&bytes, cut);
-            let _ = read(&message(kind, 0, SEQUENCE, &payload), cut);
-        }
+    fn several_dumps_are_whole_when_each_is() {
+        use Extent::{Part, Whole};
+        let and = |pairs: [(Extent, Extent); 4]| pairs.map(|(a, b)| a.and(b));
+        let pairs = [(Whole, Whole), (Whole, Part), (Part, Whole), (Part, Part)];
+        assert_eq!(and(pairs), [Whole, Part, Part, Part]);
     }
 }

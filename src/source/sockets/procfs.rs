@@ -1,62 +1,82 @@
-//! Reads /proc/net/tcp and tcp6 where netlink is out of reach: who is connected to whom, and the queues; nothing more.
+//! Reads /proc/net/tcp and tcp6 where netlink is out of reach: who is connected to whom, the queues and the timers.
 //!
 //! The columns are those of net/ipv4/tcp_ipv4.c (`get_tcp4_sock`): `sl local rem st tx:rx tr:when retrnsmt uid timeout
-//! inode`. Listeners are left out: the file tells how many connections wait, but not how many may.
+//! inode`. Of a listener the file tells how many connections wait, but not how many may.
 
+use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use super::row::{plain, wanted, watched};
+use super::row::{Found, plain, wanted, watched};
 use crate::event::site::Interest;
-use crate::event::socket::{SocketRow, TcpState};
+use crate::event::socket::{Listener, SocketRow, Strain, TcpState, TcpTimer};
 
+/// The unit of the column `when`: USER_HZ is 100 on every architecture that Linux runs nginx on.
+const TICK_MS: u32 = 10;
+/// Bytes read at once.
+const BUFFER: usize = 64 * 1024;
 /// Set in the stand-in cookie of a connection without an inode. Inodes of sockets are 32 bits wide.
 const NO_INODE: u64 = 1 << 63;
 
-/// The connections of `interest` in this host's tables; `proc` is /proc.
+/// Hands the sockets of `interest` to `each`; `net` is /proc/net, or that of a process in another network namespace.
 ///
 /// # Errors
 /// When the IPv4 table cannot be read. A missing IPv6 table is a kernel without IPv6.
-pub(super) fn read(proc: &Path, interest: &Interest) -> io::Result<Vec<SocketRow>> {
-    let mut rows = Vec::new();
-    for (file, needed) in [("net/tcp", true), ("net/tcp6", false)] {
-        let path = proc.join(file);
-        match std::fs::read(&path) {
-            Ok(bytes) => rows.extend(parse(&bytes, interest)),
+pub(super) fn read(net: &Path, interest: &Interest, each: &mut dyn FnMut(Found)) -> io::Result<()> {
+    for (file, needed) in [("tcp", true), ("tcp6", false)] {
+        let path = net.join(file);
+        match lines(&path, &mut |line| row(line, interest).into_iter().for_each(&mut *each)) {
             Err(e) if !needed && e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(io::Error::new(e.kind(), format!("{}: {e}", path.display()))),
+            Ok(()) => {}
         }
     }
-    Ok(rows)
+    Ok(())
+}
+
+/// Reads line by line: the tables of a busy host have tens of megabytes.
+fn lines(path: &Path, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    let mut file = BufReader::with_capacity(BUFFER, File::open(path)?);
+    let mut line = Vec::with_capacity(256);
+    while file.read_until(b'\n', &mut line)? > 0 {
+        each(line.trim_ascii_end());
+        line.clear();
+    }
+    Ok(())
 }
 
 /// The rows of `interest` in the text of either file; the heading and any line that is none are skipped.
-pub(super) fn parse<'a>(text: &'a [u8], interest: &'a Interest) -> impl Iterator<Item = SocketRow> + 'a {
+#[cfg(test)]
+fn parse<'a>(text: &'a [u8], interest: &'a Interest) -> impl Iterator<Item = Found> + 'a {
     text.split(|b| *b == b'\n').filter_map(|l| row(l, interest))
 }
 
-fn row(line: &[u8], interest: &Interest) -> Option<SocketRow> {
+fn row(line: &[u8], interest: &Interest) -> Option<Found> {
     let mut fields = line.split(|b| *b == b' ').filter(|f| !f.is_empty()).filter_map(|f| std::str::from_utf8(f).ok());
     let (local, peer) = (address(fields.nth(1)?)?, address(fields.next()?)?);
     let state = TcpState::from_kernel(u8::from_str_radix(fields.next()?, 16).ok()?).filter(|s| watched(*s))?;
-    if state == TcpState::Listen || !wanted(interest, local.port(), peer.port()) {
+    if !wanted(interest, local.port(), peer.port()) {
         return None;
     }
     let (sent, received) = fields.next()?.split_once(':')?;
-    let inode: u64 = fields.nth(4)?.parse().ok()?;
-    Some(SocketRow {
-        cookie: if inode == 0 { stand_in(local, peer) } else { inode },
-        local,
-        peer,
-        state,
-        inode,
-        pid: None,
-        recv_q: hex(received)?,
-        send_q: hex(sent)?,
-        info: None,
-    })
+    let (timer, when) = fields.next()?.split_once(':')?;
+    let probes = fields.nth(2)?.parse::<u8>().ok();
+    let inode: u32 = fields.next()?.parse().ok()?;
+    if state == TcpState::Listen {
+        let listener = Listener { local, queue: hex(received)?, backlog: None };
+        return interest.listen_ports.contains(&local.port()).then_some(Found::Listening(u64::from(inode), listener));
+    }
+    let cookie = if inode == 0 { stand_in(local, peer) } else { u64::from(inode) };
+    let mut row = SocketRow::new(cookie, local, peer, state);
+    (row.inode, row.recv_q, row.send_q) = (inode, hex(received)?, hex(sent)?);
+    row.timer = u8::from_str_radix(timer, 16).ok().and_then(TcpTimer::from_kernel);
+    if row.recv_q > 0 || row.send_q > 0 || probes.is_some_and(|n| n > 0) {
+        let timer_ms = row.timer.and(hex(when)).map(|ticks| ticks.saturating_mul(TICK_MS));
+        row.strain = Some(Box::new(Strain { timer_ms, probes, ..Strain::default() }));
+    }
+    Some(Found::Connection(row))
 }
 
 /// Every listening socket in the text of either file, with its inode.
@@ -136,6 +156,11 @@ mod tests {
         assert_eq!(listening(b"  0: zz 0A\n\xff"), []);
     }
 
+    fn connections(text: &[u8], interest: &Interest) -> Vec<SocketRow> {
+        let connection = |found| if let Found::Connection(row) = found { Some(row) } else { None };
+        parse(text, interest).filter_map(connection).collect()
+    }
+
     fn interest() -> Interest {
         Interest { listen_ports: [8080].into(), upstream_ports: [3000].into(), ..Interest::default() }
     }
@@ -145,7 +170,7 @@ mod tests {
     #[test]
     fn both_legs_are_read_and_nothing_else() {
         let interest = interest();
-        let rows: Vec<_> = parse(V4.as_bytes(), &interest).collect();
+        let rows = connections(V4.as_bytes(), &interest);
         let said: Vec<_> = rows
             .iter()
             .map(|r| format!("{} {} {} {}/{}", r.local, r.peer, r.state.word(), r.recv_q, r.send_q))
@@ -164,9 +189,31 @@ mod tests {
 
     #[cfg(target_endian = "little")]
     #[test]
+    fn a_listener_shows_who_waits_and_not_how_many_may() {
+        let found: Vec<_> = parse(V4.as_bytes(), &interest()).collect();
+        let listener = Listener { local: ([0, 0, 0, 0], 8080).into(), queue: 2, backlog: None };
+        assert_eq!(found[0], Found::Listening(9001, listener));
+        let as_upstream = Interest { upstream_ports: [0].into(), ..Interest::default() };
+        assert_eq!(parse(V4.as_bytes(), &as_upstream).count(), 0, "a listener is no upstream leg on port 0");
+    }
+
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn timers_are_told_and_what_the_file_does_not_say_is_unknown() {
+        let rows = connections(V4.as_bytes(), &interest());
+        let strain = |i: usize| rows[i].strain.as_deref().copied();
+        assert_eq!(rows[0].timer, Some(TcpTimer::Retransmit));
+        let waiting = Strain { timer_ms: Some(200), probes: Some(0), ..Strain::default() };
+        assert_eq!((strain(0), strain(2)), (Some(waiting), None));
+        assert_eq!(strain(1).map(|s| (s.timer_ms, s.peer_window)), Some((None, None)));
+    }
+
+    #[cfg(target_endian = "little")]
+    #[test]
     fn ipv6_is_read_and_mapped_addresses_become_ipv4() {
         let interest = interest();
-        let said: Vec<_> = parse(V6.as_bytes(), &interest).map(|r| format!("{} {}", r.local, r.peer)).collect();
+        let said: Vec<_> =
+            connections(V6.as_bytes(), &interest).iter().map(|r| format!("{} {}", r.local, r.peer)).collect();
         assert_eq!(said, ["127.0.0.2:8080 127.0.0.3:51002", "[::1]:8080 [::1]:51004"]);
     }
 
@@ -198,7 +245,7 @@ mod tests {
     #[test]
     fn a_missing_table_is_named() {
         let empty = tempfile::tempdir().expect("directory");
-        let e = read(empty.path(), &interest()).expect_err("no table");
-        assert!(e.to_string().contains("net/tcp:"), "{e}");
+        let e = read(empty.path(), &interest(), &mut |_| ()).expect_err("no table");
+        assert!(e.to_string().contains("/tcp:"), "{e}");
     }
 }
