@@ -3,11 +3,13 @@
 //! [`Report`] is the public shape `wspulse.report/1`; `text`, `markdown` and `json` draw it and add nothing of their own.
 
 mod data;
+pub mod filter;
 mod json;
 mod logs;
 mod markdown;
 mod plain;
 mod safe;
+pub mod sockets;
 mod summary;
 mod text;
 

@@ -8,6 +8,7 @@ pub mod logs;
 pub mod out;
 pub mod plan;
 pub mod session;
+pub mod sockets;
 pub mod start;
 pub mod stream;
 pub mod terminal;
@@ -42,6 +43,7 @@ pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
             None => look(&cli.look).await,
             Some(Command::Check(args)) => judge::run(&args, settings(&args.look)?).await,
             Some(Command::Logs(args)) => logs::run(&args).await,
+            Some(Command::Sockets(args)) => sockets::run(&args, settings(&sockets::look_args(&args))?).await,
             Some(Command::Demo(args)) => demo(&args).await,
             Some(Command::Stream(args)) => headless::stream(settings(&args.look)?, args.duration).await,
         }

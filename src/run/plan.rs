@@ -78,8 +78,10 @@ pub fn plan(settings: &Settings, known: &Known<'_>) -> Vec<Job> {
         jobs.push(Job::Processes);
     }
     jobs.extend(config_job(settings, known).map(Job::Config));
-    jobs.extend(error_logs(settings, known).into_iter().map(Job::ErrorLog));
-    jobs.extend(access_logs(settings, known).into_iter().map(Job::AccessLog));
+    if settings.follow_logs {
+        jobs.extend(error_logs(settings, known).into_iter().map(Job::ErrorLog));
+        jobs.extend(access_logs(settings, known).into_iter().map(Job::AccessLog));
+    }
     jobs.extend(probes(settings, known).into_iter().map(Job::Probe));
     jobs
 }
@@ -182,10 +184,12 @@ pub fn probes(settings: &Settings, known: &Known<'_>) -> Vec<ProbeJob> {
     jobs
 }
 
-/// What the socket source must watch: the configuration's ports and nginx's processes.
+/// What the socket source must watch: the configuration's ports, those asked for at either end, and nginx's processes.
 #[must_use]
 pub fn interest(settings: &Settings, known: &Known<'_>) -> Interest {
     let mut interest = known.site.map(Site::interest).unwrap_or_default();
+    interest.listen_ports.extend(&settings.ports);
+    interest.upstream_ports.extend(&settings.ports);
     interest.pids.extend(&settings.pids);
     if let Some(processes) = known.processes {
         for master in &processes.masters {
@@ -203,6 +207,15 @@ mod tests {
     fn settings(urls: &[&str]) -> Settings {
         let args = LookArgs { urls: urls.iter().map(|u| (*u).to_owned()).collect(), ..LookArgs::default() };
         Settings::from_args(&args, "h", &|_| None).expect("valid")
+    }
+
+    #[test]
+    fn a_port_asked_for_is_watched_at_either_end_without_any_nginx() {
+        let args = LookArgs { ports: vec![8080], ..LookArgs::default() };
+        let settings = Settings::from_args(&args, "h", &|_| None).expect("valid");
+        let known = Known { processes: None, site: None, wanted: &[], unwanted: &BTreeSet::new() };
+        let interest = interest(&settings, &known);
+        assert!(interest.listen_ports.contains(&8080) && interest.upstream_ports.contains(&8080));
     }
 
     #[test]

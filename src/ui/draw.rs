@@ -91,7 +91,7 @@ fn all_panes(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenSt
     let past = layout::take_bottom(&mut rest, TIMELINE);
     put_rule(buf, layout::take_bottom(&mut rest, 1), theme::RULE, look);
     let top = rows(snap.endpoints.len(), 2).max(findings::wanted(&snap.findings, right).saturating_add(1));
-    let wants = [top.min(rest.height / 2), rows(snap.tunnels.len(), 2), rows(snap.errors.len().max(1), 2)];
+    let wants = [top.min(rest.height / 2), rows(snap.tunnels.rows.len(), 2), rows(snap.errors.len().max(1), 2)];
     let [top, middle, _] = layout::share(rest.height.saturating_sub(2), [5, 5, 4], wants, 1);
     let upper = layout::take(&mut rest, top);
     put_rule(buf, layout::take(&mut rest, 1), theme::RULE, look);
@@ -128,7 +128,7 @@ fn tab_line(buf: &mut Buffer, line: Rect, snap: &Snapshot, state: &ScreenState, 
         let focused = pane == state.focus;
         let n = match pane {
             Pane::Handshakes | Pane::Timeline => 0,
-            Pane::Connections => snap.tunnels.len() as u64,
+            Pane::Connections => snap.tunnels.living as u64,
             Pane::Errors => snap.error_total,
             Pane::Findings => snap.findings.len() as u64,
         };
@@ -153,7 +153,7 @@ fn draw_strip(buf: &mut Buffer, area: Rect, snap: &Snapshot, with_past: bool, lo
     }
     let muted = |s: String| Seg::new(vec![look.span(Tone::Muted, s)]);
     let mut facts = connections::facts(snap, look);
-    let next = snap.tunnels.iter().filter_map(|t| t.left).min();
+    let next = snap.tunnels.next_cut;
     facts.extend(next.map(|d| muted(format!("next cut {}", human::span_short(d))).leaves(2)));
     facts.extend(connections::headroom(snap, look));
     put_ends(buf, margin(nth_line(rest, 0)), facts, Vec::new());
@@ -196,7 +196,7 @@ fn pane(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, state: &mut S
     } else {
         match pane {
             Pane::Handshakes => table(buf, body, pane, &handshakes::COLUMNS, &snap.endpoints, &order, state, look),
-            Pane::Connections => table(buf, body, pane, &connections::COLUMNS, &snap.tunnels, &order, state, look),
+            Pane::Connections => table(buf, body, pane, &connections::COLUMNS, &snap.tunnels.rows, &order, state, look),
             Pane::Errors => table(buf, body, pane, &errors::COLUMNS, &snap.errors, &order, state, look),
             Pane::Findings => list(buf, body, snap, &order, state, look),
             Pane::Timeline => timeline::draw(buf, body, snap, look),

@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
 
-use super::filter::Filter;
+use super::filter;
 use super::keys::{Action, action_for};
 use super::pane::Pane;
 use super::snapshot::Snapshot;
@@ -68,7 +68,7 @@ fn edit(state: &mut ScreenState, mut text: String, key: KeyEvent) {
 }
 
 fn set_filter(state: &mut ScreenState, text: &str) {
-    match Filter::parse(text) {
+    match filter::parse(state.focus, text) {
         Ok(filter) => state.pane_mut(state.focus).filter = filter,
         Err(said) => state.notice = Some(said),
     }

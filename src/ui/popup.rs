@@ -12,7 +12,7 @@ use super::snapshot::Snapshot;
 use super::snapshot::endpoint::EndpointRow;
 use super::snapshot::error::ErrorRow;
 use super::snapshot::finding::FindingRow;
-use super::snapshot::tunnel::TunnelRow;
+use super::snapshot::tunnel::{TunnelRow, light};
 use super::state::Popup;
 use super::text::{Look, spans_width, wrap, wrap_exact};
 use super::theme::Tone;
@@ -78,9 +78,9 @@ pub fn page(popup: Popup, snap: &Snapshot, look: &Look, width: usize) -> Option<
             row.url.clone()
         }
         Popup::Row(Pane::Connections, id) => {
-            let row = snap.tunnels.iter().find(|r| r.id == id)?;
+            let row = snap.tunnels.rows.iter().find(|r| r.id == id)?;
             tunnel(&mut page, row);
-            format!("Tunnel of {}", row.client_addr().map_or_else(|| "an unknown client".to_owned(), |a| a.to_string()))
+            format!("Tunnel of {}", row.client_addr.map_or_else(|| "an unknown client".to_owned(), |a| a.to_string()))
         }
         Popup::Row(Pane::Errors, id) => {
             let row = snap.errors.iter().find(|r| r.id == id)?;
@@ -120,7 +120,7 @@ fn help(page: &mut Page<'_>) {
         page.lines.push(Line::from(line));
     }
     page.head("Filter");
-    page.exact("words, key:value, /regex/ and !not, all of which must fit; Esc clears it", Tone::Plain);
+    page.exact("words, key:value, idle>30s, /regex/ and !not: all must fit; Esc clears it", Tone::Plain);
     page.head("Signs");
     page.exact("● well   ▲ could hurt   ✖ hurts   ◐ draining   ○ idle   · unknown", Tone::Plain);
 }
@@ -231,7 +231,7 @@ fn endpoint(page: &mut Page<'_>, r: &EndpointRow) {
 
 fn tunnel(page: &mut Page<'_>, r: &TunnelRow) {
     let span = |d: Option<std::time::Duration>| d.map_or_else(|| "·".to_owned(), human::span);
-    page.toned("state", &format!("{} {}", r.light().sign(), r.state.word()), r.light().word_tone());
+    page.toned("state", &format!("{} {}", light(r).sign(), r.word()), light(r).word_tone());
     let bound = if r.age.is_some_and(|a| a.1) { "at least " } else { "" };
     page.pair("age", &format!("{bound}{}, silent for {}", span(r.age.map(|a| a.0)), span(r.idle)));
     page.pair("time left", &format!("{} of proxy_read_timeout {}", span(r.left), span(r.timeout)));

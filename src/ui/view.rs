@@ -3,8 +3,9 @@
 use super::pane::Pane;
 use super::panes::{connections, errors, findings, handshakes};
 use super::snapshot::Snapshot;
+use super::snapshot::tunnel::TunnelRow;
 use super::state::ScreenState;
-use super::table::{Column, order};
+use super::table::{Column, order, order_by};
 
 /// The rows of a pane that pass its filter, by their place in the snapshot.
 #[must_use]
@@ -19,7 +20,10 @@ pub fn shown(snap: &Snapshot, state: &ScreenState, pane: Pane) -> Vec<usize> {
             let leader = |i: usize| (0..=i).rev().find(|j| !rows[*j].is_twin()).unwrap_or(i);
             order(rows, &handshakes::COLUMNS, filter, sort, &look, leader)
         }
-        Pane::Connections => order(&snap.tunnels, &connections::COLUMNS, filter, sort, &look, |i| i),
+        Pane::Connections => {
+            let passes = |row: &TunnelRow| filter.is_none_or(|f| f.passes(row));
+            order_by(&snap.tunnels.rows, &connections::COLUMNS, passes, sort, |i| i)
+        }
         Pane::Errors => order(&snap.errors, &errors::COLUMNS, filter, sort, &look, |i| i),
         Pane::Findings => order(&snap.findings, &findings::COLUMNS, filter, sort, &look, |i| i),
         Pane::Timeline => Vec::new(),
@@ -31,7 +35,7 @@ pub fn shown(snap: &Snapshot, state: &ScreenState, pane: Pane) -> Vec<usize> {
 pub fn ids(snap: &Snapshot, state: &ScreenState, pane: Pane) -> Vec<u64> {
     let id = |i: usize| match pane {
         Pane::Handshakes => snap.endpoints.get(i).map(|r| r.id),
-        Pane::Connections => snap.tunnels.get(i).map(|r| r.id),
+        Pane::Connections => snap.tunnels.rows.get(i).map(|r| r.id),
         Pane::Errors => snap.errors.get(i).map(|r| r.id),
         Pane::Findings => snap.findings.get(i).map(|r| r.id),
         Pane::Timeline => None,

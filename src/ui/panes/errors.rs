@@ -3,6 +3,7 @@
 use crate::event::SourceKind;
 use crate::event::log::Level;
 use crate::human;
+use crate::report::filter::Kind;
 
 use super::super::snapshot::Snapshot;
 use super::super::snapshot::error::ErrorRow;
@@ -43,14 +44,15 @@ pub static COLUMNS: [Column<ErrorRow>; 6] = [
         },
         |r| Sort::Number(r.per_minute),
     ),
-    Column::number(
+    Column::<ErrorRow>::number(
         "last",
         "LAST",
         4,
         2,
         |r, l, _| cell::time(l, r.last, human::span_short),
         |r| Sort::of(r.last.map(|d| d.as_secs_f64())),
-    ),
+    )
+    .kind(Kind::Span),
     Column::words("spark", "5 min", (SPARK, SPARK), 5, spark, |_| Sort::Unknown),
     Column::words(
         "words",

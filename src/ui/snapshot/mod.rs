@@ -19,7 +19,7 @@ use endpoint::EndpointRow;
 use error::ErrorRow;
 use finding::FindingRow;
 use past::Past;
-use tunnel::TunnelRow;
+use tunnel::Tunnels;
 
 /// The rates of the Connections title are taken over this span.
 const RATE_SPAN: Duration = Duration::from_secs(10);
@@ -46,7 +46,7 @@ pub struct Snapshot {
     /// Handshakes.
     pub endpoints: Vec<EndpointRow>,
     /// Connections.
-    pub tunnels: Vec<TunnelRow>,
+    pub tunnels: Tunnels,
     /// Errors.
     pub errors: Vec<ErrorRow>,
     /// The same, to be read as totals.
@@ -97,6 +97,16 @@ impl Snapshot {
     /// What `model` and `diagnosis` show now.
     #[must_use]
     pub fn of(model: &Model, diagnosis: &Diagnosis) -> Self {
+        Self::with(model, diagnosis, Tunnels::of(model))
+    }
+
+    /// The same as the successor of this one: what did not change is shared.
+    #[must_use]
+    pub fn after(&self, model: &Model, diagnosis: &Diagnosis) -> Self {
+        Self::with(model, diagnosis, self.tunnels.after(model))
+    }
+
+    fn with(model: &Model, diagnosis: &Diagnosis, tunnels: Tunnels) -> Self {
         let (serving, draining) = model.workers();
         let version = model.masters().iter().find_map(|m| m.version).or(model.site.as_ref().and_then(|s| s.version));
         let logs = model.site.iter().flat_map(|s| &s.error_logs);
@@ -110,7 +120,7 @@ impl Snapshot {
             summary: diagnosis.summary.clone(),
             counts: [Severity::Critical, Severity::Warning, Severity::Info].map(|s| diagnosis.count(s)),
             endpoints: endpoint::rows(model),
-            tunnels: tunnel::rows(model),
+            tunnels,
             errors: error::rows(model),
             error_total: model.errors.entries,
             log_level: logs.map(|l| l.level).min(),

@@ -1,0 +1,408 @@
+//! One tunnel, one leg: what is known of each at a moment, as the screen shows it and `wspulse sockets` prints it.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::super::filter::{Fields, Key, Kind};
+use super::figure;
+use super::meter::Meter;
+use crate::human;
+use crate::model::Model;
+use crate::model::connections::{ClosedTunnel, Tunnel, TunnelState};
+use crate::model::legs::Leg;
+use crate::model::tunnels::Confidence;
+use crate::time::Timestamp;
+
+/// A rate is of the latest interval with a change; after this long without one it is 0.
+const RATE_LASTS: Duration = Duration::from_secs(3);
+/// How long a tunnel that ended is still shown.
+const ENDED_SHOWN: Duration = Duration::from_secs(30);
+/// nginx cuts an idle tunnel within this of its timeout: its timers run in milliseconds, our looks at them in seconds.
+const TIMEOUT_SLACK: Duration = Duration::from_millis(2_500);
+
+/// What a filter, a sort or a table can name in a tunnel or a leg.
+pub const KEYS: [Key; 16] = [
+    Key::new("client", Kind::Address),
+    Key::new("worker", Kind::Text),
+    Key::new("location", Kind::Text),
+    Key::new("upstream", Kind::Address),
+    Key::new("state", Kind::Text),
+    Key::new("age", Kind::Span),
+    Key::new("idle", Kind::Span),
+    Key::new("down", Kind::Amount),
+    Key::new("up", Kind::Amount),
+    Key::new("bytes", Kind::Amount),
+    Key::new("queue", Kind::Amount),
+    Key::new("rtt", Kind::Span),
+    Key::new("retransmits", Kind::Amount),
+    Key::new("left", Kind::Span),
+    Key::new("pair", Kind::Text),
+    Key::new("local", Kind::Address),
+];
+
+/// One tunnel, or an upstream leg whose client leg is not known.
+#[derive(Clone, Debug)]
+pub struct TunnelRow {
+    /// Stable while it lives.
+    pub id: u64,
+    /// The client's address.
+    pub client_addr: Option<SocketAddr>,
+    /// The backend's address.
+    pub upstream_addr: Option<SocketAddr>,
+    /// The leg to the client; `None` where it is not known or has gone.
+    pub client: Option<Leg>,
+    /// The leg to the backend; `None` where it is not known or has gone.
+    pub upstream: Option<Leg>,
+    /// How sure it is that the two belong together.
+    pub pair: Confidence,
+    /// The process that holds it.
+    pub worker: Option<u32>,
+    /// The location's path.
+    pub location: Option<String>,
+    /// Its state; as it was last seen once it has ended.
+    pub state: TunnelState,
+    /// Its age, and whether that is a lower bound.
+    pub age: Option<(Duration, bool)>,
+    /// Silence.
+    pub idle: Option<Duration>,
+    /// Bytes a second to the client.
+    pub down: Option<f64>,
+    /// Bytes a second from the client.
+    pub up: Option<f64>,
+    /// Round-trip time to the client.
+    pub rtt: Option<Duration>,
+    /// Retransmitted segments on both legs.
+    pub retransmits: Option<u32>,
+    /// Until the proxy cuts it, if it stays silent.
+    pub left: Option<Duration>,
+    /// What that runs down from.
+    pub timeout: Option<Duration>,
+    /// The endpoint whose probe holds it.
+    pub probe: Option<String>,
+    /// When and how it ended; `None` while it lives.
+    pub ended: Option<Ended>,
+}
+
+/// The end of a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// How long ago.
+    pub ago: Duration,
+    /// As far as the socket tables tell.
+    pub how: String,
+}
+
+/// All tunnels of a model, in an order that stays. Rates are over the span of `meter`; without one they are those of the
+/// latest interval in which anything changed.
+#[must_use]
+pub fn tunnels(model: &Model, meter: Option<&Meter>) -> Vec<TunnelRow> {
+    let workers = model.masters().iter().flat_map(|m| &m.workers);
+    let draining: HashSet<u32> = workers.filter(|w| w.shutting_down).map(|w| w.pid).collect();
+    let moment = Moment::of(model, meter);
+    let tunnels = model.connections.tunnels(model.now, &|pid| draining.contains(&pid));
+    let mut rows: Vec<TunnelRow> = tunnels.iter().map(|t| living(t, moment)).collect();
+    // The order of equals must not change from frame to frame.
+    rows.sort_unstable_by_key(|r| r.id);
+    rows
+}
+
+/// The tunnels that ended a moment ago, the latest first.
+#[must_use]
+pub fn ended(model: &Model) -> Vec<TunnelRow> {
+    let lately = |c: &&ClosedTunnel| model.now.since(c.at) <= ENDED_SHOWN;
+    model.connections.closed.iter().rev().take_while(lately).map(|c| gone(model, c)).collect()
+}
+
+/// When the sockets were looked at, and how rates are told.
+#[derive(Clone, Copy)]
+struct Moment<'a> {
+    now: Timestamp,
+    last_look: Option<Timestamp>,
+    meter: Option<&'a Meter>,
+}
+
+impl<'a> Moment<'a> {
+    fn of(model: &Model, meter: Option<&'a Meter>) -> Self {
+        Self { now: model.now, last_look: model.connections.last_look(), meter }
+    }
+
+    /// Bytes a second received and sent; `None` before the second look and where the kernel counts no bytes.
+    fn rates(self, leg: &Leg) -> Option<(f64, f64)> {
+        if let Some(meter) = self.meter {
+            return meter.rates(leg, self.now);
+        }
+        leg.row.info.and_then(|i| i.bytes_received)?;
+        let last = self.last_look?;
+        if leg.seen > leg.first && last.since(leg.seen) <= RATE_LASTS {
+            return Some((leg.rate_in, leg.rate_out));
+        }
+        (last > leg.first).then_some((0.0, 0.0))
+    }
+}
+
+impl Moment<'_> {
+    fn leg(self, leg: &Leg, model: &Model) -> LegRow {
+        let row = &leg.row;
+        let side = if model.places.is_listen_port(row.local.port()) {
+            Some(Side::Client)
+        } else {
+            model.places.is_upstream_port(row.peer.port()).then_some(Side::Upstream)
+        };
+        LegRow {
+            leg: leg.clone(),
+            side,
+            age: (self.now.since(leg.first), leg.older_than_us),
+            idle: leg.idle(self.now),
+            rates: self.rates(leg),
+        }
+    }
+}
+
+fn living(t: &Tunnel<'_>, moment: Moment<'_>) -> TunnelRow {
+    // The client's view of down and up.
+    let client = t.client.and_then(|l| moment.rates(l)).map(|(received, sent)| (sent, received));
+    let rates = client.or_else(|| t.upstream.and_then(|l| moment.rates(l)));
+    TunnelRow {
+        id: t.id,
+        client_addr: t.client.map(|l| l.row.peer),
+        upstream_addr: t.upstream.map(|l| l.row.peer),
+        client: t.client.cloned(),
+        upstream: t.upstream.cloned(),
+        pair: t.pair,
+        worker: t.worker(),
+        location: t.location.map(str::to_owned),
+        state: t.state,
+        age: t.age(moment.now),
+        idle: t.idle(moment.now),
+        down: rates.map(|r| r.0),
+        up: rates.map(|r| r.1),
+        rtt: t.client_rtt(),
+        retransmits: t.retransmits(),
+        left: t.time_left,
+        timeout: t.read_timeout,
+        probe: t.probe.map(|p| p.endpoint.to_string()),
+        ended: None,
+    }
+}
+
+fn gone(model: &Model, c: &ClosedTunnel) -> TunnelRow {
+    let places = c.upstream.map(|u| model.places.locations_of(u)).unwrap_or_default();
+    let first = places.first().copied();
+    let location = first.filter(|_| places.len() == 1).map(|p| p.path.clone());
+    let timeout = first.map(|p| p.read_timeout).filter(|t| places.iter().all(|p| p.read_timeout == *t));
+    TunnelRow {
+        id: id_of(c),
+        client_addr: c.client,
+        upstream_addr: c.upstream,
+        client: None,
+        upstream: None,
+        pair: Confidence::None,
+        worker: None,
+        location,
+        state: TunnelState::Closing,
+        age: Some((c.age, false)),
+        idle: c.idle,
+        down: None,
+        up: None,
+        rtt: None,
+        retransmits: None,
+        left: None,
+        timeout,
+        probe: None,
+        ended: Some(Ended { ago: model.now.since(c.at), how: how(c, timeout) }),
+    }
+}
+
+/// The same for the same end, from frame to frame.
+fn id_of(c: &ClosedTunnel) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (c.at.secs(), c.client, c.upstream, c.age).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What the silence before the end says about it.
+fn how(c: &ClosedTunnel, timeout: Option<Duration>) -> String {
+    match (c.idle, timeout) {
+        (Some(idle), Some(timeout)) if idle + TIMEOUT_SLACK >= timeout => {
+            format!("cut when silent for {}", figure::span(timeout))
+        }
+        (Some(idle), _) => format!("ended, last word {} before", figure::span(idle)),
+        (None, _) => "ended".to_owned(),
+    }
+}
+
+impl TunnelRow {
+    /// Its state in a word.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        if self.ended.is_some() { "ended" } else { self.state.word() }
+    }
+
+    /// Payload bytes to and from the client, by the kernel's counters of one leg.
+    #[must_use]
+    pub fn bytes(&self) -> Option<(u64, u64)> {
+        let client = self.client.as_ref().and_then(counters).map(|(received, sent)| (sent, received));
+        client.or_else(|| self.upstream.as_ref().and_then(counters))
+    }
+
+    /// Bytes that wait on any side: written and not acknowledged, or received and not read.
+    #[must_use]
+    pub fn queue(&self) -> Option<u64> {
+        let waiting = |l: &Leg| u64::from(l.row.recv_q) + u64::from(l.row.send_q);
+        let legs = [&self.client, &self.upstream];
+        let known = legs.iter().any(|l| l.is_some());
+        known.then(|| legs.into_iter().flatten().map(waiting).sum())
+    }
+}
+
+/// Payload bytes received, and sent and acknowledged.
+fn counters(leg: &Leg) -> Option<(u64, u64)> {
+    let info = leg.row.info.as_ref()?;
+    Some((info.bytes_received?, info.bytes_acked?))
+}
+
+impl Fields for TunnelRow {
+    fn text(&self, key: &str) -> Option<Cow<'_, str>> {
+        let address = |a: Option<SocketAddr>| a.map(|a| Cow::Owned(a.to_string()));
+        match key {
+            "client" => address(self.client_addr),
+            "upstream" => address(self.upstream_addr),
+            "local" => address(self.client.as_ref().map(|l| l.row.local)),
+            "worker" => self.worker.map(|w| Cow::Owned(w.to_string())),
+            "location" => self.location.as_deref().map(Cow::Borrowed),
+            "state" => Some(Cow::Borrowed(self.word())),
+            "pair" => Some(Cow::Borrowed(self.pair.word())),
+            _ => shown(key, self.number(key)?),
+        }
+    }
+
+    fn number(&self, key: &str) -> Option<f64> {
+        let secs = |d: Option<Duration>| d.map(|d| d.as_secs_f64());
+        match key {
+            "age" => secs(self.age.map(|a| a.0)),
+            "idle" => secs(self.idle),
+            "rtt" => secs(self.rtt),
+            "left" => secs(self.left),
+            "down" => self.down,
+            "up" => self.up,
+            "bytes" => self.bytes().map(|(down, up)| (down + up) as f64),
+            "queue" => self.queue().map(|n| n as f64),
+            "retransmits" => self.retransmits.map(f64::from),
+            _ => None,
+        }
+    }
+}
+
+/// A number as a table shows it.
+fn shown(key: &str, n: f64) -> Option<Cow<'static, str>> {
+    let kind = KEYS.iter().find(|k| k.name == key)?.kind;
+    Some(Cow::Owned(match (kind, key) {
+        (Kind::Span, "rtt") => human::latency(Duration::try_from_secs_f64(n).ok()?),
+        (Kind::Span, _) => figure::span(Duration::try_from_secs_f64(n).ok()?),
+        _ => figure::amount(n),
+    }))
+}
+
+/// A leg without a partner, or one on a port that was asked for.
+#[derive(Clone, Debug)]
+pub struct LegRow {
+    /// The row of the socket table and what was learnt by watching it.
+    pub leg: Leg,
+    /// On which side of nginx, where nginx's ports tell.
+    pub side: Option<Side>,
+    /// Its age, and whether that is a lower bound.
+    pub age: (Duration, bool),
+    /// Silence.
+    pub idle: Option<Duration>,
+    /// Bytes a second received and sent.
+    pub rates: Option<(f64, f64)>,
+}
+
+/// Which side of nginx a leg is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// Between the client and nginx.
+    Client,
+    /// Between nginx and the backend.
+    Upstream,
+}
+
+impl Side {
+    /// One word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+impl Fields for LegRow {
+    fn text(&self, key: &str) -> Option<Cow<'_, str>> {
+        let row = &self.leg.row;
+        let address = |a: SocketAddr| Some(Cow::Owned(a.to_string()));
+        match (key, self.side) {
+            // Without an nginx that tells the sides the peer answers to both names.
+            ("client", Some(Side::Client) | None) | ("upstream", Some(Side::Upstream) | None) => address(row.peer),
+            ("local", _) => address(row.local),
+            ("worker", _) => row.pid.map(|p| Cow::Owned(p.to_string())),
+            ("state", _) => Some(Cow::Borrowed(row.state.word())),
+            ("pair", _) => Some(Cow::Borrowed(Confidence::None.word())),
+            _ => shown(key, self.number(key)?),
+        }
+    }
+
+    fn number(&self, key: &str) -> Option<f64> {
+        let info = self.leg.row.info.as_ref();
+        match key {
+            "age" => Some(self.age.0.as_secs_f64()),
+            "idle" => Some(self.idle?.as_secs_f64()),
+            "rtt" => Some(f64::from(info?.rtt_us?) / 1e6),
+            // Down is towards the client: sent on its leg, received on the backend's.
+            "down" | "up" => {
+                let (received, sent) = self.rates?;
+                Some(if (key == "down") == (self.side == Some(Side::Upstream)) { received } else { sent })
+            }
+            "bytes" => counters(&self.leg).map(|(received, sent)| (received + sent) as f64),
+            "queue" => Some(f64::from(self.leg.row.recv_q) + f64::from(self.leg.row.send_q)),
+            "retransmits" => Some(f64::from(info?.retransmits?)),
+            _ => None,
+        }
+    }
+}
+
+fn cookies(t: &TunnelRow) -> impl Iterator<Item = u64> {
+    [&t.client, &t.upstream].into_iter().flatten().map(|l| l.row.cookie)
+}
+
+/// The legs that belong to no tunnel among `paired`: those of the model, then those watched besides, without doubles.
+#[must_use]
+pub fn unpaired<'a>(
+    model: &Model,
+    paired: &[TunnelRow],
+    besides: impl Iterator<Item = &'a Leg>,
+    meter: Option<&Meter>,
+) -> Vec<LegRow> {
+    let whole = paired.iter().filter(|t| t.client.is_some() && t.upstream.is_some());
+    let taken: HashSet<u64> = whole.flat_map(cookies).collect();
+    // Upstream legs that the model shows in no tunnel at all are not nginx's.
+    let alone: HashSet<u64> = paired.iter().filter(|t| t.client.is_none()).flat_map(cookies).collect();
+    let mut out: HashMap<u64, LegRow> = HashMap::new();
+    let moment = Moment::of(model, meter);
+    for leg in besides {
+        out.insert(leg.row.cookie, moment.leg(leg, model));
+    }
+    for leg in model.connections.legs() {
+        let row = moment.leg(leg, model);
+        if row.side == Some(Side::Client) || alone.contains(&leg.row.cookie) {
+            out.insert(leg.row.cookie, row);
+        }
+    }
+    let mut rows: Vec<LegRow> = out.into_values().filter(|r| !taken.contains(&r.leg.row.cookie)).collect();
+    rows.sort_unstable_by_key(|r| (r.side, r.leg.row.local, r.leg.row.peer, r.leg.row.cookie));
+    rows
+}
