@@ -13,7 +13,7 @@ use super::keys::{Action, KEYS};
 use super::layout::{self, Size};
 use super::light::Light;
 use super::pane::Pane;
-use super::panes::{connections, errors, findings, handshakes, header, timeline};
+use super::panes::{connections, errors, findings, groups, handshakes, header, timeline};
 use super::popup;
 use super::snapshot::Snapshot;
 use super::state::{ScreenState, Spot};
@@ -31,7 +31,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, snap: &Snapshot, state: &mut Scre
     let area = area.intersection(buf.area);
     if state.size != (area.width, area.height) {
         state.size = (area.width, area.height);
-        state.panes.iter_mut().for_each(|p| p.wide.clear());
+        state.panes.iter_mut().chain([&mut state.grouped]).for_each(|p| p.wide.clear());
     }
     state.spots.clear();
     let look = state.look(snap.now);
@@ -196,6 +196,10 @@ fn pane(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, state: &mut S
     } else {
         match pane {
             Pane::Handshakes => table(buf, body, pane, &handshakes::COLUMNS, &snap.endpoints, &order, state, look),
+            Pane::Connections if state.group.is_some() => {
+                let tunnels = view::tunnels(snap, state);
+                table(buf, body, pane, &groups::COLUMNS, &tunnels.groups, &order, state, look);
+            }
             Pane::Connections => table(buf, body, pane, &connections::COLUMNS, &snap.tunnels.rows, &order, state, look),
             Pane::Errors => table(buf, body, pane, &errors::COLUMNS, &snap.errors, &order, state, look),
             Pane::Findings => list(buf, body, snap, &order, state, look),
@@ -234,6 +238,12 @@ trait Row {
 impl Row for super::snapshot::endpoint::EndpointRow {
     fn id(&self) -> u64 {
         self.id
+    }
+}
+
+impl Row for crate::report::sockets::GroupRow {
+    fn id(&self) -> u64 {
+        groups::id(self)
     }
 }
 
@@ -298,11 +308,14 @@ fn title(
     };
     left.extend(facts);
     let choice = state.pane(pane);
-    if let Some(filter) = &choice.filter {
+    if let Some(by) = state.group.filter(|_| pane == Pane::Connections) {
+        left.push(Seg::new(vec![look.span(Tone::Accent, format!("grouped by {}", by.word()))]).leaves(1));
+    }
+    if let Some(filter) = state.filter(pane) {
         let said = format!("/{} ({shown})", filter.text);
         left.push(Seg::new(vec![look.span(Tone::Accent, said)]).leaves(1));
     }
-    if let Some((_, key)) = choice.sort.and_then(|s| view::sortable(pane).into_iter().find(|(i, _)| *i == s)) {
+    if let Some((_, key)) = choice.sort.and_then(|s| view::sortable(state, pane).into_iter().find(|(i, _)| *i == s)) {
         let (key, sign) = (if key == "left" { "time left" } else { key }, if choice.reverse { "▾" } else { "▴" });
         right.insert(0, Seg::new(vec![look.span(Tone::Muted, format!("by {key} {sign}"))]).leaves(2));
     }
@@ -351,7 +364,7 @@ fn poor_sight(pane: Pane, snap: &Snapshot, look: &Look) -> Option<Seg> {
 /// Why a pane has no rows: the filter, the source, or that all is calm.
 fn empty(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, state: &ScreenState, look: &Look) {
     let poor = poor(pane, snap);
-    let said = if let Some(filter) = &state.pane(pane).filter {
+    let said = if let Some(filter) = state.filter(pane) {
         vec![(Tone::Muted, format!("nothing matches /{}; Esc clears the filter", filter.text))]
     } else if poor.is_empty() {
         vec![(Tone::Muted, calm(pane, snap).to_owned())]

@@ -6,9 +6,11 @@ use ratatui::layout::Position;
 use super::filter;
 use super::keys::{Action, action_for};
 use super::pane::Pane;
+use super::panes::groups;
 use super::snapshot::Snapshot;
 use super::state::{Effect, Popup, ScreenState, Spot};
 use super::view;
+use crate::report::sockets::By;
 
 /// Rows that one notch of the wheel moves.
 const NOTCH: usize = 3;
@@ -69,7 +71,7 @@ fn edit(state: &mut ScreenState, mut text: String, key: KeyEvent) {
 
 fn set_filter(state: &mut ScreenState, text: &str) {
     match filter::parse(state.focus, text) {
-        Ok(filter) => state.pane_mut(state.focus).filter = filter,
+        Ok(filter) => state.set_filter(state.focus, filter),
         Err(said) => state.notice = Some(said),
     }
 }
@@ -115,6 +117,7 @@ fn act(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
         Action::Freeze => state.frozen = !state.frozen,
         Action::Zoom => state.zoomed = !state.zoomed,
         Action::Sort => next_sort(state),
+        Action::View => next_view(state),
         Action::Reverse => {
             let pane = state.pane_mut(state.focus);
             pane.reverse = !pane.reverse;
@@ -140,12 +143,12 @@ fn start_filter(state: &mut ScreenState) {
         state.notice = Some("the timeline has no filter; Tab to another pane".to_owned());
         return;
     }
-    let text = state.pane(state.focus).filter.as_ref().map(|f| f.text.clone());
+    let text = state.filter(state.focus).map(|f| f.text.clone());
     state.editing = Some(text.unwrap_or_default());
 }
 
 fn next_sort(state: &mut ScreenState) {
-    let columns = view::sortable(state.focus);
+    let columns = view::sortable(state, state.focus);
     let pane = state.pane_mut(state.focus);
     let next = match pane.sort {
         None => columns.first(),
@@ -155,12 +158,52 @@ fn next_sort(state: &mut ScreenState) {
     pane.reverse = false;
 }
 
-/// One layer back: the zoom, then the filter.
+/// One layer back: the zoom, then the groups, then the filter.
 fn back(state: &mut ScreenState) {
     if state.zoomed {
         state.zoomed = false;
+    } else if state.is_grouped(state.focus) {
+        state.group = None;
     } else {
-        state.pane_mut(state.focus).filter = None;
+        state.set_filter(state.focus, None);
+    }
+}
+
+/// Round and round: the tunnels, then groups of them by one thing after the other.
+fn next_view(state: &mut ScreenState) {
+    if state.focus != Pane::Connections {
+        state.notice = Some("v groups the tunnels of 2 Connections".to_owned());
+        return;
+    }
+    state.group = state.group.map_or(By::ALL.first().copied(), By::next);
+    state.grouped.selected = None;
+}
+
+/// The tunnels of one group: what they have in common becomes a filter.
+fn open_group(state: &mut ScreenState, snap: &Snapshot, id: u64) {
+    let Some(by) = state.group else { return };
+    let tunnels = view::tunnels(snap, state);
+    let Some(group) = tunnels.groups.iter().find(|g| groups::id(g) == id) else { return };
+    let before = state.filter(Pane::Connections).map_or_else(String::new, |f| format!("{} ", f.text));
+    let text = match &group.name {
+        Some(name) => format!("{before}{}={}", by.word(), quoted(name)),
+        None => format!("{before}{}=unknown", by.word()),
+    };
+    match filter::parse(Pane::Connections, &text) {
+        Ok(filter) => {
+            state.set_filter(Pane::Connections, filter);
+            state.group = None;
+        }
+        Err(said) => state.notice = Some(said),
+    }
+}
+
+/// A value of a filter, in quotes where it needs them.
+fn quoted(text: &str) -> String {
+    if text.chars().any(|c| c.is_whitespace() || matches!(c, '"' | '\'' | '\\')) {
+        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    } else {
+        text.to_owned()
     }
 }
 
@@ -189,6 +232,10 @@ fn selected(state: &mut ScreenState, snap: &Snapshot) -> Option<u64> {
 fn details(state: &mut ScreenState, snap: &Snapshot) {
     if state.focus == Pane::Timeline {
         open(state, Popup::Row(Pane::Timeline, 0));
+    } else if state.is_grouped(state.focus) {
+        if let Some(id) = selected(state, snap) {
+            open_group(state, snap, id);
+        }
     } else if let Some(id) = selected(state, snap) {
         // From here on the selection follows this row.
         state.pane_mut(state.focus).selected = Some(id);

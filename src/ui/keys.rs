@@ -47,6 +47,8 @@ pub enum Action {
     Sort,
     /// Sort the other way round.
     Reverse,
+    /// The next way of looking at the pane: its rows, or groups of them.
+    View,
     /// All findings with evidence and fix.
     Findings,
     /// Probe the selected endpoint, or stop.
@@ -105,6 +107,7 @@ pub static KEYS: &[Binding] = &[
     key(&[Char('/')], "/", "filter (below)", Action::Filter).hint("filter", 5),
     key(&[Char('s')], "s", "sort by the next column", Action::Sort).hint("sort", 7),
     key(&[Char('S')], "S", "sort the other way round", Action::Reverse),
+    key(&[Char('v')], "v", "next view: groups", Action::View),
     key(&[Enter], "Enter", "details of the row", Action::Details).hint("details", 2),
     key(&[Esc], "Esc", "back; clears the filter", Action::Back),
     key(&[Char('f')], "f", "freeze the screen, go on", Action::Freeze).hint("freeze", 6),

@@ -6,6 +6,7 @@ pub mod input;
 pub mod keys;
 pub mod layout;
 pub mod light;
+pub mod memo;
 pub mod pane;
 pub mod panes;
 pub mod popup;

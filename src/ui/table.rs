@@ -243,7 +243,8 @@ impl<R> Grid<'_, R> {
         if inner.is_empty() {
             return;
         }
-        *self.wide = self.widen(look);
+        let seen = usize::from(area.height.saturating_sub(1));
+        *self.wide = self.widen(look, seen);
         let widths = widths(self.columns, self.wide, inner.width);
         let mut x = inner.x;
         for (column, w) in self.columns.iter().zip(&widths) {
@@ -251,7 +252,7 @@ impl<R> Grid<'_, R> {
             let strip = Rect { x, width: w.min(inner.right().saturating_sub(x)), ..inner };
             let title = vec![look.span(Tone::Faint, column.title)];
             put_cell(buf, nth_line(strip, 0), title, column.right);
-            for (i, row) in self.rows.iter().enumerate().take(usize::from(area.height.saturating_sub(1))) {
+            for (i, row) in self.rows.iter().enumerate().take(seen) {
                 let line = nth_line(strip, u16::try_from(i + 1).unwrap_or(u16::MAX));
                 let spans = (column.cell)(row, look, usize::from(strip.width));
                 put_cell(buf, line, cut(spans, usize::from(strip.width), column.cut), column.right);
@@ -264,11 +265,17 @@ impl<R> Grid<'_, R> {
     }
 
     /// Columns only grow: a table that breathes with every frame cannot be read.
-    fn widen(&self, look: &Look) -> Vec<u16> {
+    fn widen(&self, look: &Look, seen: usize) -> Vec<u16> {
         let mut wide = self.wide.clone();
         wide.resize(self.columns.len(), 0);
         for (w, c) in wide.iter_mut().zip(self.columns).filter(|(_, c)| c.max > c.min && c.max < u16::MAX) {
-            let most = self.rows.iter().map(|r| spans_width(&(c.cell)(r, look, usize::from(c.max)))).max().unwrap_or(0);
+            let most = self
+                .rows
+                .iter()
+                .take(seen)
+                .map(|r| spans_width(&(c.cell)(r, look, usize::from(c.max))))
+                .max()
+                .unwrap_or(0);
             let most = u16::try_from(most).unwrap_or(u16::MAX).min(c.max);
             *w = (*w).max(most.next_multiple_of(STEP).min(c.max));
         }
@@ -307,6 +314,7 @@ fn put_cell(buf: &mut Buffer, area: Rect, spans: Vec<Span<'static>>, right: bool
 mod tests {
     use super::*;
     use crate::time::Timestamp;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     struct Row(&'static str, Option<u32>);
 
@@ -374,6 +382,39 @@ mod tests {
         // Row 3 belongs to row 2 and follows it.
         let led = order(&rows, &COLUMNS, None, Some((1, false)), &look(), |i| if i == 3 { 2 } else { i });
         assert_eq!(led, [2, 3, 1, 0]);
+    }
+
+    #[test]
+    fn only_rows_on_the_screen_are_built() {
+        static BUILT: AtomicUsize = AtomicUsize::new(0);
+        static COUNTED: [Column<Row>; 1] = [Column::<Row>::words(
+            "path",
+            "PATH",
+            (4, 12),
+            0,
+            |r, l, _| {
+                BUILT.fetch_add(1, Relaxed);
+                vec![l.span(Tone::Plain, r.0)]
+            },
+            |_| Sort::Unknown,
+        )];
+        let row = Row("/ws", None);
+        let rows: Vec<&Row> = std::iter::repeat_n(&row, 10).collect();
+        let mut buf = Buffer::empty(Rect::new(0, 0, 40, 4));
+        let area = buf.area;
+        Grid { columns: &COUNTED, rows: &rows, selected: None, wide: &mut Vec::new() }.draw(&mut buf, area, &look());
+        // Once to see how wide, once to draw; and of those below the edge not even that.
+        assert_eq!(BUILT.load(Relaxed), 3 + 3);
+    }
+
+    #[test]
+    fn columns_that_are_extra_leave_before_others_are_cut() {
+        let column =
+            |key, leave| Column::<Row>::words(key, key, (4, 12), leave, |_, _, _| Vec::new(), |_| Sort::Unknown);
+        let columns = [column("a", 0), column("b", EXTRA), column("c", EXTRA + 1)];
+        assert_eq!(widths(&columns, &[12, 4, 4], 24), [Some(12), Some(4), Some(4)]);
+        assert_eq!(widths(&columns, &[12, 4, 4], 23), [Some(12), Some(4), None]);
+        assert_eq!(widths(&columns, &[12, 4, 4], 17), [Some(12), None, None]);
     }
 
     #[test]

@@ -1,38 +1,49 @@
 //! Which rows of a pane are shown, in which order: asked by drawing and by the keys alike.
 
+use std::sync::Arc;
+
+use super::memo::Answer;
 use super::pane::Pane;
-use super::panes::{connections, errors, findings, handshakes};
+use super::panes::{connections, errors, findings, groups, handshakes};
 use super::snapshot::Snapshot;
-use super::snapshot::tunnel::TunnelRow;
 use super::state::ScreenState;
-use super::table::{Column, order, order_by};
+use super::table::{Column, order};
 
 /// The rows of a pane that pass its filter, by their place in the snapshot.
 #[must_use]
-pub fn shown(snap: &Snapshot, state: &ScreenState, pane: Pane) -> Vec<usize> {
+pub fn shown(snap: &Snapshot, state: &ScreenState, pane: Pane) -> Arc<Vec<usize>> {
     let choice = state.pane(pane);
-    let (filter, sort) = (choice.filter.as_ref(), choice.sort.map(|c| (c, choice.reverse)));
+    let (filter, sort) = (state.filter(pane), choice.sort.map(|c| (c, choice.reverse)));
     let look = state.look(snap.now);
-    match pane {
+    Arc::new(match pane {
         Pane::Handshakes => {
             let rows = &snap.endpoints;
             // A twin stays with the endpoint above it.
             let leader = |i: usize| (0..=i).rev().find(|j| !rows[*j].is_twin()).unwrap_or(i);
             order(rows, &handshakes::COLUMNS, filter, sort, &look, leader)
         }
-        Pane::Connections => {
-            let passes = |row: &TunnelRow| filter.is_none_or(|f| f.passes(row));
-            order_by(&snap.tunnels.rows, &connections::COLUMNS, passes, sort, |i| i)
-        }
+        Pane::Connections => return Arc::clone(&tunnels(snap, state).order),
         Pane::Errors => order(&snap.errors, &errors::COLUMNS, filter, sort, &look, |i| i),
         Pane::Findings => order(&snap.findings, &findings::COLUMNS, filter, sort, &look, |i| i),
         Pane::Timeline => Vec::new(),
-    }
+    })
+}
+
+/// The tunnels as they are shown now: their order, or their groups and the order of those.
+#[must_use]
+pub fn tunnels(snap: &Snapshot, state: &ScreenState) -> Arc<Answer> {
+    let choice = state.pane(Pane::Connections);
+    let sort = choice.sort.map(|c| (c, choice.reverse));
+    state.memo.answer(&snap.tunnels.rows, state.filter(Pane::Connections), state.group, sort)
 }
 
 /// The ids of [`shown`].
 #[must_use]
 pub fn ids(snap: &Snapshot, state: &ScreenState, pane: Pane) -> Vec<u64> {
+    if state.is_grouped(pane) {
+        let tunnels = tunnels(snap, state);
+        return tunnels.order.iter().filter_map(|i| tunnels.groups.get(*i)).map(groups::id).collect();
+    }
     let id = |i: usize| match pane {
         Pane::Handshakes => snap.endpoints.get(i).map(|r| r.id),
         Pane::Connections => snap.tunnels.rows.get(i).map(|r| r.id),
@@ -40,18 +51,19 @@ pub fn ids(snap: &Snapshot, state: &ScreenState, pane: Pane) -> Vec<u64> {
         Pane::Findings => snap.findings.get(i).map(|r| r.id),
         Pane::Timeline => None,
     };
-    shown(snap, state, pane).into_iter().filter_map(id).collect()
+    shown(snap, state, pane).iter().copied().filter_map(id).collect()
 }
 
 /// What a pane can be sorted by: the place of the column and its name.
 #[must_use]
-pub fn sortable(pane: Pane) -> Vec<(usize, &'static str)> {
+pub fn sortable(state: &ScreenState, pane: Pane) -> Vec<(usize, &'static str)> {
     fn named<R>(columns: &[Column<R>]) -> Vec<(usize, &'static str)> {
         let all = columns.iter().map(|c| c.key).enumerate();
         all.filter(|(_, key)| !matches!(*key, "pulse" | "spark" | "words" | "said")).collect()
     }
     match pane {
         Pane::Handshakes => named(&handshakes::COLUMNS),
+        Pane::Connections if state.group.is_some() => named(&groups::COLUMNS),
         Pane::Connections => named(&connections::COLUMNS),
         Pane::Errors => named(&errors::COLUMNS),
         Pane::Findings => named(&findings::COLUMNS),

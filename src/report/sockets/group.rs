@@ -135,3 +135,29 @@ impl Fields for GroupRow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::row::tests::row;
+    use super::*;
+
+    #[test]
+    fn sums_are_over_what_is_known_and_the_least_time_left_counts() {
+        let mut tunnels = [row("10.0.0.1:1"), row("10.0.0.1:2"), row("10.0.0.2:1")];
+        (tunnels[0].down, tunnels[1].down) = (Some(5.0), Some(2.5));
+        (tunnels[0].up, tunnels[1].up) = (Some(1.0), None);
+        (tunnels[0].left, tunnels[1].left) = (Some(Duration::from_secs(9)), Some(Duration::from_secs(3)));
+        let groups = groups(tunnels.iter(), By::Client);
+        let names: Vec<_> = groups.iter().map(|g| (g.name.as_deref(), g.tunnels)).collect();
+        assert_eq!(names, [(Some("10.0.0.1"), 2), (Some("10.0.0.2"), 1)]);
+        assert_eq!(
+            (groups[0].down, groups[0].up, groups[0].left),
+            (Some(7.5), Some(1.0), Some(Duration::from_secs(3)))
+        );
+        assert_eq!((groups[1].down, groups[1].sent, groups[1].left), (None, None, None), "unknown is not zero");
+        let by_location = super::groups(tunnels.iter(), By::Location);
+        assert_eq!(by_location.last().map(|g| (&g.name, g.tunnels)), Some((&None, 3)));
+        let rounds: Vec<By> = std::iter::successors(Some(By::Client), |b| b.next()).collect();
+        assert_eq!(rounds, By::ALL);
+    }
+}

@@ -20,8 +20,10 @@ use crate::time::Timestamp;
 const RATE_LASTS: Duration = Duration::from_secs(3);
 /// How long a tunnel that ended is still shown.
 const ENDED_SHOWN: Duration = Duration::from_secs(30);
-/// nginx cuts an idle tunnel within this of its timeout: its timers run in milliseconds, our looks at them in seconds.
-const TIMEOUT_SLACK: Duration = Duration::from_millis(2_500);
+/// The kernel counts silence in ticks of up to 10 ms, on both legs.
+const TICK: Duration = Duration::from_millis(50);
+/// A look finds a tunnel gone at most this long after its end, unless the looks are stretched.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// What a filter, a sort or a table can name in a tunnel or a leg.
 pub const KEYS: [Key; 16] = [
@@ -91,8 +93,8 @@ pub struct TunnelRow {
 pub struct Ended {
     /// How long ago.
     pub ago: Duration,
-    /// As far as the socket tables tell.
-    pub how: String,
+    /// The `proxy_read_timeout` that it had been silent for; `None` when it ended in another way or that is not known.
+    pub timeout: Option<Duration>,
 }
 
 /// All tunnels of a model, in an order that stays. Rates are over the span of `meter`; without one they are those of the
@@ -203,7 +205,8 @@ fn gone(model: &Model, c: &ClosedTunnel) -> TunnelRow {
         worker: None,
         location,
         state: TunnelState::Closing,
-        age: Some((c.age, false)),
+        // It was seen for so long; silence that is longer shows that it was there before.
+        age: Some((c.age, c.idle.is_some_and(|idle| idle > c.age + LOOK))),
         idle: c.idle,
         down: None,
         up: None,
@@ -212,7 +215,7 @@ fn gone(model: &Model, c: &ClosedTunnel) -> TunnelRow {
         left: None,
         timeout,
         probe: None,
-        ended: Some(Ended { ago: model.now.since(c.at), how: how(c, timeout) }),
+        ended: Some(Ended { ago: model.now.since(c.at), timeout: timeout_reached(c, timeout) }),
     }
 }
 
@@ -223,14 +226,21 @@ fn id_of(c: &ClosedTunnel) -> u64 {
     hasher.finish()
 }
 
-/// What the silence before the end says about it.
-fn how(c: &ClosedTunnel, timeout: Option<Duration>) -> String {
-    match (c.idle, timeout) {
-        (Some(idle), Some(timeout)) if idle + TIMEOUT_SLACK >= timeout => {
-            format!("cut when silent for {}", figure::span(timeout))
+/// The timeout that the silence before the end comes up to. The silence is counted up to the look that found the tunnel gone.
+fn timeout_reached(c: &ClosedTunnel, timeout: Option<Duration>) -> Option<Duration> {
+    let (idle, timeout) = (c.idle?, timeout?);
+    (idle + TICK >= timeout && idle <= timeout + LOOK).then_some(timeout)
+}
+
+impl Ended {
+    /// One clause.
+    #[must_use]
+    pub fn said(&self) -> String {
+        let ago = figure::span(self.ago);
+        match self.timeout {
+            Some(timeout) => format!("{ago} ago, silent for its proxy_read_timeout of {}", figure::span(timeout)),
+            None => format!("{ago} ago"),
         }
-        (Some(idle), _) => format!("ended, last word {} before", figure::span(idle)),
-        (None, _) => "ended".to_owned(),
     }
 }
 
@@ -405,4 +415,70 @@ pub fn unpaired<'a>(
     let mut rows: Vec<LegRow> = out.into_values().filter(|r| !taken.contains(&r.leg.row.cookie)).collect();
     rows.sort_unstable_by_key(|r| (r.side, r.leg.row.local, r.leg.row.peer, r.leg.row.cookie));
     rows
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// An open tunnel of this client of which nothing else is known.
+    pub(in super::super) fn row(client: &str) -> TunnelRow {
+        TunnelRow {
+            id: 1,
+            client_addr: client.parse().ok(),
+            upstream_addr: None,
+            client: None,
+            upstream: None,
+            pair: Confidence::Likely,
+            worker: None,
+            location: None,
+            state: TunnelState::Open,
+            age: None,
+            idle: None,
+            down: None,
+            up: None,
+            rtt: None,
+            retransmits: None,
+            left: None,
+            timeout: None,
+            probe: None,
+            ended: None,
+        }
+    }
+
+    #[test]
+    fn every_key_has_a_value_where_it_is_known_and_none_where_not() {
+        let unknown = row("10.0.0.1:1");
+        let known: Vec<&str> = KEYS.iter().map(|k| k.name).filter(|k| unknown.text(k).is_some()).collect();
+        assert_eq!(known, ["client", "state", "pair"]);
+        let full = TunnelRow {
+            worker: Some(7),
+            age: Some((Duration::from_secs(8_040), true)),
+            rtt: Some(Duration::from_millis(51)),
+            down: Some(1_234.0),
+            ..unknown
+        };
+        let text = |key| full.text(key).map(Cow::into_owned);
+        assert_eq!(text("age").as_deref(), Some("2h14m"), "no blanks in a cell");
+        assert_eq!((text("rtt").as_deref(), text("down").as_deref()), (Some("51ms"), Some("1.2k")));
+        assert_eq!(full.number("age"), Some(8_040.0));
+    }
+
+    #[test]
+    fn silence_up_to_the_timeout_is_told_and_other_ends_are_not_explained() {
+        let ended = |idle: u64, timeout: u64| {
+            let closed = ClosedTunnel {
+                at: Timestamp::from_secs(9),
+                client: None,
+                upstream: None,
+                age: Duration::from_secs(100),
+                idle: Some(Duration::from_millis(idle)),
+            };
+            timeout_reached(&closed, Some(Duration::from_secs(timeout))).is_some()
+        };
+        assert!(ended(60_400, 60) && ended(59_990, 60));
+        assert!(!ended(58_000, 60) && !ended(70_000, 60) && !ended(2_600, 5));
+        let said = Ended { ago: Duration::from_secs(12), timeout: Some(Duration::from_secs(60)) }.said();
+        assert_eq!(said, "12s ago, silent for its proxy_read_timeout of 1m0s");
+    }
 }

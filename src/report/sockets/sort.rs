@@ -73,3 +73,31 @@ fn against(a: &Rank, b: &Rank) -> Ordering {
         _ => Ordering::Greater,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::row::KEYS;
+    use super::super::row::tests::row;
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn addresses_and_numbers_sort_as_such_and_the_unknown_stands_last_either_way() {
+        let mut rows = vec![row("10.0.0.10:1"), row("-"), row("10.0.0.9:2"), row("10.0.0.9:1")];
+        let clients = |rows: &[_]| -> Vec<String> {
+            rows.iter().map(|r| Fields::text(r, "client").unwrap_or("·".into()).into_owned()).collect()
+        };
+        sort(&mut rows, Order::parse("client", &KEYS).expect("a column"));
+        assert_eq!(clients(&rows), ["10.0.0.9:1", "10.0.0.9:2", "10.0.0.10:1", "·"]);
+        sort(&mut rows, Order::parse("-Client", &KEYS).expect("a column"));
+        assert_eq!(clients(&rows), ["10.0.0.10:1", "10.0.0.9:2", "10.0.0.9:1", "·"]);
+        rows[0].worker = Some(10);
+        rows[1].worker = Some(9);
+        rows[2].left = Some(Duration::from_secs(1));
+        sort(&mut rows, Order::parse("worker", &KEYS).expect("a column"));
+        assert_eq!(rows[0].worker, Some(9));
+        sort(&mut rows, Order::parse("left", &KEYS).expect("a column"));
+        assert!(rows[0].left.is_some());
+        assert!(Order::parse("colour", &KEYS).is_err_and(|e| e.contains("there are client, worker")));
+    }
+}

@@ -147,7 +147,12 @@ fn amount(look: &Look, n: Option<u64>) -> Vec<Span<'static>> {
 /// A bar that runs down and the time beside it; the colour says how near the end is. How it ended, once it has.
 fn time_left(r: &TunnelRow, look: &Look, width: usize) -> Vec<Span<'static>> {
     if let Some(ended) = &r.ended {
-        return vec![look.span(Tone::Faint, ended.how.clone())];
+        let ago = human::span_short(ended.ago);
+        let (long, short) = match ended.timeout {
+            Some(timeout) => (format!("silent for {}, {ago} ago", human::span_short(timeout)), "idle cut".to_owned()),
+            None => (format!("ended {ago} ago"), format!("{ago} ago")),
+        };
+        return vec![look.span(Tone::Faint, if human::width(&long) <= width { long } else { short })];
     }
     let Some(left) = r.left else { return cell::figure(look, Tone::Faint, None) };
     let share = r.timeout.filter(|t| !t.is_zero()).map_or(0.0, |t| left.as_secs_f64() / t.as_secs_f64());
@@ -171,11 +176,15 @@ pub fn facts(snap: &Snapshot, look: &Look) -> Vec<Seg> {
     let Some((opened, died)) = snap.headroom.pace else { return Vec::new() };
     let n = human::counted(snap.tunnels.living as u64, "tunnel", "tunnels");
     let muted = |s: String| vec![look.span(Tone::Muted, s)];
-    vec![
+    let ended = snap.tunnels.rows.len().saturating_sub(snap.tunnels.living) as u64;
+    let ended = (ended > 0).then(|| Seg::new(muted(format!("{} ended", human::grouped(ended)))).leaves(7));
+    let mut facts = vec![
         Seg::new(muted(n)).leaves(2),
         Seg::new(muted(format!("+{}/s opened", per_second(opened)))).leaves(6),
         Seg::new(muted(format!("−{}/s died", per_second(died)))).leaves(5),
-    ]
+    ];
+    facts.extend(ended);
+    facts
 }
 
 fn per_second(n: f64) -> String {

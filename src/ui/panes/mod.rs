@@ -4,6 +4,7 @@ pub mod cell;
 pub mod connections;
 pub mod errors;
 pub mod findings;
+pub mod groups;
 pub mod handshakes;
 pub mod header;
 pub mod timeline;
