@@ -10,6 +10,7 @@ use std::process::{Output, Stdio};
 use serde_json::Value;
 use support::backend::{Backend, Script};
 use support::nginx::{Nginx, UPGRADE, installed, location};
+use support::terminal::Terminal;
 use support::{eventually, lines, run, wspulse};
 use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
 
@@ -143,6 +144,36 @@ fn watching_prints_a_line_each_time_until_it_is_told_to_end() {
     let out = watching(&port, &["--watch", "--interval", "100ms", "--for", "350ms"]);
     assert_eq!(out.status.code(), Some(0));
     assert!(text(&out).matches(" Tunnels  ").count() >= 3, "{}", text(&out));
+}
+
+#[test]
+fn the_other_commands_watch_a_port_that_was_asked_for_too() {
+    let (listener, client, _server) = connection();
+    let port = listener.local_addr().expect("its address").port().to_string();
+    let out = run(&["stream", "--port", &port, "--for", "1s", "--no-exec"]);
+    let local = client.local_addr().expect("address").to_string();
+    let rows = text(&out)
+        .lines()
+        .map(|l| serde_json::from_str::<Value>(l).expect("JSON"))
+        .filter(|e| e["event"] == "sockets")
+        .flat_map(|e| e["data"]["rows"].as_array().cloned().unwrap_or_default())
+        .collect::<Vec<_>>();
+    assert!(rows.iter().any(|r| r["local"] == local.as_str()), "{rows:?}");
+}
+
+#[test]
+fn on_a_terminal_the_table_keeps_to_its_width() {
+    let (listener, _client, _server) = connection();
+    let port = listener.local_addr().expect("its address").port().to_string();
+    let args = ["sockets", "--port", &port, "--watch", "--interval", "200ms"];
+    let mut command = wspulse();
+    command.args(args);
+    let terminal = Terminal::start(command, 12, 60);
+    terminal.shows("Unpaired  2 legs");
+    let shown = terminal.text();
+    assert!(shown.lines().all(|l| l.chars().count() <= 60) && shown.lines().count() <= 12, "{shown}");
+    let head = shown.lines().find(|l| l.contains("LOCAL")).unwrap_or_default();
+    assert!(head.contains("PEER") && !head.contains("RETRANS"), "what matters least leaves: {shown}");
 }
 
 #[test]

@@ -156,7 +156,7 @@ impl Moment<'_> {
         LegRow {
             leg: leg.clone(),
             side,
-            age: (self.now.since(leg.first), leg.older_than_us),
+            age: at_least((self.now.since(leg.first), leg.older_than_us), [Some(leg)], self.now),
             idle: leg.idle(self.now),
             rates: self.rates(leg),
         }
@@ -177,7 +177,7 @@ fn living(t: &Tunnel<'_>, moment: Moment<'_>) -> TunnelRow {
         worker: t.worker(),
         location: t.location.map(str::to_owned),
         state: t.state,
-        age: t.age(moment.now),
+        age: t.age(moment.now).map(|age| at_least(age, [t.client, t.upstream], moment.now)),
         idle: t.idle(moment.now),
         down: rates.map(|r| r.0),
         up: rates.map(|r| r.1),
@@ -217,6 +217,19 @@ fn gone(model: &Model, c: &ClosedTunnel) -> TunnelRow {
         probe: None,
         ended: Some(Ended { ago: model.now.since(c.at), timeout: timeout_reached(c, timeout) }),
     }
+}
+
+/// A connection that was there before us is at least as old as the data that was last sent or received on it, each way.
+fn at_least<const N: usize>(age: (Duration, bool), legs: [Option<&Leg>; N], now: Timestamp) -> (Duration, bool) {
+    if !age.1 {
+        return age;
+    }
+    let silences = legs.into_iter().flatten().filter_map(|leg| {
+        let info = leg.row.info?;
+        let longest = info.last_received_ms.max(info.last_sent_ms)?;
+        Some(Duration::from_millis(u64::from(longest)) + now.since(leg.seen))
+    });
+    (silences.fold(age.0, Duration::max), true)
 }
 
 /// The same for the same end, from frame to frame.
@@ -420,6 +433,7 @@ pub fn unpaired<'a>(
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::event::socket::{SocketRow, TcpInfo, TcpState};
 
     /// An open tunnel of this client of which nothing else is known.
     pub(in super::super) fn row(client: &str) -> TunnelRow {
@@ -480,5 +494,25 @@ pub(super) mod tests {
         assert!(!ended(58_000, 60) && !ended(70_000, 60) && !ended(2_600, 5));
         let said = Ended { ago: Duration::from_secs(12), timeout: Some(Duration::from_secs(60)) }.said();
         assert_eq!(said, "12s ago, silent for its proxy_read_timeout of 1m0s");
+    }
+
+    #[test]
+    fn what_was_there_before_us_is_at_least_as_old_as_its_last_data() {
+        let info = TcpInfo { last_received_ms: Some(90_000), last_sent_ms: Some(1_000), ..TcpInfo::default() };
+        let socket = SocketRow {
+            cookie: 1,
+            local: ([127, 0, 0, 1], 80).into(),
+            peer: ([127, 0, 0, 1], 81).into(),
+            state: TcpState::Established,
+            inode: 1,
+            pid: None,
+            recv_q: 0,
+            send_q: 0,
+            info: Some(info),
+        };
+        let leg = Leg::new(&socket, Timestamp::from_secs(10), true);
+        let age = |bound| at_least((Duration::from_secs(5), bound), [Some(&leg), None], Timestamp::from_secs(15));
+        assert_eq!(age(true), (Duration::from_secs(95), true));
+        assert_eq!(age(false), (Duration::from_secs(5), false), "we saw it being opened");
     }
 }
