@@ -32,11 +32,15 @@ fn json(out: &Output) -> Value {
 
 #[track_caller]
 fn accepts(value: &Value) {
+    let wrong = complaints(value);
+    assert!(wrong.is_empty(), "{wrong:#?}\n{value:#}");
+}
+
+fn complaints(value: &Value) -> Vec<String> {
     let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/schema/sockets-1.schema.json");
     let schema: Value = serde_json::from_str(&std::fs::read_to_string(schema).expect("the schema")).expect("JSON");
     let validator = jsonschema::draft202012::new(&schema).expect("a schema");
-    let wrong: Vec<String> = validator.iter_errors(value).map(|e| format!("{e} at {}", e.instance_path)).collect();
-    assert!(wrong.is_empty(), "{wrong:#?}\n{value:#}");
+    validator.iter_errors(value).map(|e| format!("{e} at {}", e.instance_path)).collect()
 }
 
 /// A listener and an accepted connection to it.
@@ -73,6 +77,17 @@ fn a_port_alone_shows_every_connection_at_either_end() {
         assert!(ours["bytes_acked"].as_u64() >= Some(1_000), "{ours:#}");
         let listens = report["listeners"].as_array().expect("listeners");
         assert!(listens.iter().any(|l| l["local"] == ends.1.as_str() && l["queue"] == 0), "{report:#}");
+    }
+    for (pointer, wrong) in [
+        ("/source", Value::from("ss")),
+        ("/unpaired/0/state", Value::from("open")),
+        ("/unpaired/0/peer", Value::from("somewhere")),
+        ("/unpaired/0/rtt_us", Value::from(-1)),
+        ("/headroom", Value::Null),
+    ] {
+        let mut bad = report.clone();
+        *bad.pointer_mut(pointer).expect(pointer) = wrong;
+        assert!(!complaints(&bad).is_empty(), "the schema takes a wrong {pointer}");
     }
     // Nothing moved while it looked: two looks make that a known zero, in text as in numbers.
     let shown = text(&watching(&port, &["--filter", &format!("local={}", ends.1)]));

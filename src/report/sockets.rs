@@ -3,6 +3,7 @@
 mod data;
 mod figure;
 mod group;
+mod leg;
 mod markdown;
 mod meter;
 mod row;
@@ -13,9 +14,10 @@ mod watched;
 
 pub use data::{HeadroomFacts, SOCKETS_SCHEMA, Sockets, Wish, sockets_json};
 pub use group::{By, GROUP_KEYS, GroupRow, groups};
+pub use leg::{LegRow, Side};
 pub use markdown::sockets_markdown;
 pub use meter::Meter;
-pub use row::{Ended, KEYS, LegRow, Side, TunnelRow, ended, tunnels};
+pub use row::{Ended, KEYS, TunnelRow, ended, tunnels};
 pub use sort::Order;
 pub use text::sockets_text;
 pub use watched::Watched;

@@ -242,16 +242,12 @@ fn a_hundred_thousand_tunnels_are_ordered_once_and_drawn_by_the_page() {
     let shown = screen(&snap, &mut state, 200, 60);
     assert!(shown.matches("● open").count() > 20, "{shown}");
     let first = super::view::tunnels(&snap, &state);
-    let begun = std::time::Instant::now();
-    for _ in 0..20 {
+    for _ in 0..5 {
         press(&mut state, &snap, "j");
         screen(&snap, &mut state, 200, 60);
     }
-    let each = begun.elapsed() / 20;
     let again = super::view::tunnels(&snap, &state);
     assert!(std::sync::Arc::ptr_eq(&first, &again), "moving about needs no new order");
-    // Without optimisation on a busy machine; ordering and formatting all rows anew would take many times as long.
-    assert!(each < Duration::from_millis(250), "{each:?} a frame");
     press(&mut state, &snap, "/client:10.0.0.0/28 idle<30s\n");
     assert!(screen(&snap, &mut state, 200, 60).contains("/client:10.0.0.0/28 idle<30s ("));
     press(&mut state, &snap, "\u{1b}v");
