@@ -79,6 +79,19 @@ Examples:
 
 Exit codes: 0 passed, 1 failed, 2 wrong usage or too few descriptors, 130 Ctrl-C (the report is printed all the same).";
 
+const SOCKETS_EXAMPLES: &str = "\
+Examples:
+  wspulse sockets                                   every tunnel through the nginx of this host
+  wspulse sockets --filter 'idle>5m client:10.0.0.0/8' --sort -idle
+  wspulse sockets --group-by client --sort -tunnels who holds how many
+  wspulse sockets --watch --interval 2s --filter 'left<10s'
+  wspulse sockets --port 8080                       without nginx: all connections with that port at either end
+  wspulse sockets --format json | jq '.tunnels[] | select(.time_left_s < 10) | .client'
+
+A filter: words, key:value, key=value, idle>30s, age<1m, bytes>=1M, client:10.0.0.0/8, /regex/, !not; all must hold.
+
+Exit codes: 0 looked, whatever was seen; 2 the socket tables cannot be read, or wrong usage; 130 Ctrl-C.";
+
 /// See why WebSockets through nginx fail: handshakes, tunnels and errors on one screen.
 #[derive(Debug, Parser)]
 #[command(name = "wspulse", version, about, long_about = None, after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -100,6 +113,9 @@ pub enum Command {
     /// What error and access logs say in sum: categories, rates, top talkers, lifetimes of sessions
     #[command(after_help = LOGS_EXAMPLES)]
     Logs(LogsArgs),
+    /// The tunnels of this moment: both legs, worker, location, bytes, rates, idle, time left
+    #[command(after_help = SOCKETS_EXAMPLES)]
+    Sockets(SocketsArgs),
     /// Measure how long the path lets a silent tunnel live, and name the likely culprit
     #[command(after_help = IDLE_TIMEOUT_EXAMPLES)]
     IdleTimeout(IdleTimeoutArgs),
@@ -211,6 +227,9 @@ pub struct LookArgs {
     #[arg(long, help_heading = "nginx")]
     pub no_exec: bool,
 
+    /// A port to watch besides nginx's own, at either end of a connection (repeatable)
+    #[arg(long = "port", value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Sockets")]
+    pub ports: Vec<u16>,
     /// Where socket rows come from [default: auto]
     #[arg(long, value_enum, help_heading = "Sockets")]
     pub sockets: Option<SocketMode>,
@@ -386,6 +405,65 @@ pub struct LogsArgs {
     /// Whether to use colour
     #[arg(long, value_enum)]
     pub color: Option<ColorMode>,
+}
+
+/// `sockets`.
+#[derive(Clone, Debug, Args)]
+pub struct SocketsArgs {
+    /// Only tunnels and legs for which all of this holds: 'idle>30s client:10.0.0.0/8 !state:open'
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
+    pub filter: Option<String>,
+    /// Add the tunnels up by this
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub group_by: Option<GroupBy>,
+    /// By which column; with a - in front the greatest first [default: left, and of groups -tunnels]
+    #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
+    pub sort: Option<String>,
+    /// Look again and again until interrupted; with --format json one line each time
+    #[arg(long)]
+    pub watch: bool,
+    /// Time between looks with --watch [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = human::parse_span)]
+    pub interval: Option<Duration>,
+    /// How long to look, for rates and pairs [default: 1.5s]; with --watch end after this time [default: never]
+    #[arg(long = "for", value_name = "TIME", value_parser = human::parse_span)]
+    pub duration: Option<Duration>,
+    /// Connections with this port at either end, with or without nginx (repeatable)
+    #[arg(long = "port", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub ports: Vec<u16>,
+    /// Which nginx master, where several run
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<u32>,
+    /// nginx's main configuration file [default: that of the running nginx]
+    #[arg(long, value_name = "PATH")]
+    pub nginx_conf: Option<PathBuf>,
+    /// Never run the nginx binary (its -V tells version and default paths)
+    #[arg(long)]
+    pub no_exec: bool,
+    /// Where socket rows come from [default: auto]
+    #[arg(long, value_enum)]
+    pub sockets: Option<SocketMode>,
+    /// How the result is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Whether to use colour
+    #[arg(long, value_enum)]
+    pub color: Option<ColorMode>,
+}
+
+/// What tunnels are added up by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GroupBy {
+    /// The client's address without its port.
+    Client,
+    /// The backend's address.
+    Upstream,
+    /// nginx's location.
+    Location,
+    /// nginx's worker.
+    Worker,
+    /// open, stuck, closing, drain.
+    State,
 }
 
 /// How a report is written.

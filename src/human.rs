@@ -146,6 +146,28 @@ pub fn parse_percent(text: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("'{}' is no percentage; write it as 99.9%", visible(text.as_bytes())))
 }
 
+/// Reads a count, a number of bytes or a rate as this program writes them: `340`, `1.2k`, `1M`, `64KiB`, `10k/s`. `k`, `M`, `G`
+/// and `T` are powers of 1000, with an `i` of 1024; `B` and `/s` may stand behind.
+///
+/// # Errors
+/// One sentence that says what is wrong with the text.
+pub fn parse_size(text: &str) -> Result<f64, String> {
+    let wrong = || format!("'{text}' is no size; write it as 340, 1.5k, 1M or 64KiB");
+    let size = text.trim();
+    let size = size.strip_suffix("/s").unwrap_or(size);
+    let size = size.strip_suffix(['B', 'b']).unwrap_or(size);
+    let (size, base) = size.strip_suffix('i').map_or((size, 1_000.0_f64), |s| (s, 1_024.0));
+    let (digits, power) = match size.char_indices().last() {
+        Some((at, unit)) if unit.is_ascii_alphabetic() => {
+            (&size[..at], "kmgt".find(unit.to_ascii_lowercase()).ok_or_else(wrong)? + 1)
+        }
+        _ => (size, 0),
+    };
+    let plain = digits.bytes().all(|b| b.is_ascii_digit() || b == b'.') && (power > 0 || base < 1_001.0);
+    let number: f64 = digits.parse().ok().filter(|_| plain).ok_or_else(wrong)?;
+    Ok(number * base.powi(i32::try_from(power).unwrap_or(0)))
+}
+
 /// Columns that `text` takes on a terminal.
 #[must_use]
 pub fn width(text: &str) -> usize {
@@ -283,6 +305,25 @@ mod tests {
         assert_eq!(parse_span("15"), Ok(Duration::from_secs(15)));
         for wrong in ["", "x", "10q", "-1", "1..5s", "9999999999999999999999d"] {
             assert!(parse_span(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_as_they_are_written() {
+        for (text, n) in [
+            ("0", 0.0),
+            ("340", 340.0),
+            ("1.2k", 1_200.0),
+            ("1M", 1e6),
+            ("1MB", 1e6),
+            ("64KiB", 65_536.0),
+            ("10k/s", 1e4),
+            ("2g", 2e9),
+        ] {
+            assert_eq!(parse_size(text), Ok(n), "{text}");
+        }
+        for wrong in ["", "k", "1x", "-1", "1e9", "inf", "NaN", "1i", "1..2", "B", "1 M k", "ü"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -60,6 +60,10 @@ pub struct Settings {
     pub find_nginx: bool,
     /// Processes whose sockets are worth owning besides nginx's.
     pub pids: Vec<u32>,
+    /// Ports watched besides nginx's own.
+    pub ports: Vec<u16>,
+    /// Follow logs at all; a look at the sockets alone needs none.
+    pub follow_logs: bool,
     /// Where socket rows come from.
     pub sockets: SocketMode,
     /// Time between looks at the socket tables.
@@ -101,6 +105,8 @@ impl Settings {
             no_exec: args.no_exec,
             find_nginx: true,
             pids: Vec::new(),
+            ports: args.ports.clone(),
+            follow_logs: true,
             sockets: args.sockets.unwrap_or_default(),
             interval: args.interval.unwrap_or(INTERVAL),
             interval_fixed: args.interval.is_some(),

@@ -1447,26 +1447,14 @@ fn a_pile_at_somebody_elses_timeout_points_beyond_nginx() {
 /// The upstream leg of a tunnel to the backend, silent for so long.
 fn backend_leg(silent: Duration) -> SocketDelta {
     let ms = u32::try_from(silent.as_millis()).ok();
+    let local = ([127, 0, 0, 1], 41_000).into();
     let row = SocketRow {
-        cookie: 77,
-        local: ([127, 0, 0, 1], 41_000).into(),
-        peer: PEER.parse().expect("an address"),
-        state: TcpState::Established,
         inode: 77,
         pid: Some(101),
-        recv_q: 0,
-        send_q: 0,
         info: Some(TcpInfo { last_sent_ms: ms, last_received_ms: ms, ..TcpInfo::default() }),
+        ..SocketRow::new(77, local, PEER.parse().expect("an address"), TcpState::Established)
     };
-    SocketDelta {
-        full: true,
-        source: SocketSource::Netlink,
-        rows: vec![row],
-        closed: Vec::new(),
-        listeners: Vec::new(),
-        took: Duration::from_millis(1),
-        since: None,
-    }
+    SocketDelta { full: true, source: SocketSource::Netlink, rows: vec![row], ..SocketDelta::default() }
 }
 
 #[test]

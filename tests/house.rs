@@ -16,7 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("report", &["diagnose", "model", "event", "time", "human"]),
     ("ui", &["diagnose", "model", "nginx", "event", "time", "human", "report"]),
     ("cli", &["human"]),
-    ("settings", &["cli", "source", "time"]),
+    ("settings", &["cli", "source", "time", "human"]),
     ("run", &["cli", "settings", "ui", "report", "diagnose", "model", "source", "nginx", "event", "time", "human"]),
 ];
 

@@ -142,6 +142,56 @@ fn a_filter_keeps_what_fits_and_a_wrong_one_says_so() {
     assert!(text.contains("/[/"), "{text}");
 }
 
+#[test]
+fn tunnels_are_grouped_and_a_group_opens_into_its_tunnels() {
+    let snapshot = snapshot("demo");
+    let mut state = screen();
+    press(&mut state, &snapshot, "2v");
+    insta::assert_snapshot!("groups_by_client_100x30", draw(&snapshot, &mut state, (100, 30)));
+    press(&mut state, &snapshot, "vv");
+    insta::assert_snapshot!("groups_by_location_80x24", draw(&snapshot, &mut state, (80, 24)));
+    press(&mut state, &snapshot, "\n");
+    let text = draw(&snapshot, &mut state, (160, 48));
+    assert!(text.contains("/location=/ws (") && text.contains("TIME LEFT"), "{text}");
+    press(&mut state, &snapshot, "vvvvvv");
+    let text = draw(&snapshot, &mut state, (160, 48));
+    assert!(text.contains("TIME LEFT") && !text.contains("grouped by"), "round and back: {text}");
+    press(&mut state, &snapshot, "v\x1b");
+    let text = draw(&snapshot, &mut state, (160, 48));
+    assert!(text.contains("TIME LEFT") && text.contains("/location=/ws ("), "Esc leaves the groups first: {text}");
+    press(&mut state, &snapshot, "\x1b/state:ended\n");
+    insta::assert_snapshot!("ended_100x30", draw(&snapshot, &mut state, (100, 30)));
+    press(&mut state, &snapshot, "\n");
+    let text = draw(&snapshot, &mut state, (100, 30));
+    assert!(text.contains("○ ended") && text.contains(" ago"), "{text}");
+}
+
+#[test]
+fn the_tunnels_sort_by_every_column() {
+    let snapshot = snapshot("demo");
+    let mut state = screen();
+    press(&mut state, &snapshot, "2z");
+    let mut seen = Vec::new();
+    for _ in 0..16 {
+        press(&mut state, &snapshot, "s");
+        let text = draw(&snapshot, &mut state, (220, 60));
+        let title = text.lines().find_map(|l| l.split_once("by ").filter(|(_, b)| b.contains('▴')));
+        let Some((_, by)) = title else { continue };
+        let by = by.split(" ▴").next().unwrap_or("").to_owned();
+        let first_word = |l: &str| l.trim_start_matches(['›', ' ']).split(' ').next().unwrap_or("").to_owned();
+        let clients: Vec<String> = text.lines().map(first_word).filter(|w| w.starts_with("127.")).collect();
+        if by == "client" {
+            let as_address = |c: &String| c.parse::<std::net::SocketAddr>().expect("an address");
+            assert!(clients.is_sorted_by_key(as_address), "{clients:?}");
+        }
+        assert!(clients.len() > 30, "living and ended ones: {text}");
+        seen.push(by);
+    }
+    let all = "client worker location upstream state age idle down up bytes queue rtt retransmits pair";
+    let all: Vec<&str> = all.split(' ').chain(["time left"]).collect();
+    assert_eq!(seen, all);
+}
+
 /// How often a path stands in the picture when no tunnel is shown.
 fn draw_handshakes_only(snapshot: &Snapshot) -> String {
     let mut state = screen();
@@ -179,7 +229,7 @@ impl Dice {
 #[test]
 fn no_key_and_no_size_brings_the_screen_down() {
     let snapshots = [snapshot("demo"), snapshot("blind"), snapshot("diag-idle-cuts")];
-    let keys = "?jkgG123345\t\n\n\x1b/fsSzdptrfevVE :[]xyw.*()\\!0";
+    let keys = "?jkgG123345\t\n\n\x1b/fsSzdptrfevVE :[]xyw.*()\\!0>=";
     let keys: Vec<char> = keys.chars().collect();
     let mut luck = Dice(7);
     let mut state = screen();

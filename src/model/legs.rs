@@ -93,17 +93,8 @@ mod tests {
 
     fn row(silent_ms: u32) -> SocketRow {
         let info = TcpInfo { last_sent_ms: Some(silent_ms), last_received_ms: Some(silent_ms), ..TcpInfo::default() };
-        SocketRow {
-            cookie: 1,
-            local: ([127, 0, 0, 1], 40_000).into(),
-            peer: ([127, 0, 0, 1], 9_001).into(),
-            state: TcpState::Established,
-            inode: 1,
-            pid: None,
-            recv_q: 0,
-            send_q: 0,
-            info: Some(info),
-        }
+        let ends = (([127, 0, 0, 1], 40_000).into(), ([127, 0, 0, 1], 9_001).into());
+        SocketRow { info: Some(info), ..SocketRow::new(1, ends.0, ends.1, TcpState::Established) }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! [`Report`] is the public shape `wspulse.report/1`; `text`, `markdown` and `json` draw it and add nothing of their own.
 
 mod data;
+pub mod filter;
 mod json;
 mod logs;
 mod markdown;
@@ -10,6 +11,7 @@ mod plain;
 mod safe;
 mod silence;
 mod soak;
+pub mod sockets;
 mod summary;
 mod text;
 

@@ -114,7 +114,7 @@ impl Face {
                 self.diagnosis = diagnose(session.model());
                 self.diagnosed = Instant::now();
             }
-            self.snapshot = Snapshot::of(session.model(), &self.diagnosis);
+            self.snapshot = self.snapshot.after(session.model(), &self.diagnosis);
         }
         screen.draw(|frame| ui::draw(frame, frame.area(), &self.snapshot, state))
     }

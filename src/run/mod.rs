@@ -12,6 +12,7 @@ pub mod plan;
 pub mod session;
 pub mod silence;
 pub mod soak;
+pub mod sockets;
 pub mod start;
 pub mod stream;
 pub mod terminal;
@@ -52,6 +53,9 @@ pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
             Some(Command::Logs(args)) => logs::run(&args).await,
             Some(Command::IdleTimeout(args)) => silence::run(&args, settings(&args.look, Missing::Refused)?).await,
             Some(Command::Soak(args)) => soak::run(&args, settings(&args.look, Missing::Refused)?).await,
+            Some(Command::Sockets(args)) => {
+                sockets::run(&args, settings(&sockets::look_args(&args), Missing::Refused)?).await
+            }
             Some(Command::Demo(args)) => demo(&args).await,
             Some(Command::Stream(args)) => {
                 // A stream begins with the present unless it is told otherwise.

@@ -122,8 +122,10 @@ pub fn plan(settings: &Settings, known: &Known<'_>) -> Vec<Job> {
         jobs.push(Job::Processes);
     }
     jobs.extend(config_job(settings, known).map(Job::Config));
-    jobs.extend(logs_of(settings, known));
-    jobs.extend(settings.backend_logs.iter().cloned().map(Job::BackendLog));
+    if settings.follow_logs {
+        jobs.extend(logs_of(settings, known));
+        jobs.extend(settings.backend_logs.iter().cloned().map(Job::BackendLog));
+    }
     jobs.extend(probes(settings, known).into_iter().map(Job::Probe));
     jobs
 }
@@ -278,11 +280,13 @@ pub fn probes(settings: &Settings, known: &Known<'_>) -> Vec<ProbeJob> {
     jobs
 }
 
-/// What the socket source must watch, and where: the configuration's ports and paths, nginx's processes, and the network
-/// namespace of the master that the screen is about.
+/// What the socket source must watch, and where: the configuration's ports and paths, ports asked for at either end, nginx's
+/// processes, and the network namespace of the master that the screen is about.
 #[must_use]
 pub fn interest(settings: &Settings, known: &Known<'_>) -> Interest {
     let mut interest = known.site.map(Site::interest).unwrap_or_default();
+    interest.listen_ports.extend(&settings.ports);
+    interest.upstream_ports.extend(&settings.ports);
     interest.pids.extend(&settings.pids);
     if let Some(processes) = known.processes {
         for master in &processes.masters {
@@ -349,6 +353,16 @@ mod tests {
         assert!(names(&asked, &known(&matches, &none)).is_empty());
         matches.insert(pattern, vec![found("/l/a.error.log"), found("/l/error.log")]);
         assert_eq!(names(&asked, &known(&matches, &none)), ["error log /l/a.error.log", "error log /l/error.log"]);
+    }
+
+    #[test]
+    fn a_port_asked_for_is_watched_at_either_end_without_any_nginx() {
+        let args = LookArgs { ports: vec![8080], ..LookArgs::default() };
+        let settings = Settings::from_args(&args, "h", &|_| None).expect("valid");
+        let (matches, none) = (Matches::new(), BTreeSet::new());
+        let known = known(&matches, &none);
+        let interest = interest(&settings, &known);
+        assert!(interest.listen_ports.contains(&8080) && interest.upstream_ports.contains(&8080));
     }
 
     #[test]

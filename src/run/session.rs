@@ -108,6 +108,12 @@ impl Session {
         &mut self.model
     }
 
+    /// There are ports to look for in the socket tables.
+    #[must_use]
+    pub fn watches_ports(&self) -> bool {
+        !self.pipes.interest.borrow().is_empty()
+    }
+
     /// The targets that are probed now.
     #[must_use]
     pub fn targets(&self) -> Vec<TargetId> {

@@ -13,7 +13,7 @@ use crate::human;
 
 use super::layout::{self, Size};
 use super::pane::Pane;
-use super::panes::{connections, errors, findings, handshakes, header, timeline};
+use super::panes::{connections, errors, findings, groups, handshakes, header, timeline};
 use super::popup;
 use super::snapshot::Snapshot;
 use super::state::{ScreenState, Spot};
@@ -33,7 +33,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, snap: &Snapshot, state: &mut Scre
     let area = area.intersection(buf.area);
     if state.size != (area.width, area.height) {
         state.size = (area.width, area.height);
-        state.panes.iter_mut().for_each(|p| p.wide.clear());
+        state.panes.iter_mut().chain([&mut state.grouped]).for_each(|p| p.wide.clear());
     }
     state.spots.clear();
     let look = state.look(snap.now);
@@ -99,7 +99,7 @@ fn all_panes(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenSt
     let past = layout::take_bottom(&mut rest, TIMELINE);
     put_rule(buf, layout::take_bottom(&mut rest, 1), theme::RULE, look);
     let top = rows(snap.endpoints.len(), 2).max(findings::wanted(&snap.findings, right).saturating_add(1));
-    let wants = [top.min(rest.height / 2), rows(snap.tunnels.len(), 2), rows(snap.errors.len().max(1), 2)];
+    let wants = [top.min(rest.height / 2), rows(snap.tunnels.rows.len(), 2), rows(snap.errors.len().max(1), 2)];
     let room = rest.height.saturating_sub(2);
     // Whoever looks into the errors wants to read them: the others keep their least, and share what is left.
     let deep = if state.is_deep() { error_levels::wanted(snap, state) } else { 4 };
@@ -139,7 +139,7 @@ fn tab_line(buf: &mut Buffer, line: Rect, snap: &Snapshot, state: &ScreenState, 
         let focused = pane == state.focus;
         let n = match pane {
             Pane::Handshakes | Pane::Timeline => 0,
-            Pane::Connections => snap.tunnels.len() as u64,
+            Pane::Connections => snap.tunnels.living as u64,
             Pane::Errors => snap.error_total,
             Pane::Findings => snap.findings.len() as u64,
         };
@@ -164,7 +164,7 @@ fn draw_strip(buf: &mut Buffer, area: Rect, snap: &Snapshot, with_past: bool, lo
     }
     let muted = |s: String| Seg::new(vec![look.span(Tone::Muted, s)]);
     let mut facts = connections::facts(snap, look);
-    let next = snap.tunnels.iter().filter_map(|t| t.left).min();
+    let next = snap.tunnels.next_cut;
     facts.extend(next.map(|d| muted(format!("next cut {}", human::span_short(d))).leaves(2)));
     facts.extend(connections::headroom(snap, look));
     put_ends(buf, margin(nth_line(rest, 0)), facts, Vec::new());
@@ -211,7 +211,11 @@ fn pane(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, state: &mut S
     } else {
         match pane {
             Pane::Handshakes => table(buf, body, pane, &handshakes::COLUMNS, &snap.endpoints, &order, state, look),
-            Pane::Connections => table(buf, body, pane, &connections::COLUMNS, &snap.tunnels, &order, state, look),
+            Pane::Connections if state.group.is_some() => {
+                let tunnels = view::tunnels(snap, state);
+                table(buf, body, pane, &groups::COLUMNS, &tunnels.groups, &order, state, look);
+            }
+            Pane::Connections => table(buf, body, pane, &connections::COLUMNS, &snap.tunnels.rows, &order, state, look),
             Pane::Errors => {
                 let columns = errors::table(body.width, snap.past.age);
                 table(buf, body, pane, columns, &snap.errors, &order, state, look);
@@ -252,6 +256,12 @@ trait Row {
 impl Row for super::snapshot::endpoint::EndpointRow {
     fn id(&self) -> u64 {
         self.id
+    }
+}
+
+impl Row for crate::report::sockets::GroupRow {
+    fn id(&self) -> u64 {
+        groups::id(self)
     }
 }
 
@@ -328,7 +338,10 @@ fn title(
     };
     left.extend(facts);
     let choice = state.pane(pane);
-    if let Some(filter) = &choice.filter {
+    if let Some(by) = state.group.filter(|_| pane == Pane::Connections) {
+        left.push(Seg::new(vec![look.span(Tone::Accent, format!("grouped by {}", by.word()))]).leaves(1));
+    }
+    if let Some(filter) = state.filter(pane) {
         let said = format!("/{} ({shown})", filter.text);
         left.push(Seg::new(vec![look.span(Tone::Accent, said)]).leaves(1));
     }

@@ -3,16 +3,18 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
 
-use crate::model::errors::kept::By;
+use crate::model::errors::kept::By as ErrorsBy;
 
 use super::drill::View;
-use super::filter::Filter;
+use super::filter;
 use super::keys::{Action, action_for};
 use super::narrow;
 use super::pane::Pane;
+use super::panes::groups;
 use super::snapshot::Snapshot;
 use super::state::{Effect, Popup, ScreenState, Spot};
 use super::view;
+use crate::report::sockets::By;
 
 /// Rows that one notch of the wheel moves.
 const NOTCH: usize = 3;
@@ -72,8 +74,8 @@ fn edit(state: &mut ScreenState, mut text: String, key: KeyEvent) {
 }
 
 fn set_filter(state: &mut ScreenState, text: &str) {
-    match Filter::parse(text) {
-        Ok(filter) => state.pane_mut(state.focus).filter = filter,
+    match filter::parse(state.focus, text) {
+        Ok(filter) => state.set_filter(state.focus, filter),
         Err(said) => state.notice = Some(said),
     }
 }
@@ -154,7 +156,7 @@ fn start_filter(state: &mut ScreenState) {
         state.notice = Some("the timeline has no filter; Tab to another pane".to_owned());
         return;
     }
-    let text = state.pane(state.focus).filter.as_ref().map(|f| f.text.clone());
+    let text = state.filter(state.focus).map(|f| f.text.clone());
     state.editing = Some(text.unwrap_or_default());
 }
 
@@ -169,7 +171,7 @@ fn next_sort(state: &mut ScreenState) {
     pane.reverse = false;
 }
 
-/// One layer back: in the Errors pane the filter and the level, then the zoom, then the filter.
+/// One layer back: in the Errors pane the filter and the level; then the zoom, the groups and the filter.
 fn back(state: &mut ScreenState) {
     if state.is_deep() {
         let pane = &mut state.panes[Pane::Errors.index()];
@@ -178,8 +180,51 @@ fn back(state: &mut ScreenState) {
         }
     } else if state.zoomed {
         state.zoomed = false;
+    } else if state.is_grouped(state.focus) {
+        state.group = None;
     } else {
-        state.pane_mut(state.focus).filter = None;
+        state.set_filter(state.focus, None);
+    }
+}
+
+/// Round and round, either way: the tunnels, then groups of them by one thing after the other.
+fn turn_groups(state: &mut ScreenState, forward: bool) {
+    let at = state.group.and_then(|by| By::ALL.iter().position(|b| *b == by));
+    let next = match (at, forward) {
+        (None, true) => Some(0),
+        (None, false) => Some(By::ALL.len() - 1),
+        (Some(at), true) => at.checked_add(1),
+        (Some(at), false) => at.checked_sub(1),
+    };
+    state.group = next.and_then(|n| By::ALL.get(n)).copied();
+    state.grouped.selected = None;
+}
+
+/// The tunnels of one group: what they have in common becomes a filter.
+fn open_group(state: &mut ScreenState, snap: &Snapshot, id: u64) {
+    let Some(by) = state.group else { return };
+    let tunnels = view::tunnels(snap, state);
+    let Some(group) = tunnels.groups.iter().find(|g| groups::id(g) == id) else { return };
+    let before = state.filter(Pane::Connections).map_or_else(String::new, |f| format!("{} ", f.text));
+    let text = match &group.name {
+        Some(name) => format!("{before}{}={}", by.word(), quoted(name)),
+        None => format!("{before}{}=unknown", by.word()),
+    };
+    match filter::parse(Pane::Connections, &text) {
+        Ok(filter) => {
+            state.set_filter(Pane::Connections, filter);
+            state.group = None;
+        }
+        Err(said) => state.notice = Some(said),
+    }
+}
+
+/// A value of a filter, in quotes where it needs them.
+fn quoted(text: &str) -> String {
+    if text.chars().any(|c| c.is_whitespace() || matches!(c, '"' | '\'' | '\\')) {
+        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    } else {
+        text.to_owned()
     }
 }
 
@@ -206,10 +251,10 @@ fn selected(state: &mut ScreenState, snap: &Snapshot) -> Option<u64> {
 }
 
 fn turn_view(state: &mut ScreenState, forward: bool) {
-    if state.focus == Pane::Errors {
-        state.drill.turn(forward, &mut state.panes[Pane::Errors.index()]);
-    } else {
-        state.notice = Some("v tells the entries of 3 Errors apart by something else".to_owned());
+    match state.focus {
+        Pane::Errors => state.drill.turn(forward, &mut state.panes[Pane::Errors.index()]),
+        Pane::Connections => turn_groups(state, forward),
+        _ => state.notice = Some("v groups the tunnels of 2 and tells the errors of 3 apart".to_owned()),
     }
 }
 
@@ -217,7 +262,7 @@ fn turn_view(state: &mut ScreenState, forward: bool) {
 fn go_in(state: &mut ScreenState, snap: &Snapshot) {
     let Some(id) = selected(state, snap) else { return };
     state.pane_mut(Pane::Errors).selected = Some(id);
-    let at_top = matches!(state.drill.view, View::By(By::Category));
+    let at_top = matches!(state.drill.view, View::By(ErrorsBy::Category));
     if at_top && snap.errors.iter().any(|r| r.id == id && !r.backend_lines.is_empty()) {
         open(state, Popup::Backend(id));
         return;
@@ -271,6 +316,10 @@ fn details(state: &mut ScreenState, snap: &Snapshot) {
         go_in(state, snap);
     } else if state.focus == Pane::Timeline {
         open(state, Popup::Row(Pane::Timeline, 0));
+    } else if state.is_grouped(state.focus) {
+        if let Some(id) = selected(state, snap) {
+            open_group(state, snap, id);
+        }
     } else if let Some(id) = selected(state, snap) {
         // From here on the selection follows this row.
         state.pane_mut(state.focus).selected = Some(id);

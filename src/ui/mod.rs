@@ -7,6 +7,7 @@ pub mod input;
 pub mod keys;
 pub mod layout;
 pub mod light;
+pub mod memo;
 pub mod narrow;
 pub mod pane;
 pub mod panes;

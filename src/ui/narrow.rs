@@ -10,6 +10,7 @@ use crate::event::log::Level;
 use crate::event::tally::top::Counted;
 use crate::model::errors::kept::{By, Kept};
 use crate::model::errors::split::Split;
+use crate::report::filter::{Fields, Key, Kind};
 
 use super::drill::{Condition, View};
 use super::filter::Filter;
@@ -90,27 +91,62 @@ pub fn lines<'a>(snap: &'a Snapshot, state: &ScreenState) -> Vec<&'a Arc<Kept>> 
     snap.lines.iter().filter(fits).collect()
 }
 
+/// What a filter of the Errors pane can name.
+pub static KEYS: &[Key] = &[
+    Key::new("category", Kind::Text),
+    Key::new("level", Kind::Text),
+    Key::new("message", Kind::Text),
+    Key::new("upstream", Kind::Address),
+    Key::new("client", Kind::Address),
+    Key::new("location", Kind::Text),
+    Key::new("server", Kind::Text),
+    Key::new("path", Kind::Text),
+    Key::new("request", Kind::Text),
+    Key::new("host", Kind::Text),
+    Key::new("worker", Kind::Amount),
+    Key::new("connection", Kind::Amount),
+    Key::new("errno", Kind::Amount),
+    Key::new("line", Kind::Text),
+];
+
+/// A kept line as a filter sees it.
+struct Facts<'a>(&'a Kept);
+
+impl Fields for Facts<'_> {
+    fn text(&self, key: &str) -> Option<Cow<'_, str>> {
+        let (line, e) = (self.0, &self.0.entry);
+        let named = |by| line.key(by).map(Cow::Borrowed);
+        let text = |t: &'_ Option<String>| t.clone().map(Cow::Owned);
+        match key {
+            "category" => named(By::Category),
+            "level" => Some(Cow::Borrowed(e.level.word())),
+            "message" => Some(Cow::Owned(words(e))),
+            "upstream" => named(By::Upstream),
+            "client" => named(By::Client),
+            "location" => named(By::Location),
+            "server" => named(By::Server),
+            "path" => e.path().map(Cow::Borrowed),
+            "request" => text(&e.request),
+            "host" => text(&e.host),
+            "worker" => Some(Cow::Owned(e.pid.to_string())),
+            "connection" => e.connection.map(|c| Cow::Owned(c.to_string())),
+            "errno" => e.errno.map(|c| Cow::Owned(c.to_string())),
+            "line" => Some(Cow::Borrowed(line.text())),
+            _ => None,
+        }
+    }
+
+    fn number(&self, key: &str) -> Option<f64> {
+        match key {
+            "worker" | "connection" | "errno" => self.text(key)?.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
 /// Whether a line passes a filter.
 fn passes(filter: &Filter, line: &Kept) -> bool {
-    let e = &line.entry;
-    let named = |by| Some(Cow::Borrowed(line.key(by).unwrap_or("")));
-    let text = |t: &Option<String>| Some(Cow::Owned(t.clone().unwrap_or_default()));
-    filter.holds(line.text(), &|key| match key {
-        "category" => named(By::Category),
-        "level" => Some(Cow::Borrowed(e.level.word())),
-        "message" => Some(Cow::Owned(words(e))),
-        "upstream" => named(By::Upstream),
-        "client" => named(By::Client),
-        "location" => named(By::Location),
-        "server" => named(By::Server),
-        "path" => Some(Cow::Borrowed(e.path().unwrap_or(""))),
-        "request" => text(&e.request),
-        "host" => text(&e.host),
-        "worker" | "pid" => Some(Cow::Owned(e.pid.to_string())),
-        "connection" => Some(Cow::Owned(e.connection.map_or_else(String::new, |c| c.to_string()))),
-        "errno" => Some(Cow::Owned(e.errno.map_or_else(String::new, |c| c.to_string()))),
-        _ => None,
-    })
+    filter.passes(&Facts(line))
 }
 
 /// The rows of the level.
@@ -189,7 +225,7 @@ fn stays<'a>(snap: &'a Snapshot, state: &'a ScreenState, by: By) -> Test<'a> {
         *passing = *passing || passes(filter, line);
     }
     Box::new(move |name| {
-        kept.get(&name).copied().unwrap_or_else(|| filter.passes(&[(by.word(), name.unwrap_or("").to_owned())]))
+        kept.get(&name).copied().unwrap_or_else(|| filter.passes(&[(by.word(), name.unwrap_or(""))][..]))
     })
 }
 

@@ -2,10 +2,13 @@
 
 mod line;
 
+use std::time::Duration;
+
 use ratatui::text::{Line, Span};
 
 use crate::human;
 use crate::model::legs::Leg;
+use crate::time::Timestamp;
 
 use super::keys::{Binding, KEYS};
 use super::pane::Pane;
@@ -14,13 +17,15 @@ use super::seen::{self, SeenLine};
 use super::snapshot::Snapshot;
 use super::snapshot::endpoint::EndpointRow;
 use super::snapshot::finding::FindingRow;
-use super::snapshot::tunnel::TunnelRow;
+use super::snapshot::tunnel::{TunnelRow, light};
 use super::state::{Popup, ScreenState};
 use super::text::{Look, spans_width, wrap, wrap_exact};
-use super::theme::Tone;
+use super::theme::{self, Tone};
 
 /// Columns of the names at the left.
 const NAME: usize = 12;
+/// The least columns of a leg beside the other.
+const LEG: usize = 28;
 
 /// A page that grows line by line.
 struct Page<'a> {
@@ -95,9 +100,9 @@ pub fn page(
             row.url.clone()
         }
         Popup::Row(Pane::Connections, id) => {
-            let row = snap.tunnels.iter().find(|r| r.id == id)?;
+            let row = snap.tunnels.rows.iter().find(|r| r.id == id)?;
             tunnel(&mut page, row);
-            format!("Tunnel of {}", row.client_addr().map_or_else(|| "an unknown client".to_owned(), |a| a.to_string()))
+            format!("Tunnel of {}", row.client_addr.map_or_else(|| "an unknown client".to_owned(), |a| a.to_string()))
         }
         Popup::Row(Pane::Errors, id) => {
             let at = snap.lines.iter().position(|l| l.seq == id)?;
@@ -144,7 +149,7 @@ fn help(page: &mut Page<'_>) {
         page.lines.push(Line::from(line));
     }
     page.head("Filter");
-    page.exact("words, key:value, /regex/ and !not, all of which must fit; Esc clears it", Tone::Plain);
+    page.exact("words, key:value, idle>30s, /regex/ and !not: all must fit; Esc clears it", Tone::Plain);
     page.exact("errors: category level message upstream client location server host worker", Tone::Muted);
     page.head("Signs");
     page.exact("● well   ▲ could hurt   ✖ hurts   ◐ draining   ○ idle   · unknown", Tone::Plain);
@@ -263,40 +268,88 @@ fn endpoint(page: &mut Page<'_>, r: &EndpointRow) {
 }
 
 fn tunnel(page: &mut Page<'_>, r: &TunnelRow) {
-    let span = |d: Option<std::time::Duration>| d.map_or_else(|| "·".to_owned(), human::span);
-    page.toned("state", &format!("{} {}", r.light().sign(), r.state.word()), r.light().word_tone());
+    let span = |d: Option<Duration>| d.map_or_else(|| theme::NONE.to_owned(), human::span);
+    page.toned("state", &format!("{} {}", light(r).sign(), r.word()), light(r).word_tone());
     let bound = if r.age.is_some_and(|a| a.1) { "at least " } else { "" };
     page.pair("age", &format!("{bound}{}, silent for {}", span(r.age.map(|a| a.0)), span(r.idle)));
-    page.pair("time left", &format!("{} of proxy_read_timeout {}", span(r.left), span(r.timeout)));
-    page.pair("location", r.location.as_deref().unwrap_or("·"));
-    page.pair("worker", &r.worker.map_or_else(|| "·".to_owned(), |w| w.to_string()));
+    if let Some(ended) = &r.ended {
+        page.pair("ended", &ended.said());
+    } else {
+        page.pair("time left", &format!("{} of proxy_read_timeout {}", span(r.left), span(r.timeout)));
+    }
+    page.pair("location", r.location.as_deref().unwrap_or(theme::NONE));
+    if r.ended.is_some() {
+        page.pair("upstream", &r.upstream_addr.map_or_else(|| theme::NONE.to_owned(), |a| a.to_string()));
+        return;
+    }
+    page.pair("worker", &r.worker.map_or_else(|| theme::NONE.to_owned(), |w| w.to_string()));
     page.pair("pair", &format!("{}: how sure it is that the two legs belong together", r.pair.word()));
     if let Some(probe) = &r.probe {
         page.pair("held by", &format!("our own probe of {probe}"));
     }
-    for (name, leg) in [("Client leg", &r.client), ("Upstream leg", &r.upstream)] {
-        page.head(name);
-        match leg {
-            Some(leg) => put_leg(page, leg),
-            None => page.pair("", "not known"),
+    page.blank();
+    legs(page, r);
+}
+
+/// Both legs side by side, fact by fact; one below the other where that is too wide.
+fn legs(page: &mut Page<'_>, r: &TunnelRow) {
+    let each = page.width.saturating_sub(NAME) / 2;
+    let facts = |leg: &Option<Leg>| leg.as_ref().map(|l| leg_facts(l, page.look.now));
+    let (client, upstream) = (facts(&r.client), facts(&r.upstream));
+    if each < LEG {
+        for (name, facts) in [("Client leg", client), ("Upstream leg", upstream)] {
+            page.head(name);
+            match facts {
+                Some(facts) => facts.iter().for_each(|(name, said)| page.pair(name, said)),
+                None => page.pair("", "not known"),
+            }
         }
+        return;
+    }
+    let line = |page: &mut Page<'_>, name: &str, tone: Tone, left: &str, right: &str| {
+        let label = page.look.span(Tone::Faint, format!("{name:<NAME$}"));
+        let left = human::cut_middle(left, each.saturating_sub(2)).into_owned();
+        let gap = " ".repeat(each.saturating_sub(human::width(&left)));
+        let right = human::cut_middle(right, each).into_owned();
+        let [left, right] = [left, right].map(|text| page.look.span(tone, text));
+        page.lines.push(Line::from(vec![label, left, page.look.span(tone, gap), right]));
+    };
+    line(page, "", Tone::Strong, "Client leg", "Upstream leg");
+    let names: Vec<&str> = client.iter().chain(&upstream).take(1).flatten().map(|(name, _)| *name).collect();
+    let said = |facts: &Option<Vec<(&'static str, String)>>, i: usize| match facts {
+        Some(facts) => facts.get(i).map_or_else(String::new, |(_, said)| said.clone()),
+        None if i == 0 => "not known".to_owned(),
+        None => String::new(),
+    };
+    for (i, name) in names.into_iter().enumerate() {
+        line(page, name, Tone::Plain, &said(&client, i), &said(&upstream, i));
     }
 }
 
-fn put_leg(page: &mut Page<'_>, leg: &Leg) {
-    let row = &leg.row;
-    page.pair("from, to", &format!("{} -> {}", row.local, row.peer));
-    page.pair("state", row.state.word());
-    page.pair("queues", &format!("{} B to be read, {} B not acknowledged", row.recv_q, row.send_q));
-    let Some(i) = row.info else { return };
-    let n = |n: Option<u64>| n.map_or_else(|| "·".to_owned(), human::grouped);
-    page.pair("bytes", &format!("{} received, {} acknowledged", n(i.bytes_received), n(i.bytes_acked)));
-    let us = |n: Option<u32>| {
-        n.map_or_else(|| "·".to_owned(), |us| human::latency(std::time::Duration::from_micros(u64::from(us))))
+/// What the kernel says of one leg, in an order that is the same for both.
+fn leg_facts(leg: &Leg, now: Timestamp) -> Vec<(&'static str, String)> {
+    let (row, i) = (&leg.row, leg.row.info.unwrap_or_default());
+    let none = || theme::NONE.to_owned();
+    let n = |n: Option<u64>| n.map_or_else(none, human::grouped);
+    let us = |n: Option<u32>| n.map_or_else(none, |us| human::latency(Duration::from_micros(u64::from(us))));
+    let ago = |ms: Option<u32>| {
+        let silent = ms.map(|ms| Duration::from_millis(u64::from(ms)) + now.since(leg.seen));
+        silent.map_or_else(none, |d| format!("{} ago", human::span(d)))
     };
-    page.pair("round trip", &format!("{}, varying by {}", us(i.rtt_us), us(i.rttvar_us)));
-    let lost = format!("{}, backed off {} times", n(i.retransmits.map(u64::from)), n(i.backoff.map(u64::from)));
-    page.pair("sent again", &lost);
+    vec![
+        ("local", row.local.to_string()),
+        ("peer", row.peer.to_string()),
+        ("state", row.state.word().to_owned()),
+        ("received", format!("{} B, last {}", n(i.bytes_received), ago(i.last_received_ms))),
+        ("sent", format!("{} B, last {}", n(i.bytes_sent), ago(i.last_sent_ms))),
+        ("acked", format!("{} B", n(i.bytes_acked))),
+        (
+            "queues",
+            format!("{} B to read, {} B to ack", human::grouped(row.recv_q.into()), human::grouped(row.send_q.into())),
+        ),
+        ("round trip", format!("{}, varying by {}", us(i.rtt_us), us(i.rttvar_us))),
+        ("sent again", format!("{}, backed off {}", n(i.retransmits.map(u64::from)), n(i.backoff.map(u64::from)))),
+    ]
 }
 
 fn marks(page: &mut Page<'_>, snap: &Snapshot) {

@@ -4,9 +4,11 @@ use ratatui::layout::Rect;
 
 use super::drill::Drill;
 use super::filter::Filter;
+use super::memo::Memo;
 use super::pane::Pane;
 use super::text::Look;
 use super::theme::Theme;
+use crate::report::sockets::By;
 use crate::time::Timestamp;
 
 /// What a key or click asks of the program around the screen.
@@ -80,6 +82,11 @@ pub struct ScreenState {
     pub(super) panes: [PaneState; 5],
     /// How far the Errors pane is zoomed in.
     pub(super) drill: Drill,
+    /// What the tunnels are grouped by.
+    pub(super) group: Option<By>,
+    /// The choices of the Connections pane while they are; the filter stays with the tunnels.
+    pub(super) grouped: PaneState,
+    pub(super) memo: Memo,
     pub(super) frozen: bool,
     pub(super) zoomed: bool,
     pub(super) popup: Option<Popup>,
@@ -106,6 +113,9 @@ impl ScreenState {
             focus: Pane::Handshakes,
             panes,
             drill: Drill::default(),
+            group: None,
+            grouped: PaneState { sort: Some(super::panes::groups::TUNNELS), reverse: true, ..PaneState::default() },
+            memo: Memo::default(),
             frozen: false,
             zoomed: false,
             popup: None,
@@ -139,12 +149,27 @@ impl ScreenState {
         self.focus == Pane::Errors && self.drill.is_deep()
     }
 
+    /// The choices of a pane as it is shown now.
     pub(super) fn pane(&self, pane: Pane) -> &PaneState {
-        &self.panes[pane.index()]
+        if self.is_grouped(pane) { &self.grouped } else { &self.panes[pane.index()] }
     }
 
     pub(super) fn pane_mut(&mut self, pane: Pane) -> &mut PaneState {
-        &mut self.panes[pane.index()]
+        if self.is_grouped(pane) { &mut self.grouped } else { &mut self.panes[pane.index()] }
+    }
+
+    /// The pane shows groups instead of its rows.
+    pub(super) fn is_grouped(&self, pane: Pane) -> bool {
+        pane == Pane::Connections && self.group.is_some()
+    }
+
+    /// The filter of a pane, whichever way its rows are shown.
+    pub(super) fn filter(&self, pane: Pane) -> Option<&Filter> {
+        self.panes[pane.index()].filter.as_ref()
+    }
+
+    pub(super) fn set_filter(&mut self, pane: Pane, filter: Option<Filter>) {
+        self.panes[pane.index()].filter = filter;
     }
 }
 

@@ -1,14 +1,16 @@
 //! Tables: columns that leave by priority when room is short, numbers at the right, one line a row.
 
 use std::cmp::Ordering;
+use std::net::SocketAddr;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Span;
 
 use crate::human;
+use crate::report::filter::Kind;
 
-use super::filter::Filter;
+use super::filter::{Filter, Shown};
 use super::text::{Look, cut_spans, nth_line, put, spans_width};
 use super::theme::{self, Tone};
 
@@ -18,12 +20,16 @@ const GAP: u16 = 2;
 pub const MARGIN: u16 = 2;
 /// A column grows in steps, so that it seldom does.
 const STEP: u16 = 4;
+/// Columns that leave first from here on are shown only where the others have all the room they want.
+const EXTRA: u8 = 12;
 
 /// What a row is sorted by in one column.
 #[derive(Clone, Debug, PartialEq, PartialOrd)]
 pub enum Sort {
     /// By size.
     Number(f64),
+    /// By address, then by port.
+    Address(SocketAddr),
     /// By letters.
     Text(String),
     /// Always last.
@@ -80,6 +86,8 @@ pub struct Column<R: 'static> {
     pub cell: fn(&R, &Look, usize) -> Vec<Span<'static>>,
     /// What the row is sorted by.
     pub sort: fn(&R) -> Sort,
+    /// How a filter compares its values.
+    pub kind: Kind,
 }
 
 impl<R> Column<R> {
@@ -93,7 +101,7 @@ impl<R> Column<R> {
         cell: fn(&R, &Look, usize) -> Vec<Span<'static>>,
         sort: fn(&R) -> Sort,
     ) -> Self {
-        Self { key, title, min: width, max: width, right: true, cut: Cut::End, leave, cell, sort }
+        Self { key, title, min: width, max: width, right: true, cut: Cut::End, leave, cell, sort, kind: Kind::Amount }
     }
 
     /// A column of words.
@@ -106,7 +114,25 @@ impl<R> Column<R> {
         cell: fn(&R, &Look, usize) -> Vec<Span<'static>>,
         sort: fn(&R) -> Sort,
     ) -> Self {
-        Self { key, title, min: width.0, max: width.1, right: false, cut: Cut::End, leave, cell, sort }
+        Self {
+            key,
+            title,
+            min: width.0,
+            max: width.1,
+            right: false,
+            cut: Cut::End,
+            leave,
+            cell,
+            sort,
+            kind: Kind::Text,
+        }
+    }
+
+    /// The same, whose values a filter compares in this way.
+    #[must_use]
+    pub const fn kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
     }
 
     /// The same, cut elsewhere.
@@ -115,13 +141,6 @@ impl<R> Column<R> {
         self.cut = cut;
         self
     }
-}
-
-/// The named texts of a row, for the filter.
-#[must_use]
-pub fn fields<R>(columns: &[Column<R>], row: &R, look: &Look) -> Vec<(&'static str, String)> {
-    let text = |c: &Column<R>| (c.cell)(row, look, usize::from(u16::MAX)).iter().map(|s| s.content.as_ref()).collect();
-    columns.iter().map(|c| (c.key, text(c))).collect()
 }
 
 /// Which rows pass the filter, in the order to be shown. A row is sorted as its leader is, and stands after it.
@@ -134,8 +153,20 @@ pub fn order<R>(
     look: &Look,
     leader: impl Fn(usize) -> usize,
 ) -> Vec<usize> {
-    let passes = |i: &usize| filter.is_none_or(|f| f.passes(&fields(columns, &rows[*i], look)));
-    let mut order: Vec<usize> = (0..rows.len()).filter(passes).collect();
+    let passes = |row: &R| filter.is_none_or(|f| f.passes(&Shown { columns, row, look }));
+    order_by(rows, columns, passes, sort, leader)
+}
+
+/// The same with another filter.
+#[must_use]
+pub fn order_by<R>(
+    rows: &[R],
+    columns: &[Column<R>],
+    passes: impl Fn(&R) -> bool,
+    sort: Option<(usize, bool)>,
+    leader: impl Fn(usize) -> usize,
+) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..rows.len()).filter(|i| passes(&rows[*i])).collect();
     if let Some((column, reverse)) = sort.and_then(|(c, r)| Some((columns.get(c)?, r))) {
         let keys: Vec<Sort> = rows.iter().map(column.sort).collect();
         order.sort_by(|a, b| {
@@ -150,6 +181,7 @@ pub fn order<R>(
 #[must_use]
 pub fn widths<R>(columns: &[Column<R>], wanted: &[u16], width: u16) -> Vec<Option<u16>> {
     let mut out: Vec<Option<u16>> = columns.iter().map(|c| Some(c.min)).collect();
+    leave_extras(columns, wanted, &mut out, width);
     loop {
         let used: u16 = out.iter().flatten().map(|w| w.saturating_add(GAP)).sum::<u16>().saturating_sub(GAP);
         if used <= width {
@@ -161,6 +193,20 @@ pub fn widths<R>(columns: &[Column<R>], wanted: &[u16], width: u16) -> Vec<Optio
             Some(i) => out[i] = None,
             None => return out,
         }
+    }
+}
+
+/// Takes out the extra columns for which there is no room beside all that the others want.
+fn leave_extras<R>(columns: &[Column<R>], wanted: &[u16], out: &mut [Option<u16>], width: u16) {
+    let wants = |i: usize| wanted.get(i).copied().unwrap_or(0).min(columns[i].max).max(columns[i].min);
+    let mut extras: Vec<usize> = (0..columns.len()).filter(|i| columns[*i].leave >= EXTRA).collect();
+    extras.sort_by_key(|i| columns[*i].leave);
+    while let Some(last) = extras.pop() {
+        let staying = (0..columns.len()).filter(|i| out[*i].is_some());
+        if staying.map(|i| wants(i).saturating_add(GAP)).fold(0, u16::saturating_add) <= width.saturating_add(GAP) {
+            return;
+        }
+        out[last] = None;
     }
 }
 
@@ -197,7 +243,8 @@ impl<R> Grid<'_, R> {
         if inner.is_empty() {
             return;
         }
-        *self.wide = self.widen(look);
+        let seen = usize::from(area.height.saturating_sub(1));
+        *self.wide = self.widen(look, seen);
         let widths = widths(self.columns, self.wide, inner.width);
         let mut x = inner.x;
         for (column, w) in self.columns.iter().zip(&widths) {
@@ -205,7 +252,7 @@ impl<R> Grid<'_, R> {
             let strip = Rect { x, width: w.min(inner.right().saturating_sub(x)), ..inner };
             let title = vec![look.span(Tone::Faint, column.title)];
             put_cell(buf, nth_line(strip, 0), title, column.right);
-            for (i, row) in self.rows.iter().enumerate().take(usize::from(area.height.saturating_sub(1))) {
+            for (i, row) in self.rows.iter().enumerate().take(seen) {
                 let line = nth_line(strip, u16::try_from(i + 1).unwrap_or(u16::MAX));
                 let spans = (column.cell)(row, look, usize::from(strip.width));
                 put_cell(buf, line, cut(spans, usize::from(strip.width), column.cut), column.right);
@@ -218,11 +265,17 @@ impl<R> Grid<'_, R> {
     }
 
     /// Columns only grow: a table that breathes with every frame cannot be read.
-    fn widen(&self, look: &Look) -> Vec<u16> {
+    fn widen(&self, look: &Look, seen: usize) -> Vec<u16> {
         let mut wide = self.wide.clone();
         wide.resize(self.columns.len(), 0);
         for (w, c) in wide.iter_mut().zip(self.columns).filter(|(_, c)| c.max > c.min && c.max < u16::MAX) {
-            let most = self.rows.iter().map(|r| spans_width(&(c.cell)(r, look, usize::from(c.max)))).max().unwrap_or(0);
+            let most = self
+                .rows
+                .iter()
+                .take(seen)
+                .map(|r| spans_width(&(c.cell)(r, look, usize::from(c.max))))
+                .max()
+                .unwrap_or(0);
             let most = u16::try_from(most).unwrap_or(u16::MAX).min(c.max);
             *w = (*w).max(most.next_multiple_of(STEP).min(c.max));
         }
@@ -261,6 +314,7 @@ fn put_cell(buf: &mut Buffer, area: Rect, spans: Vec<Span<'static>>, right: bool
 mod tests {
     use super::*;
     use crate::time::Timestamp;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     struct Row(&'static str, Option<u32>);
 
@@ -328,6 +382,39 @@ mod tests {
         // Row 3 belongs to row 2 and follows it.
         let led = order(&rows, &COLUMNS, None, Some((1, false)), &look(), |i| if i == 3 { 2 } else { i });
         assert_eq!(led, [2, 3, 1, 0]);
+    }
+
+    #[test]
+    fn only_rows_on_the_screen_are_built() {
+        static BUILT: AtomicUsize = AtomicUsize::new(0);
+        static COUNTED: [Column<Row>; 1] = [Column::<Row>::words(
+            "path",
+            "PATH",
+            (4, 12),
+            0,
+            |r, l, _| {
+                BUILT.fetch_add(1, Relaxed);
+                vec![l.span(Tone::Plain, r.0)]
+            },
+            |_| Sort::Unknown,
+        )];
+        let row = Row("/ws", None);
+        let rows: Vec<&Row> = std::iter::repeat_n(&row, 10).collect();
+        let mut buf = Buffer::empty(Rect::new(0, 0, 40, 4));
+        let area = buf.area;
+        Grid { columns: &COUNTED, rows: &rows, selected: None, wide: &mut Vec::new() }.draw(&mut buf, area, &look());
+        // Once to see how wide, once to draw; and of those below the edge not even that.
+        assert_eq!(BUILT.load(Relaxed), 3 + 3);
+    }
+
+    #[test]
+    fn columns_that_are_extra_leave_before_others_are_cut() {
+        let column =
+            |key, leave| Column::<Row>::words(key, key, (4, 12), leave, |_, _, _| Vec::new(), |_| Sort::Unknown);
+        let columns = [column("a", 0), column("b", EXTRA), column("c", EXTRA + 1)];
+        assert_eq!(widths(&columns, &[12, 4, 4], 24), [Some(12), Some(4), Some(4)]);
+        assert_eq!(widths(&columns, &[12, 4, 4], 23), [Some(12), Some(4), None]);
+        assert_eq!(widths(&columns, &[12, 4, 4], 17), [Some(12), None, None]);
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Which rows of a pane are shown, in which order: asked by drawing and by the keys alike.
 
+use std::sync::Arc;
+
 use crate::model::errors::kept::By;
 
 use super::drill::View;
+use super::memo::Answer;
 use super::narrow::{self, Rows};
 use super::pane::Pane;
-use super::panes::{connections, error_lines, error_names, errors, findings, handshakes};
+use super::panes::{connections, error_lines, error_names, errors, findings, groups, handshakes};
 use super::snapshot::Snapshot;
 use super::state::ScreenState;
 use super::table::{Column, order};
@@ -13,25 +16,33 @@ use super::table::{Column, order};
 /// The rows of a pane that pass its filter, by their place in the snapshot; below the categories of the
 /// Errors pane by their place in [`narrow::rows`].
 #[must_use]
-pub fn shown(snap: &Snapshot, state: &ScreenState, pane: Pane) -> Vec<usize> {
+pub fn shown(snap: &Snapshot, state: &ScreenState, pane: Pane) -> Arc<Vec<usize>> {
     let choice = state.pane(pane);
-    let (filter, sort) = (choice.filter.as_ref(), choice.sort.map(|c| (c, choice.reverse)));
+    let (filter, sort) = (state.filter(pane), choice.sort.map(|c| (c, choice.reverse)));
     let look = state.look(snap.now);
-    match pane {
+    Arc::new(match pane {
         Pane::Handshakes => {
             let rows = &snap.endpoints;
             // A twin stays with the endpoint above it.
             let leader = |i: usize| (0..=i).rev().find(|j| !rows[*j].is_twin()).unwrap_or(i);
             order(rows, &handshakes::COLUMNS, filter, sort, &look, leader)
         }
-        Pane::Connections => order(&snap.tunnels, &connections::COLUMNS, filter, sort, &look, |i| i),
+        Pane::Connections => return Arc::clone(&tunnels(snap, state).order),
         Pane::Errors => match narrow::rows(snap, state) {
             Rows::Categories(order) => order,
             rows => (0..rows.len()).collect(),
         },
         Pane::Findings => order(&snap.findings, &findings::COLUMNS, filter, sort, &look, |i| i),
         Pane::Timeline => Vec::new(),
-    }
+    })
+}
+
+/// The tunnels as they are shown now: their order, or their groups and the order of those.
+#[must_use]
+pub fn tunnels(snap: &Snapshot, state: &ScreenState) -> Arc<Answer> {
+    let choice = state.pane(Pane::Connections);
+    let sort = choice.sort.map(|c| (c, choice.reverse));
+    state.memo.answer(&snap.tunnels.rows, state.filter(Pane::Connections), state.group, sort)
 }
 
 /// The ids of [`shown`].
@@ -40,13 +51,17 @@ pub fn ids(snap: &Snapshot, state: &ScreenState, pane: Pane) -> Vec<u64> {
     if pane == Pane::Errors {
         return narrow::ids(snap, &narrow::rows(snap, state));
     }
+    if state.is_grouped(pane) {
+        let tunnels = tunnels(snap, state);
+        return tunnels.order.iter().filter_map(|i| tunnels.groups.get(*i)).map(groups::id).collect();
+    }
     let id = |i: usize| match pane {
         Pane::Handshakes => snap.endpoints.get(i).map(|r| r.id),
-        Pane::Connections => snap.tunnels.get(i).map(|r| r.id),
+        Pane::Connections => snap.tunnels.rows.get(i).map(|r| r.id),
         Pane::Findings => snap.findings.get(i).map(|r| r.id),
         Pane::Errors | Pane::Timeline => None,
     };
-    shown(snap, state, pane).into_iter().filter_map(id).collect()
+    shown(snap, state, pane).iter().copied().filter_map(id).collect()
 }
 
 /// What a pane can be sorted by: the place of the column and its name.
@@ -58,6 +73,7 @@ pub fn sortable(state: &ScreenState, pane: Pane) -> Vec<(usize, &'static str)> {
     }
     match pane {
         Pane::Handshakes => named(&handshakes::COLUMNS),
+        Pane::Connections if state.group.is_some() => named(&groups::COLUMNS),
         Pane::Connections => named(&connections::COLUMNS),
         Pane::Errors => match state.drill.view {
             View::By(By::Category) if state.drill.conditions.is_empty() => named(&errors::TABLES[0][0]),

@@ -46,12 +46,12 @@ pub(super) fn poor_sight(pane: Pane, snap: &Snapshot, look: &Look) -> Option<Seg
 
 /// Why a pane has no rows: the filter, the source, or that all is calm.
 pub(super) fn draw(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, state: &ScreenState, look: &Look) {
-    if pane == Pane::Errors && state.pane(pane).filter.is_none() && poor(pane, snap).is_empty() {
+    if pane == Pane::Errors && state.filter(pane).is_none() && poor(pane, snap).is_empty() {
         put_sentences(buf, area, error_levels::calm(snap, state).into_iter().map(|s| (Tone::Muted, s)).collect(), look);
         return;
     }
     let poor = poor(pane, snap);
-    let said = if let Some(filter) = &state.pane(pane).filter {
+    let said = if let Some(filter) = state.filter(pane) {
         vec![(Tone::Muted, format!("nothing matches /{}; Esc clears the filter", filter.text))]
     } else if poor.is_empty() {
         vec![(Tone::Muted, calm(pane, snap).to_owned())]

@@ -10,25 +10,25 @@ use crate::model::headroom::Gauge;
 
 use super::super::light::Light;
 use super::super::snapshot::Snapshot;
-use super::super::snapshot::tunnel::TunnelRow;
+use super::super::snapshot::tunnel::{TunnelRow, light};
 use super::super::table::{Column, Cut, Sort};
 use super::super::text::{Look, Seg};
 use super::super::theme::Tone;
 use super::cell;
 
 /// The column that the pane is sorted by at first.
-pub const TIME_LEFT: usize = 11;
+pub const TIME_LEFT: usize = 14;
 
 fn secs(d: Option<Duration>) -> Sort {
     Sort::of(d.map(|d| d.as_secs_f64()))
 }
 
-fn addr(look: &Look, a: Option<SocketAddr>) -> Vec<Span<'static>> {
-    cell::figure(look, Tone::Plain, a.map(|a| a.to_string()))
+fn addr(look: &Look, r: &TunnelRow, a: Option<SocketAddr>) -> Vec<Span<'static>> {
+    cell::figure(look, tone(r), a.map(|a| a.to_string()))
 }
 
 fn by_addr(a: Option<SocketAddr>) -> Sort {
-    a.map_or(Sort::Unknown, |a| Sort::Text(a.to_string()))
+    a.map_or(Sort::Unknown, Sort::Address)
 }
 
 fn rate(look: &Look, bytes: Option<f64>) -> Vec<Span<'static>> {
@@ -39,17 +39,17 @@ fn rate(look: &Look, bytes: Option<f64>) -> Vec<Span<'static>> {
 }
 
 /// The columns.
-pub static COLUMNS: [Column<TunnelRow>; 12] = [
+pub static COLUMNS: [Column<TunnelRow>; 15] = [
     Column::<TunnelRow>::words(
         "client",
         "CLIENT",
         (15, 28),
         0,
-        |r, l, _| addr(l, r.client_addr()),
-        |r| by_addr(r.client_addr()),
+        |r, l, _| addr(l, r, r.client_addr),
+        |r| by_addr(r.client_addr),
     )
     .cut(Cut::Middle),
-    Column::number(
+    Column::<TunnelRow>::number(
         "worker",
         "WORKER",
         7,
@@ -62,7 +62,7 @@ pub static COLUMNS: [Column<TunnelRow>; 12] = [
         "LOCATION",
         (8, 24),
         5,
-        |r, l, _| cell::figure(l, Tone::Plain, r.location.clone()),
+        |r, l, _| cell::figure(l, tone(r), r.location.clone()),
         |r| r.location.clone().map_or(Sort::Unknown, Sort::Text),
     )
     .cut(Cut::Front),
@@ -71,8 +71,8 @@ pub static COLUMNS: [Column<TunnelRow>; 12] = [
         "UPSTREAM",
         (15, 26),
         7,
-        |r, l, _| addr(l, r.upstream_addr()),
-        |r| by_addr(r.upstream_addr()),
+        |r, l, _| addr(l, r, r.upstream_addr),
+        |r| by_addr(r.upstream_addr),
     )
     .cut(Cut::Middle),
     Column::<TunnelRow>::words(
@@ -80,37 +80,80 @@ pub static COLUMNS: [Column<TunnelRow>; 12] = [
         "STATE",
         (7, 9),
         2,
-        |r, l, _| cell::state(l, r.light(), r.state.word()),
-        |r| Sort::Number(f64::from(r.state as u8)),
+        |r, l, _| cell::state(l, light(r), r.word()),
+        |r| Sort::Number(if r.ended.is_some() { f64::INFINITY } else { f64::from(r.state as u8) }),
     ),
-    Column::number(
+    Column::<TunnelRow>::number(
         "age",
         "AGE",
         8,
         3,
         |r, l, _| {
             let said = |(d, bound): (Duration, bool)| format!("{}{}", if bound { "≥" } else { "" }, human::span(d));
-            cell::figure(l, Tone::Plain, r.age.map(said))
+            cell::figure(l, tone(r), r.age.map(said))
         },
         |r| secs(r.age.map(|a| a.0)),
     ),
-    Column::number("idle", "IDLE", 7, 4, |r, l, _| cell::time(l, r.idle, human::span), |r| secs(r.idle)),
-    Column::number("down", "↓/s", 5, 8, |r, l, _| rate(l, r.down), |r| Sort::of(r.down)),
-    Column::number("up", "↑/s", 5, 8, |r, l, _| rate(l, r.up), |r| Sort::of(r.up)),
-    Column::number("rtt", "RTT", 6, 10, |r, l, _| cell::time(l, r.rtt, human::latency), |r| secs(r.rtt)),
-    Column::number(
-        "lost",
+    Column::<TunnelRow>::number(
+        "idle",
+        "IDLE",
+        7,
+        4,
+        |r, l, _| cell::figure(l, tone(r), r.idle.map(human::span)),
+        |r| secs(r.idle),
+    ),
+    Column::<TunnelRow>::number("down", "↓/s", 5, 8, |r, l, _| rate(l, r.down), |r| Sort::of(r.down)),
+    Column::<TunnelRow>::number("up", "↑/s", 5, 8, |r, l, _| rate(l, r.up), |r| Sort::of(r.up)),
+    Column::<TunnelRow>::number("bytes", "BYTES", 5, 13, |r, l, _| amount(l, total(r)), |r| count(total(r))),
+    Column::<TunnelRow>::number("queue", "QUEUE", 5, 14, |r, l, _| amount(l, r.queue()), |r| count(r.queue())),
+    Column::<TunnelRow>::number("rtt", "RTT", 6, 10, |r, l, _| cell::time(l, r.rtt, human::latency), |r| secs(r.rtt)),
+    Column::<TunnelRow>::number(
+        "retransmits",
         "LOST",
         4,
         11,
-        |r, l, _| cell::mishaps(l, r.lost.map(u64::from)),
-        |r| Sort::of(r.lost.map(f64::from)),
+        |r, l, _| cell::mishaps(l, r.retransmits.map(u64::from)),
+        |r| Sort::of(r.retransmits.map(f64::from)),
+    ),
+    Column::<TunnelRow>::words(
+        "pair",
+        "PAIR",
+        (8, 8),
+        12,
+        |r, l, _| cell::figure(l, Tone::Muted, r.ended.is_none().then(|| r.pair.word().to_owned())),
+        |r| Sort::Number(f64::from(r.pair as u8)),
     ),
     Column::<TunnelRow>::words("left", "TIME LEFT", (9, 30), 1, time_left, |r| secs(r.left)),
 ];
 
-/// A bar that runs down and the time beside it; the colour says how near the end is.
+/// What has ended stands back.
+const fn tone(r: &TunnelRow) -> Tone {
+    if r.ended.is_some() { Tone::Faint } else { Tone::Plain }
+}
+
+fn total(r: &TunnelRow) -> Option<u64> {
+    r.bytes().map(|(down, up)| down.saturating_add(up))
+}
+
+fn count(n: Option<u64>) -> Sort {
+    Sort::of(n.map(|n| n as f64))
+}
+
+fn amount(look: &Look, n: Option<u64>) -> Vec<Span<'static>> {
+    let tone = if n == Some(0) { Tone::Faint } else { Tone::Plain };
+    cell::figure(look, tone, n.map(human::scaled))
+}
+
+/// A bar that runs down and the time beside it; the colour says how near the end is. How it ended, once it has.
 fn time_left(r: &TunnelRow, look: &Look, width: usize) -> Vec<Span<'static>> {
+    if let Some(ended) = &r.ended {
+        let ago = human::span_short(ended.ago);
+        let (long, short) = match ended.timeout {
+            Some(timeout) => (format!("silent for {}, {ago} ago", human::span_short(timeout)), "idle cut".to_owned()),
+            None => (format!("ended {ago} ago"), format!("{ago} ago")),
+        };
+        return vec![look.span(Tone::Faint, if human::width(&long) <= width { long } else { short })];
+    }
     let Some(left) = r.left else { return cell::figure(look, Tone::Faint, None) };
     let share = r.timeout.filter(|t| !t.is_zero()).map_or(0.0, |t| left.as_secs_f64() / t.as_secs_f64());
     let tone = match share {
@@ -131,13 +174,17 @@ fn time_left(r: &TunnelRow, look: &Look, width: usize) -> Vec<Span<'static>> {
 #[must_use]
 pub fn facts(snap: &Snapshot, look: &Look) -> Vec<Seg> {
     let Some((opened, died)) = snap.headroom.pace else { return Vec::new() };
-    let n = human::counted(snap.tunnels.len() as u64, "tunnel", "tunnels");
+    let n = human::counted(snap.tunnels.living as u64, "tunnel", "tunnels");
     let muted = |s: String| vec![look.span(Tone::Muted, s)];
-    vec![
+    let ended = snap.tunnels.rows.len().saturating_sub(snap.tunnels.living) as u64;
+    let ended = (ended > 0).then(|| Seg::new(muted(format!("{} ended", human::grouped(ended)))).leaves(7));
+    let mut facts = vec![
         Seg::new(muted(n)).leaves(2),
         Seg::new(muted(format!("+{}/s opened", per_second(opened)))).leaves(6),
         Seg::new(muted(format!("−{}/s died", per_second(died)))).leaves(5),
-    ]
+    ];
+    facts.extend(ended);
+    facts
 }
 
 fn per_second(n: f64) -> String {

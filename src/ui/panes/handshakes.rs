@@ -7,6 +7,7 @@ use ratatui::text::Span;
 use crate::event::SourceKind;
 use crate::event::probe::Route;
 use crate::human;
+use crate::report::filter::Kind;
 
 use super::super::snapshot::Snapshot;
 use super::super::snapshot::endpoint::EndpointRow;
@@ -59,27 +60,41 @@ pub static COLUMNS: [Column<EndpointRow>; 12] = [
         |r, l, _| cell::state(l, r.light, &r.word),
         |r| Sort::Text(format!("{:?} {}", r.light, r.word)),
     ),
-    Column::number("held", "HELD", 7, 1, |r, l, _| figure(l, r, r.held, human::span), |r| ms(r.held)),
-    Column::number(
+    Column::<EndpointRow>::number("held", "HELD", 7, 1, |r, l, _| figure(l, r, r.held, human::span), |r| ms(r.held))
+        .kind(Kind::Span),
+    Column::<EndpointRow>::number(
         "tcp",
         "tcp",
         4,
         9,
         |r, l, _| figure(l, r, r.phases.connect, human::millis),
         |r| ms(r.phases.connect),
-    ),
-    Column::number("tls", "tls", 4, 8, |r, l, _| figure(l, r, r.phases.tls, human::millis), |r| ms(r.phases.tls)),
-    Column::number(
+    )
+    .kind(Kind::Span),
+    Column::<EndpointRow>::number(
+        "tls",
+        "tls",
+        4,
+        8,
+        |r, l, _| figure(l, r, r.phases.tls, human::millis),
+        |r| ms(r.phases.tls),
+    )
+    .kind(Kind::Span),
+    Column::<EndpointRow>::number(
         "upg",
         "upg",
         4,
         7,
         |r, l, _| figure(l, r, r.phases.upgrade, human::millis),
         |r| ms(r.phases.upgrade),
-    ),
-    Column::number("rtt", "RTT", 4, 3, |r, l, _| figure(l, r, r.rtt, human::millis), |r| ms(r.rtt)),
-    Column::number("p50", "p50", 4, 10, |r, l, _| figure(l, r, r.p50, human::millis), |r| ms(r.p50)),
-    Column::number("p99", "p99", 4, 4, |r, l, _| figure(l, r, r.p99, human::millis), |r| ms(r.p99)),
+    )
+    .kind(Kind::Span),
+    Column::<EndpointRow>::number("rtt", "RTT", 4, 3, |r, l, _| figure(l, r, r.rtt, human::millis), |r| ms(r.rtt))
+        .kind(Kind::Span),
+    Column::<EndpointRow>::number("p50", "p50", 4, 10, |r, l, _| figure(l, r, r.p50, human::millis), |r| ms(r.p50))
+        .kind(Kind::Span),
+    Column::<EndpointRow>::number("p99", "p99", 4, 4, |r, l, _| figure(l, r, r.p99, human::millis), |r| ms(r.p99))
+        .kind(Kind::Span),
     Column::<EndpointRow>::words(
         "pulse",
         "",
@@ -88,7 +103,7 @@ pub static COLUMNS: [Column<EndpointRow>; 12] = [
         |r, l, w| if w > 64 { Vec::new() } else { cell::pulse(l, &r.spark, w) },
         |_| Sort::Unknown,
     ),
-    Column::number(
+    Column::<EndpointRow>::number(
         "again",
         "✗ again",
         7,

@@ -6,6 +6,7 @@ pub mod error_lines;
 pub mod error_names;
 pub mod errors;
 pub mod findings;
+pub mod groups;
 pub mod handshakes;
 pub mod header;
 pub mod timeline;

@@ -23,7 +23,7 @@ use endpoint::EndpointRow;
 use error::ErrorRow;
 use finding::FindingRow;
 use past::Past;
-use tunnel::TunnelRow;
+use tunnel::Tunnels;
 
 /// The rates of the Connections title are taken over this span.
 const RATE_SPAN: Duration = Duration::from_secs(10);
@@ -53,7 +53,7 @@ pub struct Snapshot {
     /// Handshakes.
     pub endpoints: Vec<EndpointRow>,
     /// Connections.
-    pub tunnels: Vec<TunnelRow>,
+    pub tunnels: Tunnels,
     /// Errors.
     pub errors: Vec<ErrorRow>,
     /// The same, to be read as totals.
@@ -110,6 +110,16 @@ impl Snapshot {
     /// What `model` and `diagnosis` show now.
     #[must_use]
     pub fn of(model: &Model, diagnosis: &Diagnosis) -> Self {
+        Self::with(model, diagnosis, Tunnels::of(model))
+    }
+
+    /// The same as the successor of this one: what did not change is shared.
+    #[must_use]
+    pub fn after(&self, model: &Model, diagnosis: &Diagnosis) -> Self {
+        Self::with(model, diagnosis, self.tunnels.after(model))
+    }
+
+    fn with(model: &Model, diagnosis: &Diagnosis, tunnels: Tunnels) -> Self {
         let (serving, draining) = model.workers();
         let version = model.masters().iter().find_map(|m| m.version).or(model.site.as_ref().and_then(|s| s.version));
         let lines = model.errors.kept();
@@ -124,7 +134,7 @@ impl Snapshot {
             summary: diagnosis.summary.clone(),
             counts: [Severity::Critical, Severity::Warning, Severity::Info].map(|s| diagnosis.count(s)),
             endpoints: endpoint::rows(model),
-            tunnels: tunnel::rows(model),
+            tunnels,
             errors: error::rows(model).into_iter().chain(backend::rows(model)).collect(),
             error_total: model.errors.entries,
             errors_lately: model.errors.by_category.values().map(|t| t.buckets.within(model.now, HALF_HOUR)).sum(),

@@ -1,112 +1,60 @@
-//! The rows of the Connections pane: one tunnel each.
+//! The rows of the Connections pane: one tunnel each, then those that ended a moment ago.
 
-use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::Model;
-use crate::model::connections::{Tunnel, TunnelState};
-use crate::model::legs::Leg;
-use crate::model::tunnels::Confidence;
+use crate::model::connections::TunnelState;
+use crate::report::sockets;
 use crate::time::Timestamp;
 
 use super::super::light::Light;
 
-/// One tunnel.
+pub use crate::report::sockets::TunnelRow;
+
+/// Rows are built at most this often between two looks at the sockets: their ages are shown in whole seconds.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// All tunnels of a moment, shared by the frames that show it.
 #[derive(Clone, Debug)]
-pub struct TunnelRow {
-    /// Stable while it lives.
-    pub id: u64,
-    /// The leg to the client.
-    pub client: Option<Leg>,
-    /// The leg to the backend.
-    pub upstream: Option<Leg>,
-    /// How sure it is that the two belong together.
-    pub pair: Confidence,
-    /// The process that holds it.
-    pub worker: Option<u32>,
-    /// The location's path.
-    pub location: Option<String>,
-    /// Its state.
-    pub state: TunnelState,
-    /// Its age, and whether that is a lower bound.
-    pub age: Option<(Duration, bool)>,
-    /// Silence.
-    pub idle: Option<Duration>,
-    /// Bytes a second to the client.
-    pub down: Option<f64>,
-    /// Bytes a second from the client.
-    pub up: Option<f64>,
-    /// Round-trip time to the client.
-    pub rtt: Option<Duration>,
-    /// Retransmitted segments.
-    pub lost: Option<u32>,
-    /// Until the proxy cuts it, if it stays silent.
-    pub left: Option<Duration>,
-    /// What that runs down from.
-    pub timeout: Option<Duration>,
-    /// The endpoint whose probe holds it.
-    pub probe: Option<String>,
+pub struct Tunnels {
+    /// The living ones in the order of their ids, then those that ended, the latest first.
+    pub rows: Arc<Vec<TunnelRow>>,
+    /// How many live.
+    pub living: usize,
+    /// The least time left among them.
+    pub next_cut: Option<Duration>,
+    at: Timestamp,
+    look: Option<Timestamp>,
 }
 
-impl TunnelRow {
-    /// The client's address.
+impl Tunnels {
+    /// All tunnels of a model.
     #[must_use]
-    pub fn client_addr(&self) -> Option<SocketAddr> {
-        self.client.as_ref().map(|l| l.row.peer)
+    pub fn of(model: &Model) -> Self {
+        let mut rows = sockets::tunnels(model, None);
+        let living = rows.len();
+        let next_cut = rows.iter().filter_map(|t| t.left).min();
+        rows.extend(sockets::ended(model));
+        Self { rows: Arc::new(rows), living, next_cut, at: model.now, look: model.connections.last_look() }
     }
 
-    /// The backend's address.
+    /// The same after what `model` has learnt since, built anew only when that shows.
     #[must_use]
-    pub fn upstream_addr(&self) -> Option<SocketAddr> {
-        self.upstream.as_ref().map(|l| l.row.peer)
-    }
-
-    /// Its state as a light.
-    #[must_use]
-    pub const fn light(&self) -> Light {
-        match self.state {
-            TunnelState::Stuck => Light::Warn,
-            TunnelState::Closing | TunnelState::Unpaired => Light::Idle,
-            TunnelState::Draining => Light::Draining,
-            TunnelState::Open => Light::Ok,
-        }
+    pub fn after(&self, model: &Model) -> Self {
+        let same = self.look == model.connections.last_look() && model.now.since(self.at) < FRESH;
+        if same { self.clone() } else { Self::of(model) }
     }
 }
 
-/// All tunnels of a model.
+/// A tunnel's state as a light.
 #[must_use]
-pub fn rows(model: &Model) -> Vec<TunnelRow> {
-    let workers = model.masters().iter().flat_map(|m| &m.workers);
-    let draining: HashSet<u32> = workers.filter(|w| w.shutting_down).map(|w| w.pid).collect();
-    let tunnels = model.connections.tunnels(model.now, &|pid| draining.contains(&pid));
-    let mut rows: Vec<TunnelRow> = tunnels.iter().map(|t| row(t, model.now)).collect();
-    // The order of equals must not change from frame to frame.
-    rows.sort_by_key(|r| r.id);
-    rows
-}
-
-fn row(t: &Tunnel<'_>, now: Timestamp) -> TunnelRow {
-    // The client's view of down and up; a leg without byte counts has no rate.
-    let known = |l: &&Leg| l.row.info.is_some_and(|i| i.bytes_received.is_some());
-    let client = t.client.filter(known).map(|l| (l.rate_out, l.rate_in));
-    let rates = client.or_else(|| t.upstream.filter(known).map(|l| (l.rate_in, l.rate_out)));
-    TunnelRow {
-        id: t.id,
-        client: t.client.cloned(),
-        upstream: t.upstream.cloned(),
-        pair: t.pair,
-        worker: t.worker(),
-        location: t.location.map(str::to_owned),
-        state: t.state,
-        age: t.age(now),
-        idle: t.idle(now),
-        down: rates.map(|r| r.0),
-        up: rates.map(|r| r.1),
-        rtt: t.client_rtt(),
-        lost: t.retransmits(),
-        left: t.time_left,
-        timeout: t.read_timeout,
-        probe: t.probe.map(|p| p.endpoint.to_string()),
+pub const fn light(row: &TunnelRow) -> Light {
+    match row.state {
+        _ if row.ended.is_some() => Light::Idle,
+        TunnelState::Stuck => Light::Warn,
+        TunnelState::Closing | TunnelState::Unpaired => Light::Idle,
+        TunnelState::Draining => Light::Draining,
+        TunnelState::Open => Light::Ok,
     }
 }

@@ -1,0 +1,397 @@
+//! One tunnel, one leg: what is known of each at a moment, as the screen shows it and `wspulse sockets` prints it.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::super::filter::{Fields, Key, Kind};
+use super::figure;
+use super::meter::Meter;
+use crate::human;
+use crate::model::Model;
+use crate::model::connections::{ClosedTunnel, Tunnel, TunnelState};
+use crate::model::legs::Leg;
+use crate::model::tunnels::Confidence;
+use crate::time::Timestamp;
+
+/// A rate is of the latest interval with a change; after this long without one it is 0.
+const RATE_LASTS: Duration = Duration::from_secs(3);
+/// How long a tunnel that ended is still shown.
+const ENDED_SHOWN: Duration = Duration::from_secs(30);
+/// The kernel counts silence in ticks of up to 10 ms, on both legs.
+const TICK: Duration = Duration::from_millis(50);
+/// A look finds a tunnel gone at most this long after its end, unless the looks are stretched.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// What a filter, a sort or a table can name in a tunnel or a leg.
+pub const KEYS: [Key; 16] = [
+    Key::new("client", Kind::Address),
+    Key::new("worker", Kind::Text),
+    Key::new("location", Kind::Text),
+    Key::new("upstream", Kind::Address),
+    Key::new("state", Kind::Text),
+    Key::new("age", Kind::Span),
+    Key::new("idle", Kind::Span),
+    Key::new("down", Kind::Amount),
+    Key::new("up", Kind::Amount),
+    Key::new("bytes", Kind::Amount),
+    Key::new("queue", Kind::Amount),
+    Key::new("rtt", Kind::Span),
+    Key::new("retransmits", Kind::Amount),
+    Key::new("left", Kind::Span),
+    Key::new("pair", Kind::Text),
+    Key::new("local", Kind::Address),
+];
+
+/// One tunnel, or an upstream leg whose client leg is not known.
+#[derive(Clone, Debug)]
+pub struct TunnelRow {
+    /// Stable while it lives.
+    pub id: u64,
+    /// The client's address.
+    pub client_addr: Option<SocketAddr>,
+    /// The backend's address.
+    pub upstream_addr: Option<SocketAddr>,
+    /// The leg to the client; `None` where it is not known or has gone.
+    pub client: Option<Leg>,
+    /// The leg to the backend; `None` where it is not known or has gone.
+    pub upstream: Option<Leg>,
+    /// How sure it is that the two belong together.
+    pub pair: Confidence,
+    /// The process that holds it.
+    pub worker: Option<u32>,
+    /// The location's path.
+    pub location: Option<String>,
+    /// Its state; as it was last seen once it has ended.
+    pub state: TunnelState,
+    /// Its age, and whether that is a lower bound.
+    pub age: Option<(Duration, bool)>,
+    /// Silence.
+    pub idle: Option<Duration>,
+    /// Bytes a second to the client.
+    pub down: Option<f64>,
+    /// Bytes a second from the client.
+    pub up: Option<f64>,
+    /// Round-trip time to the client.
+    pub rtt: Option<Duration>,
+    /// Retransmitted segments on both legs.
+    pub retransmits: Option<u32>,
+    /// Until the proxy cuts it, if it stays silent.
+    pub left: Option<Duration>,
+    /// What that runs down from.
+    pub timeout: Option<Duration>,
+    /// The endpoint whose probe holds it.
+    pub probe: Option<String>,
+    /// When and how it ended; `None` while it lives.
+    pub ended: Option<Ended>,
+}
+
+/// The end of a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// How long ago.
+    pub ago: Duration,
+    /// The `proxy_read_timeout` that it had been silent for; `None` when it ended in another way or that is not known.
+    pub timeout: Option<Duration>,
+}
+
+/// All tunnels of a model, in an order that stays. Rates are over the span of `meter`; without one they are those of the
+/// latest interval in which anything changed.
+#[must_use]
+pub fn tunnels(model: &Model, meter: Option<&Meter>) -> Vec<TunnelRow> {
+    let workers = model.masters().iter().flat_map(|m| &m.workers);
+    let draining: HashSet<u32> = workers.filter(|w| w.shutting_down).map(|w| w.pid).collect();
+    let moment = Moment::of(model, meter);
+    let tunnels = model.connections.tunnels(model.now, &|pid| draining.contains(&pid));
+    let mut rows: Vec<TunnelRow> = tunnels.iter().map(|t| living(t, moment)).collect();
+    // The order of equals must not change from frame to frame.
+    rows.sort_unstable_by_key(|r| r.id);
+    rows
+}
+
+/// The tunnels that ended a moment ago, the latest first.
+#[must_use]
+pub fn ended(model: &Model) -> Vec<TunnelRow> {
+    let lately = |c: &&ClosedTunnel| model.now.since(c.at) <= ENDED_SHOWN;
+    model.connections.closed.iter().rev().take_while(lately).map(|c| gone(model, c)).collect()
+}
+
+/// When the sockets were looked at, and how rates are told.
+#[derive(Clone, Copy)]
+pub(super) struct Moment<'a> {
+    /// The moment that the model shows.
+    pub now: Timestamp,
+    last_look: Option<Timestamp>,
+    meter: Option<&'a Meter>,
+}
+
+impl<'a> Moment<'a> {
+    pub(super) fn of(model: &Model, meter: Option<&'a Meter>) -> Self {
+        Self { now: model.now, last_look: model.connections.last_look(), meter }
+    }
+
+    /// Bytes a second received and sent; `None` before the second look and where the kernel counts no bytes.
+    pub(super) fn rates(self, leg: &Leg) -> Option<(f64, f64)> {
+        if let Some(meter) = self.meter {
+            return meter.rates(leg, self.now);
+        }
+        leg.row.info.and_then(|i| i.bytes_received)?;
+        let last = self.last_look?;
+        if leg.seen > leg.first && last.since(leg.seen) <= RATE_LASTS {
+            return Some((leg.rate_in, leg.rate_out));
+        }
+        (last > leg.first).then_some((0.0, 0.0))
+    }
+}
+
+fn living(t: &Tunnel<'_>, moment: Moment<'_>) -> TunnelRow {
+    // The client's view of down and up.
+    let client = t.client.and_then(|l| moment.rates(l)).map(|(received, sent)| (sent, received));
+    let rates = client.or_else(|| t.upstream.and_then(|l| moment.rates(l)));
+    TunnelRow {
+        id: t.id,
+        client_addr: t.client.map(|l| l.row.peer),
+        upstream_addr: t.upstream.map(|l| l.row.peer),
+        client: t.client.cloned(),
+        upstream: t.upstream.cloned(),
+        pair: t.pair,
+        worker: t.worker(),
+        location: t.location.map(str::to_owned),
+        state: t.state,
+        age: t.age(moment.now).map(|age| at_least(age, [t.client, t.upstream], moment.now)),
+        idle: t.idle(moment.now),
+        down: rates.map(|r| r.0),
+        up: rates.map(|r| r.1),
+        rtt: t.client_rtt(),
+        retransmits: t.retransmits(),
+        left: t.time_left,
+        timeout: t.read_timeout,
+        probe: t.probe.map(|p| p.endpoint.to_string()),
+        ended: None,
+    }
+}
+
+fn gone(model: &Model, c: &ClosedTunnel) -> TunnelRow {
+    let places = c.upstream.map(|u| model.places.locations_of(u)).unwrap_or_default();
+    let first = places.first().copied();
+    let location = first.filter(|_| places.len() == 1).map(|p| p.path.clone());
+    let timeout = first.map(|p| p.read_timeout).filter(|t| places.iter().all(|p| p.read_timeout == *t));
+    TunnelRow {
+        id: id_of(c),
+        client_addr: c.client,
+        upstream_addr: c.upstream,
+        client: None,
+        upstream: None,
+        pair: Confidence::None,
+        worker: None,
+        location,
+        state: TunnelState::Closing,
+        // It was seen for so long; silence that is longer shows that it was there before.
+        age: Some((c.age, c.idle.is_some_and(|idle| idle > c.age + LOOK))),
+        idle: c.idle,
+        down: None,
+        up: None,
+        rtt: None,
+        retransmits: None,
+        left: None,
+        timeout,
+        probe: None,
+        ended: Some(Ended { ago: model.now.since(c.at), timeout: timeout_reached(c, timeout) }),
+    }
+}
+
+/// A connection that was there before us is at least as old as the data that was last sent or received on it, each way.
+pub(super) fn at_least<const N: usize>(
+    age: (Duration, bool),
+    legs: [Option<&Leg>; N],
+    now: Timestamp,
+) -> (Duration, bool) {
+    if !age.1 {
+        return age;
+    }
+    let silences = legs.into_iter().flatten().filter_map(|leg| {
+        let info = leg.row.info?;
+        let longest = info.last_received_ms.max(info.last_sent_ms)?;
+        Some(Duration::from_millis(u64::from(longest)) + now.since(leg.seen))
+    });
+    (silences.fold(age.0, Duration::max), true)
+}
+
+/// The same for the same end, from frame to frame.
+fn id_of(c: &ClosedTunnel) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (c.at.secs(), c.client, c.upstream, c.age).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The timeout that the silence before the end comes up to. The silence is counted up to the look that found the tunnel gone.
+fn timeout_reached(c: &ClosedTunnel, timeout: Option<Duration>) -> Option<Duration> {
+    let (idle, timeout) = (c.idle?, timeout?);
+    (idle + TICK >= timeout && idle <= timeout + LOOK).then_some(timeout)
+}
+
+impl Ended {
+    /// One clause.
+    #[must_use]
+    pub fn said(&self) -> String {
+        let ago = figure::span(self.ago);
+        match self.timeout {
+            Some(timeout) => format!("{ago} ago, silent for its proxy_read_timeout of {}", figure::span(timeout)),
+            None => format!("{ago} ago"),
+        }
+    }
+}
+
+impl TunnelRow {
+    /// Its state in a word.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        if self.ended.is_some() { "ended" } else { self.state.word() }
+    }
+
+    /// Payload bytes to and from the client, by the kernel's counters of one leg.
+    #[must_use]
+    pub fn bytes(&self) -> Option<(u64, u64)> {
+        let client = self.client.as_ref().and_then(counters).map(|(received, sent)| (sent, received));
+        client.or_else(|| self.upstream.as_ref().and_then(counters))
+    }
+
+    /// Bytes that wait on any side: written and not acknowledged, or received and not read.
+    #[must_use]
+    pub fn queue(&self) -> Option<u64> {
+        let waiting = |l: &Leg| u64::from(l.row.recv_q) + u64::from(l.row.send_q);
+        let legs = [&self.client, &self.upstream];
+        let known = legs.iter().any(|l| l.is_some());
+        known.then(|| legs.into_iter().flatten().map(waiting).sum())
+    }
+}
+
+/// Payload bytes received, and sent and acknowledged.
+pub(super) fn counters(leg: &Leg) -> Option<(u64, u64)> {
+    let info = leg.row.info.as_ref()?;
+    Some((info.bytes_received?, info.bytes_acked?))
+}
+
+impl Fields for TunnelRow {
+    fn text(&self, key: &str) -> Option<Cow<'_, str>> {
+        let address = |a: Option<SocketAddr>| a.map(|a| Cow::Owned(a.to_string()));
+        match key {
+            "client" => address(self.client_addr),
+            "upstream" => address(self.upstream_addr),
+            "local" => address(self.client.as_ref().map(|l| l.row.local)),
+            "worker" => self.worker.map(|w| Cow::Owned(w.to_string())),
+            "location" => self.location.as_deref().map(Cow::Borrowed),
+            "state" => Some(Cow::Borrowed(self.word())),
+            "pair" => Some(Cow::Borrowed(self.pair.word())),
+            _ => shown(key, self.number(key)?),
+        }
+    }
+
+    fn number(&self, key: &str) -> Option<f64> {
+        let secs = |d: Option<Duration>| d.map(|d| d.as_secs_f64());
+        match key {
+            "age" => secs(self.age.map(|a| a.0)),
+            "idle" => secs(self.idle),
+            "rtt" => secs(self.rtt),
+            "left" => secs(self.left),
+            "down" => self.down,
+            "up" => self.up,
+            "bytes" => self.bytes().map(|(down, up)| (down + up) as f64),
+            "queue" => self.queue().map(|n| n as f64),
+            "retransmits" => self.retransmits.map(f64::from),
+            _ => None,
+        }
+    }
+}
+
+/// A number as a table shows it.
+pub(super) fn shown(key: &str, n: f64) -> Option<Cow<'static, str>> {
+    let kind = KEYS.iter().find(|k| k.name == key)?.kind;
+    Some(Cow::Owned(match (kind, key) {
+        (Kind::Span, "rtt") => human::latency(Duration::try_from_secs_f64(n).ok()?),
+        (Kind::Span, _) => figure::span(Duration::try_from_secs_f64(n).ok()?),
+        _ => figure::amount(n),
+    }))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::event::socket::{SocketRow, TcpInfo, TcpState};
+
+    /// An open tunnel of this client of which nothing else is known.
+    pub(in super::super) fn row(client: &str) -> TunnelRow {
+        TunnelRow {
+            id: 1,
+            client_addr: client.parse().ok(),
+            upstream_addr: None,
+            client: None,
+            upstream: None,
+            pair: Confidence::Likely,
+            worker: None,
+            location: None,
+            state: TunnelState::Open,
+            age: None,
+            idle: None,
+            down: None,
+            up: None,
+            rtt: None,
+            retransmits: None,
+            left: None,
+            timeout: None,
+            probe: None,
+            ended: None,
+        }
+    }
+
+    #[test]
+    fn every_key_has_a_value_where_it_is_known_and_none_where_not() {
+        let unknown = row("10.0.0.1:1");
+        let known: Vec<&str> = KEYS.iter().map(|k| k.name).filter(|k| unknown.text(k).is_some()).collect();
+        assert_eq!(known, ["client", "state", "pair"]);
+        let full = TunnelRow {
+            worker: Some(7),
+            age: Some((Duration::from_secs(8_040), true)),
+            rtt: Some(Duration::from_millis(51)),
+            down: Some(1_234.0),
+            ..unknown
+        };
+        let text = |key| full.text(key).map(Cow::into_owned);
+        assert_eq!(text("age").as_deref(), Some("2h14m"), "no blanks in a cell");
+        assert_eq!((text("rtt").as_deref(), text("down").as_deref()), (Some("51ms"), Some("1.2k")));
+        assert_eq!(full.number("age"), Some(8_040.0));
+    }
+
+    #[test]
+    fn silence_up_to_the_timeout_is_told_and_other_ends_are_not_explained() {
+        let ended = |idle: u64, timeout: u64| {
+            let closed = ClosedTunnel {
+                at: Timestamp::from_secs(9),
+                client: None,
+                upstream: None,
+                age: Duration::from_secs(100),
+                idle: Some(Duration::from_millis(idle)),
+            };
+            timeout_reached(&closed, Some(Duration::from_secs(timeout))).is_some()
+        };
+        assert!(ended(60_400, 60) && ended(59_990, 60));
+        assert!(!ended(58_000, 60) && !ended(70_000, 60) && !ended(2_600, 5));
+        let said = Ended { ago: Duration::from_secs(12), timeout: Some(Duration::from_secs(60)) }.said();
+        assert_eq!(said, "12s ago, silent for its proxy_read_timeout of 1m0s");
+    }
+
+    #[test]
+    fn what_was_there_before_us_is_at_least_as_old_as_its_last_data() {
+        let info = TcpInfo { last_received_ms: Some(90_000), last_sent_ms: Some(1_000), ..TcpInfo::default() };
+        let socket = SocketRow {
+            info: Some(info),
+            ..SocketRow::new(1, ([127, 0, 0, 1], 80).into(), ([127, 0, 0, 1], 81).into(), TcpState::Established)
+        };
+        let leg = Leg::new(&socket, Timestamp::from_secs(10), true);
+        let age = |bound| at_least((Duration::from_secs(5), bound), [Some(&leg), None], Timestamp::from_secs(15));
+        assert_eq!(age(true), (Duration::from_secs(95), true));
+        assert_eq!(age(false), (Duration::from_secs(5), false), "we saw it being opened");
+    }
+}
