@@ -1,145 +1,57 @@
 //! Sockets folded into legs, and legs into tunnels: who is in, for how long, how busy, and how long still.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::probe::{Route, TargetId};
 use crate::event::socket::{Listener, SocketDelta, SocketRow, SocketSource, TcpState};
 use crate::time::Timestamp;
 
-use super::legs::Leg;
-use super::place::Places;
+use super::deadline::{deadline, ran_out};
+use super::evidence::Trace;
+use super::legs::{Leg, Side};
+use super::pairing::{Confidence, Pairing};
+use super::place::{LocationPlace, Places};
 use super::probes::Probes;
 use super::stats::Buckets;
-use super::tunnels::{Confidence, Pairing};
+
+pub use super::tunnels::{ClosedTunnel, End, Tunnel, TunnelState};
 
 /// Closed tunnels kept.
 const CLOSED: usize = 256;
-/// How long a closed tunnel stays on the screen.
-const CLOSED_SHOWN: Duration = Duration::from_secs(30);
+/// How long a closed tunnel is kept.
+const CLOSED_KEPT: Duration = Duration::from_secs(600);
+/// The end of a worker is seen so long after the end of its tunnels, at most: the sources look every one and two seconds.
+const WORKER_SEEN_GONE: Duration = Duration::from_secs(6);
 
-/// Which side of nginx a leg is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Client,
-    Upstream,
-}
-
-/// One tunnel, or one leg without a partner, as a face shows it.
+/// A leg with where it belongs.
 #[derive(Clone, Debug)]
-pub struct Tunnel<'a> {
-    /// Stable while it lives: the client leg's cookie, or the upstream leg's.
-    pub id: u64,
-    /// The leg to the client.
-    pub client: Option<&'a Leg>,
-    /// The leg to the backend.
-    pub upstream: Option<&'a Leg>,
-    /// How sure it is that the two belong together.
-    pub pair: Confidence,
-    /// Its state.
-    pub state: TunnelState,
-    /// The location's path, when the upstream or the probe tells it unambiguously.
-    pub location: Option<&'a str>,
-    /// `proxy_read_timeout` minus the silence on the upstream leg; `None` when either is unknown.
-    pub time_left: Option<Duration>,
-    /// The timeout that `time_left` runs down from.
-    pub read_timeout: Option<Duration>,
-    /// The probe that holds it, when it is one of ours.
-    pub probe: Option<&'a TargetId>,
-}
-
-impl Tunnel<'_> {
-    /// The nginx process that holds it.
-    #[must_use]
-    pub fn worker(&self) -> Option<u32> {
-        self.client.and_then(|l| l.row.pid).or_else(|| self.upstream.and_then(|l| l.row.pid))
-    }
-
-    /// Since when it is open, and whether that is only a lower bound of its age.
-    #[must_use]
-    pub fn age(&self, now: Timestamp) -> Option<(Duration, bool)> {
-        let leg = self.client.or(self.upstream)?;
-        Some((now.since(leg.first), leg.older_than_us))
-    }
-
-    /// Silence in both directions, on the upstream leg where there is one.
-    #[must_use]
-    pub fn idle(&self, now: Timestamp) -> Option<Duration> {
-        self.upstream.or(self.client)?.idle(now)
-    }
-
-    /// Smoothed round-trip time to the client.
-    #[must_use]
-    pub fn client_rtt(&self) -> Option<Duration> {
-        let us = self.client?.row.info.as_ref()?.rtt_us?;
-        Some(Duration::from_micros(u64::from(us)))
-    }
-
-    /// Retransmitted segments on both legs.
-    #[must_use]
-    pub fn retransmits(&self) -> Option<u32> {
-        let of = |l: &Leg| l.row.info.as_ref().and_then(|i| i.retransmits);
-        match (self.client.and_then(of), self.upstream.and_then(of)) {
-            (None, None) => None,
-            (a, b) => Some(a.unwrap_or(0).saturating_add(b.unwrap_or(0))),
-        }
-    }
-}
-
-/// What a tunnel is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TunnelState {
-    /// One side has closed and nginx holds on, or data waits unanswered.
-    Stuck,
-    /// Being closed.
-    Closing,
-    /// Held by a worker that is shutting down.
-    Draining,
-    /// Established on both sides.
-    Open,
-    /// A backend connection whose client leg is not known.
-    Unpaired,
-}
-
-impl TunnelState {
-    /// One word.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Stuck => "stuck",
-            Self::Closing => "closing",
-            Self::Draining => "drain",
-            Self::Open => "open",
-            Self::Unpaired => "alone",
-        }
-    }
-}
-
-/// A tunnel that ended.
-#[derive(Clone, Debug)]
-pub struct ClosedTunnel {
-    /// When its leg was found gone.
-    pub at: Timestamp,
-    /// The client's address.
-    pub client: Option<SocketAddr>,
-    /// The backend's address.
-    pub upstream: Option<SocketAddr>,
-    /// How long it was seen.
-    pub age: Duration,
-    /// Silence before the end, when known.
-    pub idle: Option<Duration>,
+struct Entry {
+    side: Side,
+    leg: Leg,
+    tls: bool,
+    /// For a leg to a backend, the locations that lead there. They are those of the configuration in force when the leg was
+    /// first seen: nginx keeps a tunnel's settings through a reload.
+    locations: Arc<[LocationPlace]>,
+    /// It has been counted as a tunnel.
+    counted: bool,
+    /// nginx has closed it.
+    over: bool,
 }
 
 /// All legs and how they pair.
 #[derive(Clone, Debug, Default)]
 pub struct Connections {
-    legs: HashMap<u64, (Side, Leg)>,
+    legs: HashMap<u64, Entry>,
     pairing: Pairing,
     /// Probe legs, so that our own direct connections are not taken for tunnels.
     own: HashMap<SocketAddr, TargetId>,
-    /// Locations per upstream leg, where the configuration tells exactly one.
-    placed: HashMap<u64, Placed>,
+    /// Locations by backend address, shared by its legs.
+    places: HashMap<SocketAddr, Arc<[LocationPlace]>>,
+    /// The processes of nginx, once they are known.
+    alive: HashSet<u32>,
     /// The moment of the latest delta.
     last: Option<Timestamp>,
     /// Some leg's process is known, so that an unknown one means something.
@@ -156,16 +68,10 @@ pub struct Connections {
     pub opened_total: u64,
     /// Tunnels ended since the counters began.
     pub died_total: u64,
-    /// Newest last.
+    /// Newest last, a bounded number of them.
     pub closed: VecDeque<ClosedTunnel>,
     /// Client connections that lead to no backend: plain keep-alive, or in the middle of a request.
     pub idle_clients: usize,
-}
-
-#[derive(Clone, Debug)]
-struct Placed {
-    path: Option<String>,
-    read_timeout: Option<Duration>,
 }
 
 impl Connections {
@@ -175,31 +81,40 @@ impl Connections {
         self.source = Some(delta.source);
         self.listeners.clone_from(&delta.listeners);
         self.learn_own(probes);
-        let mut gone: Vec<u64> = delta.closed.clone();
-        if delta.full {
-            let still: std::collections::HashSet<u64> = delta.rows.iter().map(|r| r.cookie).collect();
-            gone.extend(self.legs.keys().filter(|c| !still.contains(c)));
-        }
-        for cookie in gone {
-            self.close(at, cookie);
-        }
+        let since = delta.since.unwrap_or_default();
+        let mut touched = Vec::with_capacity(delta.rows.len());
         for row in &delta.rows {
-            self.update(at, row, delta.since, places);
+            if self.update(at, row, delta.since, places) {
+                touched.push(row.cookie);
+            }
         }
-        self.holders_known = self.legs.values().any(|(_, l)| l.row.pid.is_some());
-        let mut pairing = std::mem::take(&mut self.pairing);
-        let opened = pairing.settle(&self.pairable());
-        self.pairing = pairing;
+        for cookie in self.gone(delta) {
+            self.end(at, cookie, since);
+            self.legs.remove(&cookie);
+        }
+        self.holders_known = self.legs.values().any(|e| e.leg.row.pid.is_some());
+        let opened = self.settle(at, &touched);
         if !first_look {
-            self.opened.add(at, u32::try_from(opened).unwrap_or(u32::MAX));
-            self.opened_total += opened as u64;
+            self.opened.add(at, opened);
+            self.opened_total += u64::from(opened);
         }
-        self.place_again(places, probes);
+        self.count_idle();
         self.last = Some(at);
     }
 
     fn learn_own(&mut self, probes: &Probes) {
         self.own = probes.local_ends().map(|(a, t)| (a, t.clone())).collect();
+    }
+
+    fn gone(&self, delta: &SocketDelta) -> Vec<u64> {
+        let mut gone: Vec<u64> = delta.closed.clone();
+        if delta.full {
+            let still: HashSet<u64> = delta.rows.iter().map(|r| r.cookie).collect();
+            gone.extend(self.legs.keys().filter(|c| !still.contains(c)));
+        }
+        // In one order at every run: the closed tunnels stand in it.
+        gone.sort_unstable();
+        gone
     }
 
     /// A row belongs to us when it is one of our direct probes' own sockets: its local end is ours.
@@ -214,6 +129,10 @@ impl Connections {
         self.is_own_direct(leg) || (side == Side::Upstream && self.holders_known && nobodys)
     }
 
+    fn is_upstream_leg(&self, e: &Entry) -> bool {
+        e.side == Side::Upstream && !e.over && !self.is_foreign(e.side, &e.leg)
+    }
+
     fn side(row: &SocketRow, places: &Places) -> Option<Side> {
         if places.is_listen_port(row.local.port()) {
             Some(Side::Client)
@@ -224,35 +143,67 @@ impl Connections {
         }
     }
 
-    fn update(&mut self, at: Timestamp, row: &SocketRow, since: Option<Duration>, places: &Places) {
-        if let Some((_, leg)) = self.legs.get_mut(&row.cookie) {
+    /// True when the row is a leg.
+    fn update(&mut self, at: Timestamp, row: &SocketRow, since: Option<Duration>, places: &Places) -> bool {
+        if let Some(e) = self.legs.get_mut(&row.cookie) {
             // A cookie is unique while the machine runs; the inodes that stand in for it under /proc are not.
-            if leg.row.local == row.local && leg.row.peer == row.peer {
-                leg.renew(row, at, since);
-                return;
+            if e.leg.row.local == row.local && e.leg.row.peer == row.peer {
+                e.leg.renew(row, at, since);
+                if e.leg.is_closed() && !e.over {
+                    e.over = true;
+                    self.end(at, row.cookie, since.unwrap_or_default());
+                }
+                return true;
             }
-            self.close(at, row.cookie);
+            self.end(at, row.cookie, since.unwrap_or_default());
+            self.legs.remove(&row.cookie);
         }
-        let Some(side) = Self::side(row, places) else { return };
-        self.legs.insert(row.cookie, (side, Leg::new(row, at, since.is_none())));
+        let Some(side) = Self::side(row, places) else { return false };
+        let leg = Leg::new(row, at, since);
+        let over = leg.is_closed();
+        let mut entry = Entry { side, leg, tls: false, locations: Arc::from([]), counted: since.is_none(), over };
+        self.place(&mut entry, places);
+        self.legs.insert(row.cookie, entry);
+        if !over {
+            self.pairing.enter(side, row.cookie);
+        }
+        true
     }
 
-    fn close(&mut self, at: Timestamp, cookie: u64) {
-        let Some((side, leg)) = self.legs.remove(&cookie) else { return };
-        self.placed.remove(&cookie);
-        let partner = self.pairing.forget(cookie);
-        // A pair dies once: with the first of its legs. A client connection without a backend was no tunnel.
-        let Some(partner) = partner.and_then(|p| self.legs.get(&p)) else { return };
-        let (client, upstream) = match side {
-            Side::Client => (&leg, &partner.1),
-            Side::Upstream => (&partner.1, &leg),
-        };
+    fn place(&mut self, entry: &mut Entry, places: &Places) {
+        let row = &entry.leg.row;
+        match entry.side {
+            Side::Client => entry.tls = places.is_tls_port(row.local.port()),
+            Side::Upstream => {
+                let of = |peer| places.locations_of(peer).into_iter().cloned().collect();
+                entry.locations = Arc::clone(self.places.entry(row.peer).or_insert_with_key(|peer| of(*peer)));
+                entry.tls = !entry.locations.is_empty() && entry.locations.iter().all(|l| l.tls);
+            }
+        }
+    }
+
+    /// The leg has gone: its tunnel ends, once, with the first of its legs. A client connection without a backend was no
+    /// tunnel.
+    fn end(&mut self, at: Timestamp, cookie: u64, since: Duration) {
+        let pair = self.pair_of(cookie);
+        self.pairing.leave(cookie);
+        let Some((client, upstream, pair)) = pair else { return };
+        let Some((client, upstream)) = self.legs.get(&client).zip(self.legs.get(&upstream)) else { return };
+        let worker = client.leg.row.pid.or(upstream.leg.row.pid);
+        let worker_gone = worker.is_some_and(|w| !self.alive.is_empty() && !self.alive.contains(&w));
+        let known = (pair >= Confidence::Likely).then_some(&client.leg);
+        let locations = on_port(&upstream.locations, known);
+        let due = ran_out(known, &upstream.leg, &locations, at, since);
         let closed = ClosedTunnel {
             at,
-            client: Some(client.row.peer),
-            upstream: Some(upstream.row.peer),
-            age: at.since(client.first),
-            idle: upstream.idle(at),
+            client: Some(client.leg.row.peer),
+            upstream: Some(upstream.leg.row.peer),
+            worker,
+            pair,
+            age: at.since(upstream.leg.first),
+            age_is_lower_bound: upstream.leg.older_than_us,
+            idle: upstream.leg.idle(at),
+            how: End::of(&client.leg, &upstream.leg, due, worker_gone, at),
         };
         self.died.add(at, 1);
         self.died_total += 1;
@@ -262,27 +213,66 @@ impl Connections {
         self.closed.push_back(closed);
     }
 
-    fn pairable(&self) -> Vec<(bool, &Leg)> {
-        self.legs
-            .values()
-            .filter(|(side, l)| !self.is_foreign(*side, l))
-            .map(|(side, leg)| (*side == Side::Client, leg))
-            .collect()
+    /// The client leg, the upstream leg and the confidence of the pair that a leg is in.
+    fn pair_of(&self, cookie: u64) -> Option<(u64, u64, Confidence)> {
+        let upstream = match self.legs.get(&cookie)?.side {
+            Side::Upstream => cookie,
+            Side::Client => self.pairing.upstream_of(cookie)?,
+        };
+        let (client, confidence) = self.pairing.partner(upstream)?;
+        Some((client, upstream, confidence))
     }
 
-    /// Finds the location of every tunnel again: after a change of the configuration, the probes or the pairs.
+    /// Pairs again what the delta touched; returns how many tunnels that opened.
+    fn settle(&mut self, at: Timestamp, touched: &[u64]) -> u32 {
+        let mut pairing = std::mem::take(&mut self.pairing);
+        let get = |cookie: u64| {
+            let e = self.legs.get(&cookie)?;
+            let pairable = !e.over && e.leg.row.inode != 0 && !self.is_foreign(e.side, &e.leg);
+            pairable.then(|| Trace::of(&e.leg, e.side, e.tls, at))
+        };
+        let traces: Vec<Trace> = touched.iter().filter_map(|c| get(*c)).collect();
+        let new = pairing.settle(&traces, &get);
+        self.pairing = pairing;
+        let mut opened = 0;
+        for cookie in new {
+            if let Some(e) = self.legs.get_mut(&cookie).filter(|e| !e.counted) {
+                e.counted = true;
+                opened += 1;
+            }
+        }
+        opened
+    }
+
+    fn count_idle(&mut self) {
+        let clients = self.legs.values().filter(|e| e.side == Side::Client && !e.over).count();
+        self.idle_clients = clients.saturating_sub(self.pairing.len());
+    }
+
+    /// The configuration or the probes changed. Legs that had no location may have one now; the others keep what they were
+    /// opened with.
     pub fn place_again(&mut self, places: &Places, probes: &Probes) {
         self.learn_own(probes);
-        let upstreams = self.legs.iter().filter(|(_, (side, _))| *side == Side::Upstream);
-        self.placed = upstreams.map(|(cookie, (_, leg))| (*cookie, place(leg, places))).collect();
-        let paired = self.pairing.len();
-        let clients = self.legs.values().filter(|(side, _)| *side == Side::Client).count();
-        self.idle_clients = clients.saturating_sub(paired);
+        self.places.clear();
+        let mut legs = std::mem::take(&mut self.legs);
+        for entry in legs.values_mut().filter(|e| e.side == Side::Client || e.locations.is_empty()) {
+            self.place(entry, places);
+        }
+        self.legs = legs;
+    }
+
+    /// These processes of nginx are alive. Tunnels that ended moments before the others did so with their worker.
+    pub fn learn_workers(&mut self, now: Timestamp, alive: HashSet<u32>) {
+        let recent = self.closed.iter_mut().rev().take_while(|c| now.since(c.at) <= WORKER_SEEN_GONE);
+        for closed in recent.filter(|c| c.worker.is_some_and(|w| !alive.contains(&w))) {
+            closed.how = End::Worker;
+        }
+        self.alive = alive;
     }
 
     /// Forgets closed tunnels that were shown long enough.
     pub fn expire(&mut self, now: Timestamp) {
-        while self.closed.front().is_some_and(|c| now.since(c.at) > CLOSED_SHOWN * 20) {
+        while self.closed.front().is_some_and(|c| now.since(c.at) > CLOSED_KEPT) {
             self.closed.pop_front();
         }
     }
@@ -300,58 +290,61 @@ impl Connections {
     /// `draining` tells which workers are shutting down.
     #[must_use]
     pub fn tunnels(&self, now: Timestamp, draining: &dyn Fn(u32) -> bool) -> Vec<Tunnel<'_>> {
-        let mut out = Vec::new();
-        for (cookie, (side, leg)) in &self.legs {
-            if *side == Side::Client || self.is_foreign(*side, leg) {
-                continue;
-            }
-            let pair = self.pairing.partner(*cookie);
-            let client = pair.and_then(|(c, _)| self.legs.get(&c)).map(|(_, l)| l);
-            out.push(self.tunnel(now, *cookie, leg, client, pair.map(|(_, c)| c), draining));
-        }
-        out
+        let upstreams = self.legs.iter().filter(|(_, e)| self.is_upstream_leg(e));
+        upstreams.map(|(cookie, e)| self.tunnel(now, *cookie, e, draining)).collect()
     }
 
     fn tunnel<'a>(
         &'a self,
         now: Timestamp,
         cookie: u64,
-        upstream: &'a Leg,
-        client: Option<&'a Leg>,
-        pair: Option<Confidence>,
+        upstream: &'a Entry,
         draining: &dyn Fn(u32) -> bool,
     ) -> Tunnel<'a> {
-        let placed = self.placed.get(&cookie);
-        let read_timeout = placed.and_then(|p| p.read_timeout);
-        let time_left = read_timeout.zip(upstream.idle(now)).map(|(t, idle)| t.saturating_sub(idle));
-        let probe = client.and_then(|c| self.own.get(&c.row.peer));
+        let partner = self.pairing.partner(cookie);
+        let client = partner.and_then(|(c, _)| self.legs.get(&c)).map(|e| &e.leg);
+        let pair = client.and(partner).map_or(Confidence::None, |(_, confidence)| confidence);
+        let known = client.filter(|_| pair >= Confidence::Likely);
+        let locations = on_port(&upstream.locations, known);
+        let deadline = deadline(known, &upstream.leg, &locations, now);
         let mut tunnel = Tunnel {
             id: client.map_or(cookie, |c| c.row.cookie),
             client,
-            upstream: Some(upstream),
-            pair: if client.is_some() { pair.unwrap_or(Confidence::None) } else { Confidence::None },
+            upstream: Some(&upstream.leg),
+            pair,
             state: TunnelState::Open,
-            location: placed.and_then(|p| p.path.as_deref()),
-            time_left,
-            read_timeout,
-            probe,
+            location: only_path(&locations),
+            deadline,
+            time_left: deadline.map(|d| d.least),
+            read_timeout: deadline.map(|d| d.timeout),
+            probe: client.and_then(|c| self.own.get(&c.row.peer)),
         };
-        tunnel.state = state_of(&tunnel, draining);
+        tunnel.state = tunnel.state_at(now, draining);
         tunnel
     }
 
     /// How many upstream legs there are: each is one tunnel or one proxied request.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.legs.values().filter(|(side, leg)| *side == Side::Upstream && !self.is_foreign(*side, leg)).count()
+        self.legs.values().filter(|e| self.is_upstream_leg(e)).count()
     }
 
-    /// Client legs in CLOSE-WAIT: the client has gone and nginx has not closed.
+    /// Open legs without a partner, in no particular order: connections of clients that lead to no backend, and connections to
+    /// backends whose client is not known.
+    pub fn unpaired(&self) -> impl Iterator<Item = (Side, &Leg)> {
+        let alone = |cookie: &u64, e: &Entry| self.pair_of(*cookie).is_none() && !e.over;
+        self.legs
+            .iter()
+            .filter(move |(cookie, e)| alone(cookie, e) && !self.is_foreign(e.side, &e.leg))
+            .map(|(_, e)| (e.side, &e.leg))
+    }
+
+    /// Legs by state.
     #[must_use]
     pub fn states(&self) -> BTreeMap<TcpState, usize> {
         let mut counts = BTreeMap::new();
-        for (_, leg) in self.legs.values() {
-            *counts.entry(leg.row.state).or_insert(0) += 1;
+        for e in self.legs.values() {
+            *counts.entry(e.leg.row.state).or_insert(0) += 1;
         }
         counts
     }
@@ -362,40 +355,30 @@ impl Connections {
         self.last
     }
 
-    /// Rows of the legs whose kernel rows are known, for reports.
+    /// All legs, for reports.
     pub fn legs(&self) -> impl Iterator<Item = &Leg> {
-        self.legs.values().map(|(_, l)| l)
+        self.legs.values().map(|e| &e.leg)
+    }
+
+    /// The legs that take a connection slot of nginx.
+    pub fn held(&self) -> impl Iterator<Item = &Leg> {
+        self.legs.values().filter(|e| !e.over && !self.is_foreign(e.side, &e.leg)).map(|e| &e.leg)
+    }
+
+    /// All legs with the side of nginx that they are on.
+    pub fn sides(&self) -> impl Iterator<Item = (Side, &Leg)> {
+        self.legs.values().map(|e| (e.side, &e.leg))
     }
 }
 
-fn place(leg: &Leg, places: &Places) -> Placed {
-    let found = places.locations_of(leg.row.peer);
-    let path = match found.as_slice() {
-        [one] => Some(one.path.clone()),
-        _ => None,
-    };
-    // Several locations lead to this backend: their timeout is known only when they agree.
-    let mut timeouts = found.iter().map(|l| l.read_timeout);
-    let first = timeouts.next();
-    let read_timeout = first.filter(|t| timeouts.all(|o| o == *t));
-    Placed { path, read_timeout }
+/// The locations of servers that listen where the client came in; all when that is not known.
+fn on_port<'a>(locations: &'a [LocationPlace], client: Option<&Leg>) -> Vec<&'a LocationPlace> {
+    let port = client.map(|c| c.row.local.port());
+    let here: Vec<&LocationPlace> = locations.iter().filter(|l| port.is_some_and(|p| l.ports.contains(&p))).collect();
+    if here.is_empty() { locations.iter().collect() } else { here }
 }
 
-/// Retransmissions of one segment after which a leg counts as stuck: at the usual 200 ms start, over ten seconds of silence.
-const STUCK_BACKOFF: u8 = 6;
-
-fn state_of(tunnel: &Tunnel<'_>, draining: &dyn Fn(u32) -> bool) -> TunnelState {
-    let legs = [tunnel.client, tunnel.upstream];
-    let legs = || legs.iter().copied().flatten();
-    let stuck = |l: &Leg| l.row.info.is_some_and(|i| i.backoff.is_some_and(|b| b >= STUCK_BACKOFF));
-    if legs().any(stuck) {
-        return TunnelState::Stuck;
-    }
-    if legs().any(|l| l.row.state != TcpState::Established) {
-        return TunnelState::Closing;
-    }
-    if tunnel.worker().is_some_and(draining) {
-        return TunnelState::Draining;
-    }
-    if tunnel.client.is_none() { TunnelState::Unpaired } else { TunnelState::Open }
+fn only_path<'a>(locations: &[&'a LocationPlace]) -> Option<&'a str> {
+    let first = locations.first()?;
+    locations.iter().all(|l| l.path == first.path).then_some(first.path.as_str())
 }

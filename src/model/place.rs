@@ -26,8 +26,14 @@ pub struct LocationPlace {
     pub peer: String,
     /// Its effective `proxy_read_timeout`.
     pub read_timeout: Duration,
+    /// Its effective `proxy_send_timeout`.
+    pub send_timeout: Duration,
     /// It passes Upgrade on, or was meant to.
     pub websocket: bool,
+    /// It speaks TLS to the backend (`proxy_pass https://..`).
+    pub tls: bool,
+    /// The ports that its server listens on.
+    pub ports: Vec<u16>,
 }
 
 impl Places {
@@ -41,7 +47,7 @@ impl Places {
                 places.tls_ports.extend(listen.port);
             }
         }
-        for (_, location) in site.locations() {
+        for (server, location) in site.locations() {
             if location.means_websocket() {
                 places.websocket_prefixes.push((location.matching, location.path.clone()));
             }
@@ -51,7 +57,10 @@ impl Places {
                     path: location.path.clone(),
                     peer: peer.address.clone(),
                     read_timeout: location.read_timeout.value,
+                    send_timeout: location.send_timeout.value,
                     websocket: location.means_websocket(),
+                    tls: location.proxy_pass.as_ref().is_some_and(|p| p.value.starts_with("https:")),
+                    ports: server.listens.iter().filter_map(|l| l.port).collect(),
                 });
             }
         }

@@ -7,7 +7,7 @@ use crate::model::legs::Leg;
 
 use super::keys::{Binding, KEYS};
 use super::pane::Pane;
-use super::panes::header;
+use super::panes::{cell, header};
 use super::snapshot::Snapshot;
 use super::snapshot::endpoint::EndpointRow;
 use super::snapshot::error::ErrorRow;
@@ -234,7 +234,15 @@ fn tunnel(page: &mut Page<'_>, r: &TunnelRow) {
     page.toned("state", &format!("{} {}", r.light().sign(), r.state.word()), r.light().word_tone());
     let bound = if r.age.is_some_and(|a| a.1) { "at least " } else { "" };
     page.pair("age", &format!("{bound}{}, silent for {}", span(r.age.map(|a| a.0)), span(r.idle)));
-    page.pair("time left", &format!("{} of proxy_read_timeout {}", span(r.left), span(r.timeout)));
+    if let Some(odd) = &r.odd {
+        page.toned("odd", odd, Tone::Warn);
+    }
+    let until = r.left_at_most.map_or_else(String::new, |most| format!(" to {}", human::span(most)));
+    let timeout = r.cut_by.unwrap_or("proxy_read_timeout");
+    page.pair("time left", &format!("{}{until} of {timeout} {}", span(r.left), span(r.timeout)));
+    if let Some(recent) = r.recent.as_ref().filter(|r| r.iter().any(|n| *n > 0)) {
+        page.toned("last minute", &cell::spark(recent), Tone::Accent);
+    }
     page.pair("location", r.location.as_deref().unwrap_or("·"));
     page.pair("worker", &r.worker.map_or_else(|| "·".to_owned(), |w| w.to_string()));
     page.pair("pair", &format!("{}: how sure it is that the two legs belong together", r.pair.word()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::model::Model;
 use crate::model::connections::{Tunnel, TunnelState};
-use crate::model::legs::Leg;
+use crate::model::legs::{Leg, Side};
 use crate::model::tunnels::Confidence;
 use crate::time::Timestamp;
 
@@ -45,6 +45,14 @@ pub struct TunnelRow {
     pub left: Option<Duration>,
     /// What that runs down from.
     pub timeout: Option<Duration>,
+    /// The directive that set it.
+    pub cut_by: Option<&'static str>,
+    /// The time left at most, where several locations with other timeouts lead to the same backend.
+    pub left_at_most: Option<Duration>,
+    /// What is odd about a leg: `client: window shut`.
+    pub odd: Option<String>,
+    /// Bytes in both directions over the last minute, oldest first.
+    pub recent: Option<Vec<u64>>,
     /// The endpoint whose probe holds it.
     pub probe: Option<String>,
 }
@@ -87,10 +95,7 @@ pub fn rows(model: &Model) -> Vec<TunnelRow> {
 }
 
 fn row(t: &Tunnel<'_>, now: Timestamp) -> TunnelRow {
-    // The client's view of down and up; a leg without byte counts has no rate.
-    let known = |l: &&Leg| l.row.info.is_some_and(|i| i.bytes_received.is_some());
-    let client = t.client.filter(known).map(|l| (l.rate_out, l.rate_in));
-    let rates = client.or_else(|| t.upstream.filter(known).map(|l| (l.rate_in, l.rate_out)));
+    let rates = t.rates(now);
     TunnelRow {
         id: t.id,
         client: t.client.cloned(),
@@ -107,6 +112,13 @@ fn row(t: &Tunnel<'_>, now: Timestamp) -> TunnelRow {
         lost: t.retransmits(),
         left: t.time_left,
         timeout: t.read_timeout,
+        cut_by: t.deadline.map(|d| d.cut.directive()),
+        left_at_most: t.deadline.filter(|d| !d.is_exact()).map(|d| d.most),
+        odd: t.trouble(now).map(|(side, what)| {
+            let side = if side == Side::Client { "client" } else { "backend" };
+            format!("{side}: {}", what.word())
+        }),
+        recent: t.recent(now).map(|r| r.iter().map(|(d, u)| u64::from(*d) + u64::from(*u)).collect()),
         probe: t.probe.map(|p| p.endpoint.to_string()),
     }
 }
