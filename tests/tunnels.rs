@@ -88,14 +88,18 @@ fn figures(what: &str, scores: &BTreeMap<u32, Score>) -> f64 {
     let certain = talking.iter().filter(|(_, s)| s.certain_after.is_some()).count();
     let mut after: Vec<u32> = talking.iter().filter_map(|(_, s)| s.certain_after).collect();
     after.sort_unstable();
+    let likely = |right: bool| scores.values().filter(|s| s.now == Some((right, Confidence::Likely))).count();
     let silent_right = silent.iter().filter(|(_, s)| s.now.is_some_and(|(right, _)| right)).count();
     println!(
         "{what}: {right} of {} talking pairs right after {LOOKS} looks with traffic, {certain} certain (median after {:?} looks), \
-         0 certain and wrong; {silent_right} of {} silent pairs right",
+         0 certain and wrong; {silent_right} of {} silent pairs right; {} likely, {} of them wrong",
         talking.len(),
         after.get(after.len() / 2),
-        silent.len()
+        silent.len(),
+        likely(true) + likely(false),
+        likely(false)
     );
+    assert!(likely(false) * 50 <= scores.len(), "likely must mean it");
     share(right, talking.len())
 }
 

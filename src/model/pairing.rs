@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use super::candidates::Index;
-use super::evidence::{Fit, TO_BACKEND, TO_CLIENT, Trace, lag, offset, past_fits};
+use super::evidence::{Fit, TO_BACKEND, TO_CLIENT, Trace, lag, moments_fit, offset, past_fits};
 use super::legs::Side;
 use super::pair::Pair;
 
@@ -26,7 +26,7 @@ const REFUTED: usize = 8;
 /// Moments nearer to one another than this are not told apart: the kernel's ticks.
 const TICK_MS: u64 = 8;
 
-/// The legs with traffic in one sample that are not in certain pairs.
+/// Legs of both sides that are not in certain pairs.
 struct Sample {
     clients: Index,
     upstreams: Index,
@@ -211,14 +211,24 @@ impl Pairing {
         for upstream in moved {
             let Some(pair) = self.by_upstream.get_mut(&upstream) else { continue };
             let Some((c, u)) = get(pair.client).zip(get(upstream)) else { continue };
-            match pair.compare(&c, &u) {
+            let fit = match pair.compare(&c, &u) {
+                // Bytes that could be the same, but passed at other moments, are not the same.
+                Fit::Near if !moments_fit(&c, &u) => Fit::Apart,
+                fit => fit,
+            };
+            match fit {
                 Fit::Equal => {
                     let sole = !pair.is_certain() && sample.is_sole(&c, &u);
                     pair.fitted(&c, &u, sole);
                     // The certain pair of this moment: bytes under way were just excluded.
                     learnt |= sole && pair.is_certain() && self.offsets.learn(&c, &u);
                 }
-                Fit::Near => pair.unlike = 0,
+                Fit::Near => {
+                    pair.unlike = 0;
+                    if pair.alike == 0 {
+                        loose.insert(upstream);
+                    }
+                }
                 Fit::Silent => {}
                 // What nginx has read and could not write yet is not to be seen.
                 Fit::Apart if c.blocked || u.blocked => {}
@@ -294,7 +304,7 @@ impl Pairing {
             return Vec::new();
         }
         let clients = Index::of(self.lone_clients.iter().filter_map(|c| get(*c)).collect());
-        let upstreams = Index::of(self.lone_upstreams.keys().filter_map(|u| get(*u)).collect());
+        let open = self.open(get);
         let mut edges: Vec<(Edge, usize, usize)> = Vec::new();
         for (i, u) in wanting.iter().enumerate() {
             for k in suitors(&clients, u) {
@@ -313,7 +323,7 @@ impl Pairing {
         for (i, k) in chosen(edges) {
             let (u, c) = (&wanting[i], &clients.traces[k]);
             let mut pair = Pair::new(c, u);
-            pair.sole_past = self.is_sole_past(&clients, &upstreams, c, u);
+            pair.sole_past = self.is_sole_past(&open, c, u);
             self.join(u, pair);
             new.push(u.cookie);
         }
@@ -322,8 +332,20 @@ impl Pairing {
 }
 
 impl Pairing {
+    /// The legs that are not in certain pairs: a guess may be wrong, so its legs are still rivals.
+    fn open(&self, get: &dyn Fn(u64) -> Option<Trace>) -> Sample {
+        let guesses = || self.by_upstream.iter().filter(|(_, pair)| !pair.is_certain());
+        let clients = self.lone_clients.iter().copied().chain(guesses().map(|(_, pair)| pair.client));
+        let upstreams = self.lone_upstreams.keys().copied().chain(guesses().map(|(u, _)| *u));
+        Sample {
+            clients: Index::of(clients.filter_map(get).collect()),
+            upstreams: Index::of(upstreams.filter_map(get).collect()),
+        }
+    }
+
     /// Nothing but these two fit each other's past.
-    fn is_sole_past(&self, clients: &Index, upstreams: &Index, c: &Trace, u: &Trace) -> bool {
+    fn is_sole_past(&self, open: &Sample, c: &Trace, u: &Trace) -> bool {
+        let Sample { clients, upstreams } = open;
         if u.blind {
             return clients.beside(u) == 1 && upstreams.beside(c) == 1;
         }
