@@ -382,3 +382,6 @@ fn only_path<'a>(locations: &[&'a LocationPlace]) -> Option<&'a str> {
     let first = locations.first()?;
     locations.iter().all(|l| l.path == first.path).then_some(first.path.as_str())
 }
+
+#[cfg(test)]
+mod tests;
