@@ -177,11 +177,25 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_moment_of_the_idle_cut_is_foretold() {
     let Some(binary) = installed() else { return };
+    // On a machine that is busy with other things the source looks less often, by its own rule: then it says less.
+    for _ in 0..3 {
+        if idle_cuts(&binary).await {
+            return;
+        }
+    }
+    panic!("the machine is too busy for a look a second");
+}
+
+/// A look that takes longer stretches the time to the next one to two seconds.
+const SLOW: Duration = Duration::from_millis(100);
+
+/// Lets tunnels fall silent at several moments. False when the looks were too far between to foretell anything.
+async fn idle_cuts(binary: &std::path::Path) -> bool {
     let truth = Truth::default();
     let port = backend(truth.clone()).await;
     let lines = format!("{UPGRADE}\n proxy_read_timeout {}s;", TIMEOUT.as_secs());
     // No level that tells of the cut.
-    let nginx = Nginx::start_many(&binary, "error", (1, 128), "", &location("/ws", port, &lines));
+    let nginx = Nginx::start_many(binary, "error", (1, 128), "", &location("/ws", port, &lines));
     let to = SocketAddr::from(([127, 0, 0, 1], nginx.port));
     let habits = [
         Habit::Silent,
@@ -197,27 +211,29 @@ async fn the_moment_of_the_idle_cut_is_foretold() {
         tokio::spawn(client(to, None, n, habit, truth.clone()));
     }
     let mut watched = Watched::start(&nginx, 1, Duration::from_secs(1));
-    // What was foretold last, and at the first look after which no byte passed.
     let mut foretold: BTreeMap<SocketAddr, Vec<(Timestamp, Timestamp)>> = BTreeMap::new();
+    let mut last = watched.look().await;
     let deadline = Instant::now() + PATIENCE;
-    while truth.all().iter().filter(|(_, e)| e.died.is_some()).count() < habits.len() {
+    let all_died = || truth.all().iter().filter(|(_, e)| e.died.is_some()).count() == habits.len();
+    while !(all_died() && watched.model.connections.tunnels(last, &|_| false).is_empty()) {
         assert!(Instant::now() < deadline, "every tunnel is cut in time");
-        let at = watched.look().await;
-        for t in watched.model.connections.tunnels(at, &|_| false) {
+        for t in watched.model.connections.tunnels(last, &|_| false) {
             if let Some((u, left)) = t.upstream.zip(t.time_left) {
                 assert_eq!(t.read_timeout, Some(TIMEOUT));
                 assert!(t.deadline.is_some_and(|d| d.is_exact()), "one location, one deadline");
-                foretold.entry(u.row.local).or_default().push((at, at.plus(left)));
+                foretold.entry(u.row.local).or_default().push((last, last.plus(left)));
             }
         }
+        last = watched.look().await;
     }
-    while !watched.model.connections.tunnels(watched.model.now, &|_| false).is_empty() {
-        watched.look().await;
+    let often = watched.slowest < SLOW;
+    if often {
+        check_foretold(&truth, &foretold);
+        let closed = &watched.model.connections.closed;
+        assert_eq!(closed.len(), habits.len(), "{closed:#?}");
+        assert!(closed.iter().all(|c| c.how == End::Timeout), "{closed:#?}");
     }
-    check_foretold(&truth, &foretold);
-    let closed = &watched.model.connections.closed;
-    assert_eq!(closed.len(), habits.len(), "{closed:#?}");
-    assert!(closed.iter().all(|c| c.how == End::Timeout), "{closed:#?}");
+    often
 }
 
 #[expect(clippy::disallowed_macros, reason = "the figures are part of what the test says")]

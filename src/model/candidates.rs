@@ -1,14 +1,17 @@
 //! Legs laid out for look-ups: by the bytes that passed, by the moment, by the inode. What makes pairing near-linear.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::time::Timestamp;
 
-use super::evidence::{ANY_OVERHEAD, Fit, TO_BACKEND, TO_CLIENT, Trace, bytes_fit, moments_fit, window};
+use super::evidence::{ANY_OVERHEAD, Fit, LAG, TO_BACKEND, TO_CLIENT, Trace, bytes_fit, moments_fit, window};
 use super::legs::Side;
 
 /// Candidates looked at for one leg: beyond that many nothing can be told apart anyway.
 const LOOKED_AT: usize = 64;
+/// From so many bytes on an amount is told apart from others by itself; heartbeats are shorter.
+const TELLING: u64 = 64;
 /// Inodes farther apart than this say nothing: the kernel hands them to each processor in blocks of 1024 (fs/inode.c,
 /// `LAST_INO_BATCH`).
 const INODE_BLOCK: u64 = 1024;
@@ -66,19 +69,26 @@ impl Index {
         let fits = |i: &usize| same_growth(leg, &self.traces[*i]);
         let same: &[usize] = if leg.tls { &[] } else { self.by_bytes.get(&leg.grown).map_or(&[], Vec::as_slice) };
         if !leg.tls && !self.any_tls && same.len() <= LOOKED_AT {
+            let mut of_worker = same.iter().copied().filter(|i| leg.shares_worker(&self.traces[*i]));
+            if let (Some(only), None) = (of_worker.next(), of_worker.next())
+                && leg.grown.iter().sum::<u64>() >= TELLING
+            {
+                // However late a busy worker passed it on: nothing else carried these very bytes.
+                return Found { fits: vec![only], whole: true };
+            }
             return Found { fits: same.iter().copied().filter(fits).collect(), whole: true };
         }
         // Bytes are no key for TLS, and too many have the same: then the moment is the key.
         let direction = if leg.grown[TO_BACKEND] > 0 { TO_BACKEND } else { TO_CLIENT };
-        let near = self.at_the_moment(leg, direction);
+        let near = self.at_the_moment(leg, direction, LAG);
         Found { fits: near.fits.into_iter().filter(fits).collect(), ..near }
     }
 
-    /// The legs that spoke when `leg` spoke in `direction`, nearest first, of the processes that may hold both.
+    /// The legs that spoke when `leg` spoke in `direction`, at most `lag` apart, nearest first, of the processes that may hold both.
     #[must_use]
-    pub fn at_the_moment(&self, leg: &Trace, direction: usize) -> Found {
+    pub fn at_the_moment(&self, leg: &Trace, direction: usize, lag: Duration) -> Found {
         let Some(at) = leg.spoke[direction] else { return Found { fits: Vec::new(), whole: false } };
-        let (from, to) = window(at, direction, leg.side);
+        let (from, to) = window(at, direction, leg.side, lag);
         let mut near: Vec<(u128, usize)> = Vec::new();
         let mut whole = true;
         for list in of_worker(&self.by_moment[direction], leg.pid) {

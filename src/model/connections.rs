@@ -12,8 +12,8 @@ use crate::time::Timestamp;
 use super::deadline::{deadline, ran_out};
 use super::evidence::Trace;
 use super::legs::{Leg, Side};
-use super::pairing::{Confidence, Pairing};
-use super::place::{LocationPlace, Places};
+use super::pairing::{Confidence, Pairing, matched};
+use super::place::{LocationPlace, Places, on_port, only_path};
 use super::probes::Probes;
 use super::stats::Buckets;
 
@@ -26,6 +26,9 @@ const CLOSED_KEPT: Duration = Duration::from_secs(600);
 /// The end of a worker is seen so long after the end of its tunnels, at most: the sources look every one and two seconds.
 const WORKER_SEEN_GONE: Duration = Duration::from_secs(6);
 
+/// The second leg of a tunnel is seen gone so long after the first one, at most, besides the time between two looks.
+const BETWEEN: Duration = Duration::from_secs(1);
+
 /// A leg with where it belongs.
 #[derive(Clone, Debug)]
 struct Entry {
@@ -37,8 +40,10 @@ struct Entry {
     locations: Arc<[LocationPlace]>,
     /// It has been counted as a tunnel.
     counted: bool,
-    /// nginx has closed it.
+    /// It is gone, or nginx has closed it.
     over: bool,
+    /// For a leg to a backend whose client has gone: the end of the tunnel, if this leg goes too.
+    bereft: Option<Box<ClosedTunnel>>,
 }
 
 /// All legs and how they pair.
@@ -88,16 +93,15 @@ impl Connections {
                 touched.push(row.cookie);
             }
         }
-        for cookie in self.gone(delta) {
-            self.end(at, cookie, since);
-            self.legs.remove(&cookie);
+        let gone = self.gone(delta);
+        let ended = self.ended(&touched, &gone);
+        self.end(at, &ended, since);
+        for cookie in &gone {
+            self.legs.remove(cookie);
         }
         self.holders_known = self.legs.values().any(|e| e.leg.row.pid.is_some());
-        let opened = self.settle(at, &touched);
-        if !first_look {
-            self.opened.add(at, opened);
-            self.opened_total += u64::from(opened);
-        }
+        self.count_opened(at, &touched, first_look);
+        self.settle(at, &touched);
         self.count_idle();
         self.last = Some(at);
     }
@@ -112,9 +116,16 @@ impl Connections {
             let still: HashSet<u64> = delta.rows.iter().map(|r| r.cookie).collect();
             gone.extend(self.legs.keys().filter(|c| !still.contains(c)));
         }
-        // In one order at every run: the closed tunnels stand in it.
-        gone.sort_unstable();
         gone
+    }
+
+    /// Marks the legs that ended with this look, and gives them in one order at every run: the closed tunnels stand in it.
+    fn ended(&mut self, touched: &[u64], gone: &[u64]) -> Vec<u64> {
+        let mut ended: Vec<u64> = gone.to_vec();
+        ended.extend(touched.iter().filter(|c| self.legs.get(c).is_some_and(|e| e.leg.is_closed())));
+        ended.retain(|c| self.legs.get_mut(c).is_some_and(|e| !std::mem::replace(&mut e.over, true)));
+        ended.sort_unstable();
+        ended
     }
 
     /// A row belongs to us when it is one of our direct probes' own sockets: its local end is ours.
@@ -149,19 +160,17 @@ impl Connections {
             // A cookie is unique while the machine runs; the inodes that stand in for it under /proc are not.
             if e.leg.row.local == row.local && e.leg.row.peer == row.peer {
                 e.leg.renew(row, at, since);
-                if e.leg.is_closed() && !e.over {
-                    e.over = true;
-                    self.end(at, row.cookie, since.unwrap_or_default());
-                }
                 return true;
             }
-            self.end(at, row.cookie, since.unwrap_or_default());
+            e.over = true;
+            self.end(at, &[row.cookie], since.unwrap_or_default());
             self.legs.remove(&row.cookie);
         }
         let Some(side) = Self::side(row, places) else { return false };
         let leg = Leg::new(row, at, since);
         let over = leg.is_closed();
-        let mut entry = Entry { side, leg, tls: false, locations: Arc::from([]), counted: since.is_none(), over };
+        let locations = Arc::from([]);
+        let mut entry = Entry { side, leg, tls: false, locations, counted: false, over, bereft: None };
         self.place(&mut entry, places);
         self.legs.insert(row.cookie, entry);
         if !over {
@@ -182,30 +191,85 @@ impl Connections {
         }
     }
 
-    /// The leg has gone: its tunnel ends, once, with the first of its legs. A client connection without a backend was no
-    /// tunnel.
-    fn end(&mut self, at: Timestamp, cookie: u64, since: Duration) {
-        let pair = self.pair_of(cookie);
-        self.pairing.leave(cookie);
-        let Some((client, upstream, pair)) = pair else { return };
-        let Some((client, upstream)) = self.legs.get(&client).zip(self.legs.get(&upstream)) else { return };
-        let worker = client.leg.row.pid.or(upstream.leg.row.pid);
+    /// These legs are over. A tunnel ends once, with its leg to the backend; nginx closes both at once. So where the client
+    /// leg of a pair lives on, either the look fell between the two, or the pair was a wrong guess: then the client leg that
+    /// ended at the same time and fits is the right one.
+    fn end(&mut self, at: Timestamp, ended: &[u64], since: Duration) {
+        let (clients, upstreams): (Vec<u64>, Vec<u64>) =
+            ended.iter().partition(|c| self.legs.get(c).is_some_and(|e| e.side == Side::Client));
+        let (mut whole, mut strays, mut claimed) = (Vec::new(), Vec::new(), HashSet::new());
+        for u in upstreams.into_iter().filter(|u| self.legs.get(u).is_some_and(|e| e.counted)) {
+            let pair = self.pairing.partner(u);
+            match pair.filter(|(c, _)| self.legs.get(c).is_some_and(|e| e.over)) {
+                Some((c, _)) => {
+                    claimed.insert(c);
+                    whole.push((u, pair));
+                }
+                None => strays.push((u, pair.filter(|(_, sure)| *sure >= Confidence::Likely))),
+            }
+        }
+        let free: Vec<u64> = clients.iter().copied().filter(|c| !claimed.contains(c)).collect();
+        let trace = |c: &u64| self.legs.get(c).map(|e| Trace::of(&e.leg, e.side, e.tls, at));
+        let upstreams: Vec<Trace> = strays.iter().filter_map(|(u, _)| trace(u)).collect();
+        let matched = matched(&free.iter().filter_map(trace).collect::<Vec<_>>(), &upstreams);
+        for (u, pair) in whole {
+            self.died(self.closed(at, u, pair, since));
+        }
+        for (u, pair) in strays {
+            let before = self.legs.get_mut(&u).and_then(|e| e.bereft.take()).map(|b| *b);
+            let before = before.filter(|b| at.since(b.at) <= since + BETWEEN);
+            let found = matched.get(&u).map(|c| (*c, Confidence::Possible));
+            self.died(before.or_else(|| self.closed(at, u, found.or(pair), since)));
+        }
+        for c in clients {
+            self.bereave(at, c, since);
+        }
+        for cookie in ended {
+            self.pairing.leave(*cookie);
+        }
+    }
+
+    /// A client leg is over and its leg to the backend is not, yet: who the client was is kept for that one's end.
+    fn bereave(&mut self, at: Timestamp, client: u64, since: Duration) {
+        let Some(upstream) = self.pairing.upstream_of(client) else { return };
+        let pair = self.pairing.partner(upstream);
+        let closed = self.closed(at, upstream, pair, since).map(Box::new);
+        if let Some(e) = self.legs.get_mut(&upstream).filter(|e| !e.over) {
+            e.bereft = closed;
+        }
+    }
+
+    fn closed(
+        &self,
+        at: Timestamp,
+        upstream: u64,
+        pair: Option<(u64, Confidence)>,
+        since: Duration,
+    ) -> Option<ClosedTunnel> {
+        let upstream = self.legs.get(&upstream)?;
+        let client = pair.and_then(|(c, _)| self.legs.get(&c)).map(|e| &e.leg);
+        let sure = client.and(pair).map_or(Confidence::None, |(_, sure)| sure);
+        let worker = client.and_then(|l| l.row.pid).or(upstream.leg.row.pid);
         let worker_gone = worker.is_some_and(|w| !self.alive.is_empty() && !self.alive.contains(&w));
-        let known = (pair >= Confidence::Likely).then_some(&client.leg);
-        let locations = on_port(&upstream.locations, known);
+        let known = client.filter(|_| sure >= Confidence::Likely);
+        let locations = on_port(&upstream.locations, known.map(|c| c.row.local.port()));
         let due = ran_out(known, &upstream.leg, &locations, at, since);
-        let closed = ClosedTunnel {
+        Some(ClosedTunnel {
             at,
-            client: Some(client.leg.row.peer),
+            client: client.map(|l| l.row.peer),
             upstream: Some(upstream.leg.row.peer),
             worker,
-            pair,
+            pair: sure,
             age: at.since(upstream.leg.first),
             age_is_lower_bound: upstream.leg.older_than_us,
             idle: upstream.leg.idle(at),
-            how: End::of(&client.leg, &upstream.leg, due, worker_gone, at),
-        };
-        self.died.add(at, 1);
+            how: End::of(client, &upstream.leg, due, worker_gone, at),
+        })
+    }
+
+    fn died(&mut self, closed: Option<ClosedTunnel>) {
+        let Some(closed) = closed else { return };
+        self.died.add(closed.at, 1);
         self.died_total += 1;
         if self.closed.len() == CLOSED {
             self.closed.pop_front();
@@ -213,18 +277,25 @@ impl Connections {
         self.closed.push_back(closed);
     }
 
-    /// The client leg, the upstream leg and the confidence of the pair that a leg is in.
-    fn pair_of(&self, cookie: u64) -> Option<(u64, u64, Confidence)> {
-        let upstream = match self.legs.get(&cookie)?.side {
-            Side::Upstream => cookie,
-            Side::Client => self.pairing.upstream_of(cookie)?,
-        };
-        let (client, confidence) = self.pairing.partner(upstream)?;
-        Some((client, upstream, confidence))
+    /// A tunnel is counted when its leg to the backend stands.
+    fn count_opened(&mut self, at: Timestamp, touched: &[u64], first_look: bool) {
+        for cookie in touched {
+            let stands = self
+                .legs
+                .get(cookie)
+                .is_some_and(|e| !e.counted && self.is_upstream_leg(e) && e.leg.row.state != TcpState::SynSent);
+            if let Some(e) = self.legs.get_mut(cookie).filter(|_| stands) {
+                e.counted = true;
+                if !first_look && !e.leg.older_than_us {
+                    self.opened.add(at, 1);
+                    self.opened_total += 1;
+                }
+            }
+        }
     }
 
-    /// Pairs again what the delta touched; returns how many tunnels that opened.
-    fn settle(&mut self, at: Timestamp, touched: &[u64]) -> u32 {
+    /// Pairs again what the delta touched.
+    fn settle(&mut self, at: Timestamp, touched: &[u64]) {
         let mut pairing = std::mem::take(&mut self.pairing);
         let get = |cookie: u64| {
             let e = self.legs.get(&cookie)?;
@@ -232,16 +303,8 @@ impl Connections {
             pairable.then(|| Trace::of(&e.leg, e.side, e.tls, at))
         };
         let traces: Vec<Trace> = touched.iter().filter_map(|c| get(*c)).collect();
-        let new = pairing.settle(&traces, &get);
+        pairing.settle(&traces, &get);
         self.pairing = pairing;
-        let mut opened = 0;
-        for cookie in new {
-            if let Some(e) = self.legs.get_mut(&cookie).filter(|e| !e.counted) {
-                e.counted = true;
-                opened += 1;
-            }
-        }
-        opened
     }
 
     fn count_idle(&mut self) {
@@ -305,7 +368,7 @@ impl Connections {
         let client = partner.and_then(|(c, _)| self.legs.get(&c)).map(|e| &e.leg);
         let pair = client.and(partner).map_or(Confidence::None, |(_, confidence)| confidence);
         let known = client.filter(|_| pair >= Confidence::Likely);
-        let locations = on_port(&upstream.locations, known);
+        let locations = on_port(&upstream.locations, known.map(|c| c.row.local.port()));
         let deadline = deadline(known, &upstream.leg, &locations, now);
         let mut tunnel = Tunnel {
             id: client.map_or(cookie, |c| c.row.cookie),
@@ -332,7 +395,11 @@ impl Connections {
     /// Open legs without a partner, in no particular order: connections of clients that lead to no backend, and connections to
     /// backends whose client is not known.
     pub fn unpaired(&self) -> impl Iterator<Item = (Side, &Leg)> {
-        let alone = |cookie: &u64, e: &Entry| self.pair_of(*cookie).is_none() && !e.over;
+        let paired = |cookie: &u64, side: Side| match side {
+            Side::Client => self.pairing.upstream_of(*cookie).is_some(),
+            Side::Upstream => self.pairing.partner(*cookie).is_some(),
+        };
+        let alone = move |cookie: &u64, e: &Entry| !paired(cookie, e.side) && !e.over;
         self.legs
             .iter()
             .filter(move |(cookie, e)| alone(cookie, e) && !self.is_foreign(e.side, &e.leg))
@@ -369,18 +436,6 @@ impl Connections {
     pub fn sides(&self) -> impl Iterator<Item = (Side, &Leg)> {
         self.legs.values().map(|e| (e.side, &e.leg))
     }
-}
-
-/// The locations of servers that listen where the client came in; all when that is not known.
-fn on_port<'a>(locations: &'a [LocationPlace], client: Option<&Leg>) -> Vec<&'a LocationPlace> {
-    let port = client.map(|c| c.row.local.port());
-    let here: Vec<&LocationPlace> = locations.iter().filter(|l| port.is_some_and(|p| l.ports.contains(&p))).collect();
-    if here.is_empty() { locations.iter().collect() } else { here }
-}
-
-fn only_path<'a>(locations: &[&'a LocationPlace]) -> Option<&'a str> {
-    let first = locations.first()?;
-    locations.iter().all(|l| l.path == first.path).then_some(first.path.as_str())
 }
 
 #[cfg(test)]

@@ -179,7 +179,9 @@ pub fn offset(c: &Trace, u: &Trace) -> Option<[i64; 2]> {
 }
 
 /// Data goes out so long after it came in, at most, where nothing waits: a busy worker's turn.
-const LAG: Duration = Duration::from_millis(100);
+pub const LAG: Duration = Duration::from_millis(100);
+/// The same for what passed before anybody looked: a wide net, of which the nearest is taken.
+pub const PAST_LAG: Duration = Duration::from_millis(500);
 /// The kernel counts in ticks of up to 10 ms on each leg, and stamps are taken a little apart.
 const TICKS: Duration = Duration::from_millis(30);
 /// The other direction may lag by so much: a connect to the backend, a retransmission to the client.
@@ -201,11 +203,11 @@ fn within(lag: i64, most: Duration) -> bool {
     (-micros(TICKS)..=micros(most)).contains(&lag)
 }
 
-/// The span in which the partner of a leg on `side` that spoke at `t` must have spoken in `direction`.
+/// The span in which the partner of a leg on `side` that spoke at `t` must have spoken in `direction`, at most `lag` apart.
 #[must_use]
-pub fn window(t: Timestamp, direction: usize, side: Side) -> (Timestamp, Timestamp) {
+pub fn window(t: Timestamp, direction: usize, side: Side, lag: Duration) -> (Timestamp, Timestamp) {
     let leg_took_in = (side == Side::Client) == (direction == TO_BACKEND);
-    if leg_took_in { (t.minus(TICKS), t.plus(LAG)) } else { (t.minus(LAG), t.plus(TICKS)) }
+    if leg_took_in { (t.minus(TICKS), t.plus(lag)) } else { (t.minus(lag), t.plus(TICKS)) }
 }
 
 /// In the directions that grew, the legs spoke at the same moments, as far as known.
@@ -221,7 +223,7 @@ pub fn moments_fit(c: &Trace, u: &Trace) -> bool {
 #[must_use]
 pub fn past_fits(c: &Trace, u: &Trace) -> Option<u64> {
     let (a, b) = (lag(c, u, TO_BACKEND)?, lag(c, u, TO_CLIENT)?);
-    let close = (within(a, LAG) && within(b, LONG_LAG)) || (within(a, LONG_LAG) && within(b, LAG));
+    let close = (within(a, PAST_LAG) && within(b, LONG_LAG)) || (within(a, LONG_LAG) && within(b, PAST_LAG));
     close.then(|| (a.unsigned_abs() + b.unsigned_abs()) / 1000)
 }
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use super::candidates::Index;
-use super::evidence::{Fit, TO_BACKEND, TO_CLIENT, Trace, lag, moments_fit, offset, past_fits};
+use super::evidence::{Fit, PAST_LAG, TO_BACKEND, TO_CLIENT, Trace, lag, moments_fit, offset, past_fits};
 use super::legs::Side;
 use super::pair::Pair;
 
@@ -356,6 +356,24 @@ impl Pairing {
     }
 }
 
+/// Client legs for upstream legs, of legs that ended at the same time: whose pasts fit best. By upstream leg.
+#[must_use]
+pub fn matched(clients: &[Trace], upstreams: &[Trace]) -> HashMap<u64, u64> {
+    let mut edges = Vec::new();
+    for u in upstreams {
+        let fitting = clients.iter().filter(|c| c.shares_worker(u));
+        edges.extend(fitting.filter_map(|c| Some((past_fits(c, u)?, u.cookie, c.cookie))));
+    }
+    edges.sort_unstable();
+    let (mut found, mut taken) = (HashMap::new(), BTreeSet::new());
+    for (_, u, c) in edges {
+        if !found.contains_key(&u) && taken.insert(c) {
+            found.insert(u, c);
+        }
+    }
+    found
+}
+
 fn lag_ms(c: &Trace, u: &Trace) -> u64 {
     [TO_BACKEND, TO_CLIENT].iter().filter_map(|d| lag(c, u, *d)).map(|l| l.unsigned_abs() / 1000).sum()
 }
@@ -365,8 +383,8 @@ fn suitors(index: &Index, leg: &Trace) -> Vec<usize> {
     if leg.blind {
         return index.near_inode(leg);
     }
-    let mut found = index.at_the_moment(leg, TO_CLIENT).fits;
-    found.extend(index.at_the_moment(leg, TO_BACKEND).fits);
+    let mut found = index.at_the_moment(leg, TO_CLIENT, PAST_LAG).fits;
+    found.extend(index.at_the_moment(leg, TO_BACKEND, PAST_LAG).fits);
     found.sort_unstable();
     found.dedup();
     let fits = |other: &Trace| {

@@ -108,3 +108,17 @@ impl Places {
         })
     }
 }
+
+/// Of `locations` those of servers that listen on `port`; all when it is not known, or fits none.
+#[must_use]
+pub fn on_port(locations: &[LocationPlace], port: Option<u16>) -> Vec<&LocationPlace> {
+    let here: Vec<&LocationPlace> = locations.iter().filter(|l| port.is_some_and(|p| l.ports.contains(&p))).collect();
+    if here.is_empty() { locations.iter().collect() } else { here }
+}
+
+/// The path, when all of these locations have the same.
+#[must_use]
+pub fn only_path<'a>(locations: &[&'a LocationPlace]) -> Option<&'a str> {
+    let first = locations.first()?;
+    locations.iter().all(|l| l.path == first.path).then_some(first.path.as_str())
+}

@@ -214,15 +214,16 @@ impl End {
     /// Read off the last rows of both legs. `ran_out` says that a timer of nginx was due, `worker_gone` that the process has
     /// ended.
     #[must_use]
-    pub fn of(client: &Leg, upstream: &Leg, ran_out: bool, worker_gone: bool, now: Timestamp) -> Self {
+    pub fn of(client: Option<&Leg>, upstream: &Leg, ran_out: bool, worker_gone: bool, now: Timestamp) -> Self {
         // Whoever closes second passes through CLOSE-WAIT and LAST-ACK (RFC 9293 section 3.6); nginx is second to one side only.
         let peer_closed = |l: &Leg| matches!(l.row.state, TcpState::CloseWait | TcpState::LastAck);
         let silent = |l: &Leg| l.trouble(now) == Some(Trouble::HalfOpen);
-        match (peer_closed(client), peer_closed(upstream)) {
+        let silent_client = client.is_some_and(silent);
+        match (client.is_some_and(peer_closed), peer_closed(upstream)) {
             (true, false) => Self::Client,
             (false, true) => Self::Backend,
             _ if worker_gone => Self::Worker,
-            _ if silent(client) => Self::Lost(Side::Client),
+            _ if silent_client => Self::Lost(Side::Client),
             _ if silent(upstream) => Self::Lost(Side::Upstream),
             _ if ran_out => Self::Timeout,
             _ => Self::Unknown,
@@ -277,15 +278,16 @@ mod tests {
     #[test]
     fn the_side_that_closed_first_is_read_off_the_states() {
         use TcpState::{CloseWait, Established, FinWait2, LastAck};
-        let end = |client, upstream| End::of(&leg(client, 0), &leg(upstream, 0), false, false, Timestamp::from_secs(1));
+        let end =
+            |client, upstream| End::of(Some(&leg(client, 0)), &leg(upstream, 0), false, false, Timestamp::from_secs(1));
         assert_eq!(end(LastAck, FinWait2), End::Client);
         assert_eq!(end(CloseWait, Established), End::Client);
         assert_eq!(end(FinWait2, LastAck), End::Backend);
         assert_eq!(end(Established, Established), End::Unknown);
         let now = Timestamp::from_secs(2);
         let (well, lost) = (leg(Established, 0), leg(Established, 9));
-        assert_eq!(End::of(&well, &well, true, false, now), End::Timeout);
-        assert_eq!(End::of(&well, &well, true, true, now), End::Worker);
-        assert_eq!(End::of(&lost, &well, true, false, now), End::Lost(Side::Client));
+        assert_eq!(End::of(Some(&well), &well, true, false, now), End::Timeout);
+        assert_eq!(End::of(Some(&well), &well, true, true, now), End::Worker);
+        assert_eq!(End::of(Some(&lost), &well, true, false, now), End::Lost(Side::Client));
     }
 }

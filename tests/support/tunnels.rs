@@ -192,6 +192,8 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocketStream<S>, say
 /// A model that the real socket source feeds.
 pub struct Watched {
     pub model: Model,
+    /// How long the slowest look took: the source looks less often where looking is slow.
+    pub slowest: Duration,
     events: mpsc::Receiver<Stamped>,
     _interest: watch::Sender<wspulse::event::site::Interest>,
 }
@@ -219,7 +221,7 @@ impl Watched {
         let mut source = SocketSource::new(&Arc::from("lab"), receiver);
         (source.interval, source.mode) = (interval, Mode::Netlink);
         supervise(source, tx);
-        Self { model, events, _interest: sender }
+        Self { model, slowest: Duration::ZERO, events, _interest: sender }
     }
 
     /// Takes in events up to the next look at the sockets; its moment.
@@ -228,7 +230,8 @@ impl Watched {
             let next = tokio::time::timeout(PATIENCE, self.events.recv()).await;
             let event = next.expect("an event in time").expect("the source lives");
             self.model.apply(&event);
-            if matches!(event.event, Event::Sockets(_)) {
+            if let Event::Sockets(delta) = &event.event {
+                self.slowest = self.slowest.max(delta.took);
                 return event.at;
             }
         }

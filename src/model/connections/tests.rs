@@ -178,6 +178,32 @@ fn a_tunnel_ends_once_with_its_first_leg() {
 }
 
 #[test]
+fn a_client_that_goes_without_its_backend_was_a_wrong_guess() {
+    let mut watch = Watch::over(one_location());
+    watch.look(both(1, Duration::ZERO), &[]);
+    watch.look(vec![], &[3]);
+    assert_eq!((ends(&watch), watch.only().state), (vec![], TunnelState::Unpaired));
+    watch.now += 5;
+    watch.look(vec![], &[4]);
+    assert_eq!(ends(&watch), [End::Unknown], "once, with the backend's leg");
+    assert_eq!(watch.connections.closed[0].client, None, "it lived on: who knows whose it was");
+}
+
+#[test]
+fn legs_of_wrong_guesses_that_end_together_are_one_tunnel() {
+    let mut watch = Watch::over(one_location());
+    // Both upstream legs and both client legs spoke at the same moments: the guesses may be crossed.
+    watch.look([both(1, Duration::ZERO), both(2, Duration::ZERO)].concat(), &[]);
+    let partner = watch.tunnels().iter().find(|t| t.upstream.is_some_and(|l| l.row.cookie == 4)).map(|t| t.id);
+    let other = if partner == Some(3) { 5 } else { 3 };
+    watch.look(vec![], &[4, other]);
+    assert_eq!(watch.connections.died_total, 1, "one client and one backend leg went: one tunnel");
+    assert_eq!(watch.tunnels().len(), 1);
+    watch.look(vec![], &[6, 8 - other]);
+    assert_eq!(watch.connections.died_total, 2);
+}
+
+#[test]
 fn the_states_of_the_last_rows_tell_who_closed() {
     let mut watch = Watch::over(one_location());
     watch.look([both(1, Duration::ZERO), both(2, Duration::ZERO)].concat(), &[]);
