@@ -41,6 +41,10 @@ pub struct Master {
     pub root: Option<String>,
     /// Whether it lives in another network namespace than we do.
     pub other_net: bool,
+    /// The first and the last local port that the kernel gives to connections to backends: `net.ipv4.ip_local_port_range` of
+    /// our own network namespace (man 7 ip); `None` when it lives in another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_ports: Option<(u16, u16)>,
     /// The addresses that it listens on; looked for only where several masters run, to tell them apart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listens: Vec<SocketAddr>,

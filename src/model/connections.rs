@@ -1,145 +1,62 @@
 //! Sockets folded into legs, and legs into tunnels: who is in, for how long, how busy, and how long still.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::probe::{Route, TargetId};
 use crate::event::socket::{Listener, SocketDelta, SocketRow, SocketSource, TcpState};
 use crate::time::Timestamp;
 
-use super::legs::Leg;
-use super::place::Places;
+use super::deadline::{deadline, ran_out};
+use super::evidence::Trace;
+use super::legs::{Leg, Side};
+use super::pairing::{Confidence, Pairing, matched};
+use super::place::{LocationPlace, Places, on_port, only_path};
 use super::probes::Probes;
 use super::stats::Buckets;
-use super::tunnels::{Confidence, Pairing};
+
+pub use super::tunnels::{ClosedTunnel, End, Tunnel, TunnelState};
 
 /// Closed tunnels kept.
 const CLOSED: usize = 256;
-/// How long a closed tunnel stays on the screen.
-const CLOSED_SHOWN: Duration = Duration::from_secs(30);
+/// How long a closed tunnel is kept.
+const CLOSED_KEPT: Duration = Duration::from_secs(600);
+/// The end of a worker is seen so long after the end of its tunnels, at most: the sources look every one and two seconds.
+const WORKER_SEEN_GONE: Duration = Duration::from_secs(6);
 
-/// Which side of nginx a leg is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Client,
-    Upstream,
-}
+/// The second leg of a tunnel is seen gone so long after the first one, at most, besides the time between two looks.
+const BETWEEN: Duration = Duration::from_secs(1);
 
-/// One tunnel, or one leg without a partner, as a face shows it.
+/// A leg with where it belongs.
 #[derive(Clone, Debug)]
-pub struct Tunnel<'a> {
-    /// Stable while it lives: the client leg's cookie, or the upstream leg's.
-    pub id: u64,
-    /// The leg to the client.
-    pub client: Option<&'a Leg>,
-    /// The leg to the backend.
-    pub upstream: Option<&'a Leg>,
-    /// How sure it is that the two belong together.
-    pub pair: Confidence,
-    /// Its state.
-    pub state: TunnelState,
-    /// The location's path, when the upstream or the probe tells it unambiguously.
-    pub location: Option<&'a str>,
-    /// `proxy_read_timeout` minus the silence on the upstream leg; `None` when either is unknown.
-    pub time_left: Option<Duration>,
-    /// The timeout that `time_left` runs down from.
-    pub read_timeout: Option<Duration>,
-    /// The probe that holds it, when it is one of ours.
-    pub probe: Option<&'a TargetId>,
-}
-
-impl Tunnel<'_> {
-    /// The nginx process that holds it.
-    #[must_use]
-    pub fn worker(&self) -> Option<u32> {
-        self.client.and_then(|l| l.row.pid).or_else(|| self.upstream.and_then(|l| l.row.pid))
-    }
-
-    /// Since when it is open, and whether that is only a lower bound of its age.
-    #[must_use]
-    pub fn age(&self, now: Timestamp) -> Option<(Duration, bool)> {
-        let leg = self.client.or(self.upstream)?;
-        Some((now.since(leg.first), leg.older_than_us))
-    }
-
-    /// Silence in both directions, on the upstream leg where there is one.
-    #[must_use]
-    pub fn idle(&self, now: Timestamp) -> Option<Duration> {
-        self.upstream.or(self.client)?.idle(now)
-    }
-
-    /// Smoothed round-trip time to the client.
-    #[must_use]
-    pub fn client_rtt(&self) -> Option<Duration> {
-        let us = self.client?.row.info.as_ref()?.rtt_us?;
-        Some(Duration::from_micros(u64::from(us)))
-    }
-
-    /// Retransmitted segments on both legs.
-    #[must_use]
-    pub fn retransmits(&self) -> Option<u32> {
-        let of = |l: &Leg| l.row.info.as_ref().and_then(|i| i.retransmits);
-        match (self.client.and_then(of), self.upstream.and_then(of)) {
-            (None, None) => None,
-            (a, b) => Some(a.unwrap_or(0).saturating_add(b.unwrap_or(0))),
-        }
-    }
-}
-
-/// What a tunnel is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TunnelState {
-    /// One side has closed and nginx holds on, or data waits unanswered.
-    Stuck,
-    /// Being closed.
-    Closing,
-    /// Held by a worker that is shutting down.
-    Draining,
-    /// Established on both sides.
-    Open,
-    /// A backend connection whose client leg is not known.
-    Unpaired,
-}
-
-impl TunnelState {
-    /// One word.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Stuck => "stuck",
-            Self::Closing => "closing",
-            Self::Draining => "drain",
-            Self::Open => "open",
-            Self::Unpaired => "alone",
-        }
-    }
-}
-
-/// A tunnel that ended.
-#[derive(Clone, Debug)]
-pub struct ClosedTunnel {
-    /// When its leg was found gone.
-    pub at: Timestamp,
-    /// The client's address.
-    pub client: Option<SocketAddr>,
-    /// The backend's address.
-    pub upstream: Option<SocketAddr>,
-    /// How long it was seen.
-    pub age: Duration,
-    /// Silence before the end, when known.
-    pub idle: Option<Duration>,
+struct Entry {
+    side: Side,
+    leg: Leg,
+    tls: bool,
+    /// For a leg to a backend, the locations that lead there. They are those of the configuration in force when the leg was
+    /// first seen: nginx keeps a tunnel's settings through a reload.
+    locations: Arc<[LocationPlace]>,
+    /// It has been counted as a tunnel.
+    counted: bool,
+    /// It is gone, or nginx has closed it.
+    over: bool,
+    /// For a leg to a backend whose client has gone: the end of the tunnel, if this leg goes too.
+    bereft: Option<Box<ClosedTunnel>>,
 }
 
 /// All legs and how they pair.
 #[derive(Clone, Debug, Default)]
 pub struct Connections {
-    legs: HashMap<u64, (Side, Leg)>,
+    legs: HashMap<u64, Entry>,
     pairing: Pairing,
     /// Probe legs, so that our own direct connections are not taken for tunnels.
     own: HashMap<SocketAddr, TargetId>,
-    /// Locations per upstream leg, where the configuration tells exactly one.
-    placed: HashMap<u64, Placed>,
+    /// Locations by backend address, shared by its legs.
+    places: HashMap<SocketAddr, Arc<[LocationPlace]>>,
+    /// The processes of nginx, once they are known.
+    alive: HashSet<u32>,
     /// The moment of the latest delta.
     last: Option<Timestamp>,
     /// Some leg's process is known, so that an unknown one means something.
@@ -156,16 +73,10 @@ pub struct Connections {
     pub opened_total: u64,
     /// Tunnels ended since the counters began.
     pub died_total: u64,
-    /// Newest last.
+    /// Newest last, a bounded number of them.
     pub closed: VecDeque<ClosedTunnel>,
     /// Client connections that lead to no backend: plain keep-alive, or in the middle of a request.
     pub idle_clients: usize,
-}
-
-#[derive(Clone, Debug)]
-struct Placed {
-    path: Option<String>,
-    read_timeout: Option<Duration>,
 }
 
 impl Connections {
@@ -175,31 +86,46 @@ impl Connections {
         self.source = Some(delta.source);
         self.listeners.clone_from(&delta.listeners);
         self.learn_own(probes);
-        let mut gone: Vec<u64> = delta.closed.clone();
-        if delta.full {
-            let still: std::collections::HashSet<u64> = delta.rows.iter().map(|r| r.cookie).collect();
-            gone.extend(self.legs.keys().filter(|c| !still.contains(c)));
-        }
-        for cookie in gone {
-            self.close(at, cookie);
-        }
+        let since = delta.since.unwrap_or_default();
+        let mut touched = Vec::with_capacity(delta.rows.len());
         for row in &delta.rows {
-            self.update(at, row, delta.since, places);
+            if self.update(at, row, delta.since, places) {
+                touched.push(row.cookie);
+            }
         }
-        self.holders_known = self.legs.values().any(|(_, l)| l.row.pid.is_some());
-        let mut pairing = std::mem::take(&mut self.pairing);
-        let opened = pairing.settle(&self.pairable());
-        self.pairing = pairing;
-        if !first_look {
-            self.opened.add(at, u32::try_from(opened).unwrap_or(u32::MAX));
-            self.opened_total += opened as u64;
+        let gone = self.gone(delta);
+        let ended = self.ended(&touched, &gone);
+        self.end(at, &ended, since);
+        for cookie in &gone {
+            self.legs.remove(cookie);
         }
-        self.place_again(places, probes);
+        self.holders_known = self.legs.values().any(|e| e.leg.row.pid.is_some());
+        self.count_opened(at, &touched, first_look);
+        self.settle(at, &touched);
+        self.count_idle();
         self.last = Some(at);
     }
 
     fn learn_own(&mut self, probes: &Probes) {
         self.own = probes.local_ends().map(|(a, t)| (a, t.clone())).collect();
+    }
+
+    fn gone(&self, delta: &SocketDelta) -> Vec<u64> {
+        let mut gone: Vec<u64> = delta.closed.clone();
+        if delta.full {
+            let still: HashSet<u64> = delta.rows.iter().map(|r| r.cookie).collect();
+            gone.extend(self.legs.keys().filter(|c| !still.contains(c)));
+        }
+        gone
+    }
+
+    /// Marks the legs that ended with this look, and gives them in one order at every run: the closed tunnels stand in it.
+    fn ended(&mut self, touched: &[u64], gone: &[u64]) -> Vec<u64> {
+        let mut ended: Vec<u64> = gone.to_vec();
+        ended.extend(touched.iter().filter(|c| self.legs.get(c).is_some_and(|e| e.leg.is_closed())));
+        ended.retain(|c| self.legs.get_mut(c).is_some_and(|e| !std::mem::replace(&mut e.over, true)));
+        ended.sort_unstable();
+        ended
     }
 
     /// A row belongs to us when it is one of our direct probes' own sockets: its local end is ours.
@@ -214,6 +140,10 @@ impl Connections {
         self.is_own_direct(leg) || (side == Side::Upstream && self.holders_known && nobodys)
     }
 
+    fn is_upstream_leg(&self, e: &Entry) -> bool {
+        e.side == Side::Upstream && !e.over && !self.is_foreign(e.side, &e.leg)
+    }
+
     fn side(row: &SocketRow, places: &Places) -> Option<Side> {
         if places.is_listen_port(row.local.port()) {
             Some(Side::Client)
@@ -224,37 +154,122 @@ impl Connections {
         }
     }
 
-    fn update(&mut self, at: Timestamp, row: &SocketRow, since: Option<Duration>, places: &Places) {
-        if let Some((_, leg)) = self.legs.get_mut(&row.cookie) {
+    /// True when the row is a leg.
+    fn update(&mut self, at: Timestamp, row: &SocketRow, since: Option<Duration>, places: &Places) -> bool {
+        if let Some(e) = self.legs.get_mut(&row.cookie) {
             // A cookie is unique while the machine runs; the inodes that stand in for it under /proc are not.
-            if leg.row.local == row.local && leg.row.peer == row.peer {
-                leg.renew(row, at, since);
-                return;
+            if e.leg.row.local == row.local && e.leg.row.peer == row.peer {
+                e.leg.renew(row, at, since);
+                return true;
             }
-            self.close(at, row.cookie);
+            e.over = true;
+            self.end(at, &[row.cookie], since.unwrap_or_default());
+            self.legs.remove(&row.cookie);
         }
-        let Some(side) = Self::side(row, places) else { return };
-        self.legs.insert(row.cookie, (side, Leg::new(row, at, since.is_none())));
+        let Some(side) = Self::side(row, places) else { return false };
+        let leg = Leg::new(row, at, since);
+        let over = leg.is_closed();
+        let locations = Arc::from([]);
+        let mut entry = Entry { side, leg, tls: false, locations, counted: false, over, bereft: None };
+        self.place(&mut entry, places);
+        self.legs.insert(row.cookie, entry);
+        if !over {
+            self.pairing.enter(side, row.cookie);
+        }
+        true
     }
 
-    fn close(&mut self, at: Timestamp, cookie: u64) {
-        let Some((side, leg)) = self.legs.remove(&cookie) else { return };
-        self.placed.remove(&cookie);
-        let partner = self.pairing.forget(cookie);
-        // A pair dies once: with the first of its legs. A client connection without a backend was no tunnel.
-        let Some(partner) = partner.and_then(|p| self.legs.get(&p)) else { return };
-        let (client, upstream) = match side {
-            Side::Client => (&leg, &partner.1),
-            Side::Upstream => (&partner.1, &leg),
-        };
-        let closed = ClosedTunnel {
+    fn place(&mut self, entry: &mut Entry, places: &Places) {
+        let row = &entry.leg.row;
+        match entry.side {
+            Side::Client => entry.tls = places.is_tls_port(row.local.port()),
+            Side::Upstream => {
+                let of = |peer| places.locations_of(peer).into_iter().cloned().collect();
+                entry.locations = Arc::clone(self.places.entry(row.peer).or_insert_with_key(|peer| of(*peer)));
+                entry.tls = !entry.locations.is_empty() && entry.locations.iter().all(|l| l.tls);
+            }
+        }
+    }
+
+    /// These legs are over. A tunnel ends once, with its leg to the backend; nginx closes both at once. So where the client
+    /// leg of a pair lives on, either the look fell between the two, or the pair was a wrong guess: then the client leg that
+    /// ended at the same time and fits is the right one.
+    fn end(&mut self, at: Timestamp, ended: &[u64], since: Duration) {
+        let (clients, upstreams): (Vec<u64>, Vec<u64>) =
+            ended.iter().partition(|c| self.legs.get(c).is_some_and(|e| e.side == Side::Client));
+        let (mut whole, mut strays, mut claimed) = (Vec::new(), Vec::new(), HashSet::new());
+        for u in upstreams.into_iter().filter(|u| self.legs.get(u).is_some_and(|e| e.counted)) {
+            let pair = self.pairing.partner(u);
+            match pair.filter(|(c, _)| self.legs.get(c).is_some_and(|e| e.over)) {
+                Some((c, _)) => {
+                    claimed.insert(c);
+                    whole.push((u, pair));
+                }
+                None => strays.push((u, pair.filter(|(_, sure)| *sure >= Confidence::Likely))),
+            }
+        }
+        let free: Vec<u64> = clients.iter().copied().filter(|c| !claimed.contains(c)).collect();
+        let trace = |c: &u64| self.legs.get(c).map(|e| Trace::of(&e.leg, e.side, e.tls, at));
+        let upstreams: Vec<Trace> = strays.iter().filter_map(|(u, _)| trace(u)).collect();
+        let matched = matched(&free.iter().filter_map(trace).collect::<Vec<_>>(), &upstreams);
+        for (u, pair) in whole {
+            self.died(self.closed(at, u, pair, since));
+        }
+        for (u, pair) in strays {
+            let before = self.legs.get_mut(&u).and_then(|e| e.bereft.take()).map(|b| *b);
+            let before = before.filter(|b| at.since(b.at) <= since + BETWEEN);
+            let found = matched.get(&u).map(|c| (*c, Confidence::Possible));
+            self.died(before.or_else(|| self.closed(at, u, found.or(pair), since)));
+        }
+        for c in clients {
+            self.bereave(at, c, since);
+        }
+        for cookie in ended {
+            self.pairing.leave(*cookie);
+        }
+    }
+
+    /// A client leg is over and its leg to the backend is not, yet: who the client was is kept for that one's end.
+    fn bereave(&mut self, at: Timestamp, client: u64, since: Duration) {
+        let Some(upstream) = self.pairing.upstream_of(client) else { return };
+        let pair = self.pairing.partner(upstream);
+        let closed = self.closed(at, upstream, pair, since).map(Box::new);
+        if let Some(e) = self.legs.get_mut(&upstream).filter(|e| !e.over) {
+            e.bereft = closed;
+        }
+    }
+
+    fn closed(
+        &self,
+        at: Timestamp,
+        upstream: u64,
+        pair: Option<(u64, Confidence)>,
+        since: Duration,
+    ) -> Option<ClosedTunnel> {
+        let upstream = self.legs.get(&upstream)?;
+        let client = pair.and_then(|(c, _)| self.legs.get(&c)).map(|e| &e.leg);
+        let sure = client.and(pair).map_or(Confidence::None, |(_, sure)| sure);
+        let worker = client.and_then(|l| l.row.pid).or(upstream.leg.row.pid);
+        let worker_gone = worker.is_some_and(|w| !self.alive.is_empty() && !self.alive.contains(&w));
+        let known = client.filter(|_| sure >= Confidence::Likely);
+        let locations = on_port(&upstream.locations, known.map(|c| c.row.local.port()));
+        let due = ran_out(known, &upstream.leg, &locations, at, since);
+        Some(ClosedTunnel {
             at,
-            client: Some(client.row.peer),
-            upstream: Some(upstream.row.peer),
-            age: at.since(client.first),
-            idle: upstream.idle(at),
-        };
-        self.died.add(at, 1);
+            client: client.map(|l| l.row.peer),
+            upstream: Some(upstream.leg.row.peer),
+            worker,
+            pair: sure,
+            age: at.since(upstream.leg.first),
+            age_is_lower_bound: upstream.leg.older_than_us,
+            idle: upstream.leg.idle(at),
+            how: End::of(client, &upstream.leg, due, worker_gone, at),
+        })
+    }
+
+    fn died(&mut self, closed: Option<ClosedTunnel>) {
+        let Some(closed) = closed else { return };
+        self.died.add(closed.at, 1);
         self.died_total += 1;
         if self.closed.len() == CLOSED {
             self.closed.pop_front();
@@ -262,27 +277,65 @@ impl Connections {
         self.closed.push_back(closed);
     }
 
-    fn pairable(&self) -> Vec<(bool, &Leg)> {
-        self.legs
-            .values()
-            .filter(|(side, l)| !self.is_foreign(*side, l))
-            .map(|(side, leg)| (*side == Side::Client, leg))
-            .collect()
+    /// A tunnel is counted when its leg to the backend stands.
+    fn count_opened(&mut self, at: Timestamp, touched: &[u64], first_look: bool) {
+        for cookie in touched {
+            let stands = self
+                .legs
+                .get(cookie)
+                .is_some_and(|e| !e.counted && self.is_upstream_leg(e) && e.leg.row.state != TcpState::SynSent);
+            if let Some(e) = self.legs.get_mut(cookie).filter(|_| stands) {
+                e.counted = true;
+                if !first_look && !e.leg.older_than_us {
+                    self.opened.add(at, 1);
+                    self.opened_total += 1;
+                }
+            }
+        }
     }
 
-    /// Finds the location of every tunnel again: after a change of the configuration, the probes or the pairs.
+    /// Pairs again what the delta touched.
+    fn settle(&mut self, at: Timestamp, touched: &[u64]) {
+        let mut pairing = std::mem::take(&mut self.pairing);
+        let get = |cookie: u64| {
+            let e = self.legs.get(&cookie)?;
+            let pairable = !e.over && e.leg.row.inode != 0 && !self.is_foreign(e.side, &e.leg);
+            pairable.then(|| Trace::of(&e.leg, e.side, e.tls, at))
+        };
+        let traces: Vec<Trace> = touched.iter().filter_map(|c| get(*c)).collect();
+        pairing.settle(&traces, &get);
+        self.pairing = pairing;
+    }
+
+    fn count_idle(&mut self) {
+        let clients = self.legs.values().filter(|e| e.side == Side::Client && !e.over).count();
+        self.idle_clients = clients.saturating_sub(self.pairing.len());
+    }
+
+    /// The configuration or the probes changed. Legs that had no location may have one now; the others keep what they were
+    /// opened with.
     pub fn place_again(&mut self, places: &Places, probes: &Probes) {
         self.learn_own(probes);
-        let upstreams = self.legs.iter().filter(|(_, (side, _))| *side == Side::Upstream);
-        self.placed = upstreams.map(|(cookie, (_, leg))| (*cookie, place(leg, places))).collect();
-        let paired = self.pairing.len();
-        let clients = self.legs.values().filter(|(side, _)| *side == Side::Client).count();
-        self.idle_clients = clients.saturating_sub(paired);
+        self.places.clear();
+        let mut legs = std::mem::take(&mut self.legs);
+        for entry in legs.values_mut().filter(|e| e.side == Side::Client || e.locations.is_empty()) {
+            self.place(entry, places);
+        }
+        self.legs = legs;
+    }
+
+    /// These processes of nginx are alive. Tunnels that ended moments before the others did so with their worker.
+    pub fn learn_workers(&mut self, now: Timestamp, alive: HashSet<u32>) {
+        let recent = self.closed.iter_mut().rev().take_while(|c| now.since(c.at) <= WORKER_SEEN_GONE);
+        for closed in recent.filter(|c| c.worker.is_some_and(|w| !alive.contains(&w))) {
+            closed.how = End::Worker;
+        }
+        self.alive = alive;
     }
 
     /// Forgets closed tunnels that were shown long enough.
     pub fn expire(&mut self, now: Timestamp) {
-        while self.closed.front().is_some_and(|c| now.since(c.at) > CLOSED_SHOWN * 20) {
+        while self.closed.front().is_some_and(|c| now.since(c.at) > CLOSED_KEPT) {
             self.closed.pop_front();
         }
     }
@@ -300,58 +353,65 @@ impl Connections {
     /// `draining` tells which workers are shutting down.
     #[must_use]
     pub fn tunnels(&self, now: Timestamp, draining: &dyn Fn(u32) -> bool) -> Vec<Tunnel<'_>> {
-        let mut out = Vec::new();
-        for (cookie, (side, leg)) in &self.legs {
-            if *side == Side::Client || self.is_foreign(*side, leg) {
-                continue;
-            }
-            let pair = self.pairing.partner(*cookie);
-            let client = pair.and_then(|(c, _)| self.legs.get(&c)).map(|(_, l)| l);
-            out.push(self.tunnel(now, *cookie, leg, client, pair.map(|(_, c)| c), draining));
-        }
-        out
+        let upstreams = self.legs.iter().filter(|(_, e)| self.is_upstream_leg(e));
+        upstreams.map(|(cookie, e)| self.tunnel(now, *cookie, e, draining)).collect()
     }
 
     fn tunnel<'a>(
         &'a self,
         now: Timestamp,
         cookie: u64,
-        upstream: &'a Leg,
-        client: Option<&'a Leg>,
-        pair: Option<Confidence>,
+        upstream: &'a Entry,
         draining: &dyn Fn(u32) -> bool,
     ) -> Tunnel<'a> {
-        let placed = self.placed.get(&cookie);
-        let read_timeout = placed.and_then(|p| p.read_timeout);
-        let time_left = read_timeout.zip(upstream.idle(now)).map(|(t, idle)| t.saturating_sub(idle));
-        let probe = client.and_then(|c| self.own.get(&c.row.peer));
+        let partner = self.pairing.partner(cookie);
+        let client = partner.and_then(|(c, _)| self.legs.get(&c)).map(|e| &e.leg);
+        let pair = client.and(partner).map_or(Confidence::None, |(_, confidence)| confidence);
+        let known = client.filter(|_| pair >= Confidence::Likely);
+        let locations = on_port(&upstream.locations, known.map(|c| c.row.local.port()));
+        let deadline = deadline(known, &upstream.leg, &locations, now);
         let mut tunnel = Tunnel {
             id: client.map_or(cookie, |c| c.row.cookie),
             client,
-            upstream: Some(upstream),
-            pair: if client.is_some() { pair.unwrap_or(Confidence::None) } else { Confidence::None },
+            upstream: Some(&upstream.leg),
+            pair,
             state: TunnelState::Open,
-            location: placed.and_then(|p| p.path.as_deref()),
-            time_left,
-            read_timeout,
-            probe,
+            location: only_path(&locations),
+            deadline,
+            time_left: deadline.map(|d| d.least),
+            read_timeout: deadline.map(|d| d.timeout),
+            probe: client.and_then(|c| self.own.get(&c.row.peer)),
         };
-        tunnel.state = state_of(&tunnel, draining);
+        tunnel.state = tunnel.state_at(now, draining);
         tunnel
     }
 
     /// How many upstream legs there are: each is one tunnel or one proxied request.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.legs.values().filter(|(side, leg)| *side == Side::Upstream && !self.is_foreign(*side, leg)).count()
+        self.legs.values().filter(|e| self.is_upstream_leg(e)).count()
     }
 
-    /// Client legs in CLOSE-WAIT: the client has gone and nginx has not closed.
+    /// Open legs without a partner, in no particular order: connections of clients that lead to no backend, and connections to
+    /// backends whose client is not known.
+    pub fn unpaired(&self) -> impl Iterator<Item = (Side, &Leg)> {
+        let paired = |cookie: &u64, side: Side| match side {
+            Side::Client => self.pairing.upstream_of(*cookie).is_some(),
+            Side::Upstream => self.pairing.partner(*cookie).is_some(),
+        };
+        let alone = move |cookie: &u64, e: &Entry| !paired(cookie, e.side) && !e.over;
+        self.legs
+            .iter()
+            .filter(move |(cookie, e)| alone(cookie, e) && !self.is_foreign(e.side, &e.leg))
+            .map(|(_, e)| (e.side, &e.leg))
+    }
+
+    /// Legs by state.
     #[must_use]
     pub fn states(&self) -> BTreeMap<TcpState, usize> {
         let mut counts = BTreeMap::new();
-        for (_, leg) in self.legs.values() {
-            *counts.entry(leg.row.state).or_insert(0) += 1;
+        for e in self.legs.values() {
+            *counts.entry(e.leg.row.state).or_insert(0) += 1;
         }
         counts
     }
@@ -362,40 +422,21 @@ impl Connections {
         self.last
     }
 
-    /// Rows of the legs whose kernel rows are known, for reports.
+    /// All legs, for reports.
     pub fn legs(&self) -> impl Iterator<Item = &Leg> {
-        self.legs.values().map(|(_, l)| l)
+        self.legs.values().map(|e| &e.leg)
+    }
+
+    /// The legs that take a connection slot of nginx.
+    pub fn held(&self) -> impl Iterator<Item = &Leg> {
+        self.legs.values().filter(|e| !e.over && !self.is_foreign(e.side, &e.leg)).map(|e| &e.leg)
+    }
+
+    /// All legs with the side of nginx that they are on.
+    pub fn sides(&self) -> impl Iterator<Item = (Side, &Leg)> {
+        self.legs.values().map(|e| (e.side, &e.leg))
     }
 }
 
-fn place(leg: &Leg, places: &Places) -> Placed {
-    let found = places.locations_of(leg.row.peer);
-    let path = match found.as_slice() {
-        [one] => Some(one.path.clone()),
-        _ => None,
-    };
-    // Several locations lead to this backend: their timeout is known only when they agree.
-    let mut timeouts = found.iter().map(|l| l.read_timeout);
-    let first = timeouts.next();
-    let read_timeout = first.filter(|t| timeouts.all(|o| o == *t));
-    Placed { path, read_timeout }
-}
-
-/// Retransmissions of one segment after which a leg counts as stuck: at the usual 200 ms start, over ten seconds of silence.
-const STUCK_BACKOFF: u8 = 6;
-
-fn state_of(tunnel: &Tunnel<'_>, draining: &dyn Fn(u32) -> bool) -> TunnelState {
-    let legs = [tunnel.client, tunnel.upstream];
-    let legs = || legs.iter().copied().flatten();
-    let stuck = |l: &Leg| l.row.info.is_some_and(|i| i.backoff.is_some_and(|b| b >= STUCK_BACKOFF));
-    if legs().any(stuck) {
-        return TunnelState::Stuck;
-    }
-    if legs().any(|l| l.row.state != TcpState::Established) {
-        return TunnelState::Closing;
-    }
-    if tunnel.worker().is_some_and(draining) {
-        return TunnelState::Draining;
-    }
-    if tunnel.client.is_none() { TunnelState::Unpaired } else { TunnelState::Open }
-}
+#[cfg(test)]
+mod tests;

@@ -4,19 +4,25 @@
 //! is bounded, whatever the world does: rings for the recent past, capped maps for what clients can choose.
 
 pub mod backend;
+pub mod candidates;
 pub mod connections;
+pub mod deadline;
 pub mod errors;
+pub mod evidence;
 pub mod handshakes;
 pub mod headroom;
 pub mod legs;
 pub mod marks;
+pub mod pair;
+pub mod pairing;
 pub mod place;
 pub mod probes;
 pub mod sessions;
 pub mod stats;
 pub mod tunnels;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +37,7 @@ use backend::Backend;
 use connections::Connections;
 use errors::Errors;
 use handshakes::Handshakes;
-use headroom::Gauge;
+use headroom::{Gauge, Resource, Trends};
 use marks::Marks;
 use place::Places;
 use probes::Probes;
@@ -70,6 +76,8 @@ pub struct Model {
     pub marks: Marks,
     /// What befell nginx's workers: by its own words at level notice, and by the process table.
     pub lifecycle: Lifecycle,
+    /// How full nginx's resources were over the last minutes.
+    pub trends: Trends,
 }
 
 /// A source's light and since when it burns so.
@@ -103,6 +111,7 @@ impl Model {
             probes: Probes::default(),
             marks: Marks::default(),
             lifecycle: Lifecycle::default(),
+            trends: Trends::default(),
         }
     }
 
@@ -136,6 +145,21 @@ impl Model {
             }
             Event::Sense(sense) => self.apply_sense(e, sense),
         }
+        self.watch_trends();
+    }
+
+    fn watch_trends(&mut self) {
+        if !self.trends.is_due(self.now) {
+            return;
+        }
+        let gauges = [
+            (Resource::Slots, self.slots()),
+            (Resource::WorkerSlots, self.worker_slots().map(|(_, g)| g)),
+            (Resource::Fds, self.fds()),
+            (Resource::Ports, self.ports().map(|(_, g)| g)),
+            (Resource::Queue, self.queue()),
+        ];
+        self.trends.sample(self.now, gauges.into_iter().filter_map(|(r, g)| Some((r, g?))));
     }
 
     fn apply_site(&mut self, site: &Site) {
@@ -148,6 +172,8 @@ impl Model {
         let old = self.processes.as_ref().map(|p| p.masters.as_slice());
         self.marks.compare(at, old, &new.masters);
         new.masters.iter().filter_map(renewed).for_each(|at| self.lifecycle.note(at, Incident::Renewed));
+        let workers = new.masters.iter().flat_map(|m| &m.workers);
+        self.connections.learn_workers(at, workers.map(|w| w.pid).collect());
         self.processes = Some(new.clone());
     }
 
@@ -223,23 +249,47 @@ impl Model {
         (serving.len(), draining.len())
     }
 
+    fn serving(&self) -> BTreeSet<u32> {
+        let all = self.master().into_iter().flat_map(|m| &m.workers);
+        all.filter(|w| !w.shutting_down).map(|w| w.pid).collect()
+    }
+
+    fn slots_per_worker(&self) -> Option<u64> {
+        Some(self.site.as_ref()?.worker_connections.as_ref()?.value)
+    }
+
     /// Connection slots in use and in all, over the serving workers.
     #[must_use]
     pub fn slots(&self) -> Option<Gauge> {
-        let per_worker = self.site.as_ref()?.worker_connections.as_ref()?.value;
-        headroom::slots(per_worker, self.workers().0, &self.connections)
+        let gauge = headroom::slots(self.slots_per_worker()?, &self.serving(), &self.connections)?;
+        Some(self.trends.with(Resource::Slots, gauge))
+    }
+
+    /// Connection slots of the serving worker that has taken the most, with its process id.
+    #[must_use]
+    pub fn worker_slots(&self) -> Option<(u32, Gauge)> {
+        let (pid, gauge) = headroom::fullest_worker(self.slots_per_worker()?, &self.serving(), &self.connections)?;
+        Some((pid, self.trends.with(Resource::WorkerSlots, gauge)))
     }
 
     /// Open descriptors of the worker that is nearest to its limit.
     #[must_use]
     pub fn fds(&self) -> Option<Gauge> {
-        headroom::fds(self.master().into_iter().flat_map(|m| &m.workers))
+        let gauge = headroom::fds(self.master().into_iter().flat_map(|m| &m.workers))?;
+        Some(self.trends.with(Resource::Fds, gauge))
+    }
+
+    /// Local ports towards the backend that is nearest to having none left.
+    #[must_use]
+    pub fn ports(&self) -> Option<(SocketAddr, Gauge)> {
+        let (backend, gauge) = headroom::ports(self.master()?.local_ports?, &self.connections)?;
+        Some((backend, self.trends.with(Resource::Ports, gauge)))
     }
 
     /// The accept queue of the listener that is nearest to its backlog.
     #[must_use]
     pub fn queue(&self) -> Option<Gauge> {
-        headroom::queue(&self.connections.listeners)
+        Some(self.trends.with(Resource::Queue, headroom::queue(&self.connections.listeners)?))
     }
 }
 

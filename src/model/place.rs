@@ -28,8 +28,14 @@ pub struct LocationPlace {
     pub peer: String,
     /// Its effective `proxy_read_timeout`.
     pub read_timeout: Duration,
+    /// Its effective `proxy_send_timeout`.
+    pub send_timeout: Duration,
     /// It passes Upgrade on, or was meant to.
     pub websocket: bool,
+    /// It speaks TLS to the backend (`proxy_pass https://..`).
+    pub tls: bool,
+    /// The ports that its server listens on.
+    pub ports: Vec<u16>,
 }
 
 impl Places {
@@ -43,7 +49,7 @@ impl Places {
                 places.tls_ports.extend(listen.port);
             }
         }
-        for (_, location) in site.locations() {
+        for (server, location) in site.locations() {
             places.has_patterns |= matches!(location.matching, Matching::Regex | Matching::RegexNoCase);
             if location.means_websocket() {
                 places.websocket_prefixes.push((location.matching, location.path.clone()));
@@ -54,7 +60,10 @@ impl Places {
                     path: location.path.clone(),
                     peer: peer.address.clone(),
                     read_timeout: location.read_timeout.value,
+                    send_timeout: location.send_timeout.value,
                     websocket: location.means_websocket(),
+                    tls: location.proxy_pass.as_ref().is_some_and(|p| p.value.starts_with("https:")),
+                    ports: server.listens.iter().filter_map(|l| l.port).collect(),
                 });
             }
         }
@@ -116,4 +125,18 @@ impl Places {
         all.max_by_key(|(matching, prefix)| (*matching == Matching::Exact, prefix.len()))
             .map(|(_, prefix)| prefix.as_str())
     }
+}
+
+/// Of `locations` those of servers that listen on `port`; all when it is not known, or fits none.
+#[must_use]
+pub fn on_port(locations: &[LocationPlace], port: Option<u16>) -> Vec<&LocationPlace> {
+    let here: Vec<&LocationPlace> = locations.iter().filter(|l| port.is_some_and(|p| l.ports.contains(&p))).collect();
+    if here.is_empty() { locations.iter().collect() } else { here }
+}
+
+/// The path, when all of these locations have the same.
+#[must_use]
+pub fn only_path<'a>(locations: &[&'a LocationPlace]) -> Option<&'a str> {
+    let first = locations.first()?;
+    locations.iter().all(|l| l.path == first.path).then_some(first.path.as_str())
 }

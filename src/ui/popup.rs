@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 
 use super::keys::{Binding, KEYS};
 use super::pane::Pane;
-use super::panes::header;
+use super::panes::{cell, header};
 use super::seen::{self, SeenLine};
 use super::snapshot::Snapshot;
 use super::snapshot::endpoint::EndpointRow;
@@ -275,7 +275,15 @@ fn tunnel(page: &mut Page<'_>, r: &TunnelRow) {
     if let Some(ended) = &r.ended {
         page.pair("ended", &ended.said());
     } else {
-        page.pair("time left", &format!("{} of proxy_read_timeout {}", span(r.left), span(r.timeout)));
+        if let Some(odd) = &r.odd {
+            page.toned("odd", odd, Tone::Warn);
+        }
+        let until = r.left_at_most.map_or_else(String::new, |most| format!(" to {}", human::span(most)));
+        let timeout = r.cut_by.unwrap_or("proxy_read_timeout");
+        page.pair("time left", &format!("{}{until} of {timeout} {}", span(r.left), span(r.timeout)));
+    }
+    if let Some(recent) = r.recent.as_ref().filter(|r| r.iter().any(|n| *n > 0)) {
+        page.toned("last minute", &cell::spark(recent), Tone::Accent);
     }
     page.pair("location", r.location.as_deref().unwrap_or(theme::NONE));
     if r.ended.is_some() {

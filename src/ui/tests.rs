@@ -230,6 +230,10 @@ fn crowd() -> Snapshot {
         retransmits: None,
         left: Some(Duration::from_millis(u64::from(n.wrapping_mul(104_729) % 60_000))),
         timeout: Some(Duration::from_secs(60)),
+        cut_by: None,
+        left_at_most: None,
+        odd: None,
+        recent: None,
         probe: None,
         ended: None,
     };

@@ -4,6 +4,7 @@
 pub mod backend;
 pub mod nginx;
 pub mod terminal;
+pub mod tunnels;
 
 use std::net::TcpListener;
 use std::path::PathBuf;

@@ -30,13 +30,19 @@ pub fn newest() -> Option<PathBuf> {
 impl Nginx {
     /// Starts `binary` with `server` inside `server { listen 127.0.0.1:PORT; .. }` and `level` as error_log level.
     pub fn start(binary: &Path, level: &str, http: &str, server: &str) -> Self {
+        Self::start_many(binary, level, (1, 128), http, server)
+    }
+
+    /// The same with so many workers, and connections for each.
+    pub fn start_many(binary: &Path, level: &str, many: (u32, u32), http: &str, server: &str) -> Self {
+        let (workers, connections) = many;
         let dir = tempfile::tempdir().expect("a temporary folder");
         let port = free_port();
         for d in ["logs", "tmp"] {
             fs::create_dir(dir.path().join(d)).expect("a folder");
         }
         let conf = format!(
-            "worker_processes 1;\npid nginx.pid;\nerror_log logs/error.log {level};\nevents {{ worker_connections 128; }}\n\
+            "worker_processes {workers};\npid nginx.pid;\nerror_log logs/error.log {level};\nevents {{ worker_connections {connections}; }}\n\
              http {{\n    log_format ws '$remote_addr [$time_local] \"$request\" $status rt=$request_time ua=$upstream_addr \
              uht=$upstream_header_time c=$connection';\n    access_log logs/access.log ws;\n\
              client_body_temp_path tmp/b;\n    proxy_temp_path tmp/p;\n    fastcgi_temp_path tmp/f;\n    uwsgi_temp_path tmp/u;\n    scgi_temp_path tmp/s;\n\

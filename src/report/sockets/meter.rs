@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn a_rate_is_what_grew_in_the_span_and_unknown_after_one_look() {
         let mut meter = Meter::new(Duration::from_millis(300));
-        let mut leg = Leg::new(&row(100, 50), at(0), true);
+        let mut leg = Leg::new(&row(100, 50), at(0), None);
         meter.apply(at(0), &delta(row(100, 50)));
         assert_eq!(meter.rates(&leg, at(200)), None, "one look");
         assert_eq!(meter.rates(&leg, at(1_000)), Some((0.0, 0.0)), "several looks and no word of a change");

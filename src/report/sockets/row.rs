@@ -12,19 +12,12 @@ use super::meter::Meter;
 use crate::human;
 use crate::model::Model;
 use crate::model::connections::{ClosedTunnel, Tunnel, TunnelState};
-use crate::model::legs::Leg;
-use crate::model::tunnels::Confidence;
+use crate::model::legs::{Leg, Side};
+use crate::model::tunnels::{Confidence, End};
 use crate::time::Timestamp;
 
-/// A rate is of the latest interval with a change; after this long without one it is 0.
-const RATE_LASTS: Duration = Duration::from_secs(3);
 /// How long a tunnel that ended is still shown.
 const ENDED_SHOWN: Duration = Duration::from_secs(30);
-/// The kernel counts silence in ticks of up to 10 ms, on both legs.
-const TICK: Duration = Duration::from_millis(50);
-/// A look finds a tunnel gone at most this long after its end, unless the looks are stretched.
-const LOOK: Duration = Duration::from_secs(3);
-
 /// What a filter, a sort or a table can name in a tunnel or a leg.
 pub const KEYS: [Key; 16] = [
     Key::new("client", Kind::Address),
@@ -82,6 +75,14 @@ pub struct TunnelRow {
     pub left: Option<Duration>,
     /// What that runs down from.
     pub timeout: Option<Duration>,
+    /// The directive that set it.
+    pub cut_by: Option<&'static str>,
+    /// The time left at most, where several locations with other timeouts lead to the same backend.
+    pub left_at_most: Option<Duration>,
+    /// What is odd about a leg: `client: window shut`.
+    pub odd: Option<String>,
+    /// Bytes in both directions over the last minute, oldest first.
+    pub recent: Option<Vec<u64>>,
     /// The endpoint whose probe holds it.
     pub probe: Option<String>,
     /// When and how it ended; `None` while it lives.
@@ -93,7 +94,9 @@ pub struct TunnelRow {
 pub struct Ended {
     /// How long ago.
     pub ago: Duration,
-    /// The `proxy_read_timeout` that it had been silent for; `None` when it ended in another way or that is not known.
+    /// How, as far as that shows.
+    pub how: End,
+    /// The `proxy_read_timeout` that it had been silent for, where that ended it.
     pub timeout: Option<Duration>,
 }
 
@@ -139,10 +142,8 @@ impl<'a> Moment<'a> {
         }
         leg.row.info.and_then(|i| i.bytes_received)?;
         let last = self.last_look?;
-        if leg.seen > leg.first && last.since(leg.seen) <= RATE_LASTS {
-            return Some((leg.rate_in, leg.rate_out));
-        }
-        (last > leg.first).then_some((0.0, 0.0))
+        // One look tells no rate.
+        if last <= leg.first { None } else { leg.rates(self.now) }
     }
 }
 
@@ -168,6 +169,13 @@ fn living(t: &Tunnel<'_>, moment: Moment<'_>) -> TunnelRow {
         retransmits: t.retransmits(),
         left: t.time_left,
         timeout: t.read_timeout,
+        cut_by: t.deadline.map(|d| d.cut.directive()),
+        left_at_most: t.deadline.filter(|d| !d.is_exact()).map(|d| d.most),
+        odd: t.trouble(moment.now).map(|(side, what)| {
+            let side = if side == Side::Client { "client" } else { "backend" };
+            format!("{side}: {}", what.word())
+        }),
+        recent: t.recent(moment.now).map(|r| r.iter().map(|(d, u)| u64::from(*d) + u64::from(*u)).collect()),
         probe: t.probe.map(|p| p.endpoint.to_string()),
         ended: None,
     }
@@ -184,12 +192,11 @@ fn gone(model: &Model, c: &ClosedTunnel) -> TunnelRow {
         upstream_addr: c.upstream,
         client: None,
         upstream: None,
-        pair: Confidence::None,
-        worker: None,
+        pair: c.pair,
+        worker: c.worker,
         location,
         state: TunnelState::Closing,
-        // It was seen for so long; silence that is longer shows that it was there before.
-        age: Some((c.age, c.idle.is_some_and(|idle| idle > c.age + LOOK))),
+        age: Some((c.age, c.age_is_lower_bound)),
         idle: c.idle,
         down: None,
         up: None,
@@ -197,8 +204,16 @@ fn gone(model: &Model, c: &ClosedTunnel) -> TunnelRow {
         retransmits: None,
         left: None,
         timeout,
+        cut_by: None,
+        left_at_most: None,
+        odd: None,
+        recent: None,
         probe: None,
-        ended: Some(Ended { ago: model.now.since(c.at), timeout: timeout_reached(c, timeout) }),
+        ended: Some(Ended {
+            ago: model.now.since(c.at),
+            how: c.how,
+            timeout: timeout.filter(|_| c.how == End::Timeout),
+        }),
     }
 }
 
@@ -226,20 +241,17 @@ fn id_of(c: &ClosedTunnel) -> u64 {
     hasher.finish()
 }
 
-/// The timeout that the silence before the end comes up to. The silence is counted up to the look that found the tunnel gone.
-fn timeout_reached(c: &ClosedTunnel, timeout: Option<Duration>) -> Option<Duration> {
-    let (idle, timeout) = (c.idle?, timeout?);
-    (idle + TICK >= timeout && idle <= timeout + LOOK).then_some(timeout)
-}
-
 impl Ended {
     /// One clause.
     #[must_use]
     pub fn said(&self) -> String {
         let ago = figure::span(self.ago);
-        match self.timeout {
-            Some(timeout) => format!("{ago} ago, silent for its proxy_read_timeout of {}", figure::span(timeout)),
-            None => format!("{ago} ago"),
+        match (self.how, self.timeout) {
+            (End::Timeout, Some(timeout)) => {
+                format!("{ago} ago, silent for its proxy_read_timeout of {}", figure::span(timeout))
+            }
+            (End::Unknown, _) => format!("{ago} ago"),
+            (how, _) => format!("{ago} ago, {}", how.word()),
         }
     }
 }
@@ -341,6 +353,10 @@ pub(super) mod tests {
             retransmits: None,
             left: None,
             timeout: None,
+            cut_by: None,
+            left_at_most: None,
+            odd: None,
+            recent: None,
             probe: None,
             ended: None,
         }
@@ -365,21 +381,13 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn silence_up_to_the_timeout_is_told_and_other_ends_are_not_explained() {
-        let ended = |idle: u64, timeout: u64| {
-            let closed = ClosedTunnel {
-                at: Timestamp::from_secs(9),
-                client: None,
-                upstream: None,
-                age: Duration::from_secs(100),
-                idle: Some(Duration::from_millis(idle)),
-            };
-            timeout_reached(&closed, Some(Duration::from_secs(timeout))).is_some()
+    fn an_end_is_told_as_far_as_it_shows() {
+        let said = |how, timeout: Option<u64>| {
+            Ended { ago: Duration::from_secs(12), how, timeout: timeout.map(Duration::from_secs) }.said()
         };
-        assert!(ended(60_400, 60) && ended(59_990, 60));
-        assert!(!ended(58_000, 60) && !ended(70_000, 60) && !ended(2_600, 5));
-        let said = Ended { ago: Duration::from_secs(12), timeout: Some(Duration::from_secs(60)) }.said();
-        assert_eq!(said, "12s ago, silent for its proxy_read_timeout of 1m0s");
+        assert_eq!(said(End::Timeout, Some(60)), "12s ago, silent for its proxy_read_timeout of 1m0s");
+        assert_eq!(said(End::Client, Some(60)), "12s ago, client closed");
+        assert_eq!(said(End::Unknown, None), "12s ago");
     }
 
     #[test]
@@ -389,7 +397,7 @@ pub(super) mod tests {
             info: Some(info),
             ..SocketRow::new(1, ([127, 0, 0, 1], 80).into(), ([127, 0, 0, 1], 81).into(), TcpState::Established)
         };
-        let leg = Leg::new(&socket, Timestamp::from_secs(10), true);
+        let leg = Leg::new(&socket, Timestamp::from_secs(10), None);
         let age = |bound| at_least((Duration::from_secs(5), bound), [Some(&leg), None], Timestamp::from_secs(15));
         assert_eq!(age(true), (Duration::from_secs(95), true));
         assert_eq!(age(false), (Duration::from_secs(5), false), "we saw it being opened");

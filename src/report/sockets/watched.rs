@@ -35,7 +35,7 @@ impl Watched {
                 // A number that stands in for a cookie may come again with another connection.
                 Some(leg) if (leg.row.local, leg.row.peer) == (row.local, row.peer) => leg.renew(row, at, delta.since),
                 _ => {
-                    self.legs.insert(row.cookie, Leg::new(row, at, delta.since.is_none()));
+                    self.legs.insert(row.cookie, Leg::new(row, at, delta.since));
                 }
             }
         }

@@ -95,8 +95,10 @@ impl Scanner {
             Role::Worker { .. } | Role::Helper => false,
         };
         let mut found = Found { hidden: !pids.contains(&1), ..Found::default() };
+        let local_ports = self.local_ports();
         for process in all.iter().filter(leads) {
             let mut master = self.master(process);
+            master.local_ports = local_ports.filter(|_| !master.other_net);
             master.workers = self.workers(process, &all);
             found.processes.masters.push(master);
         }
@@ -140,6 +142,14 @@ impl Scanner {
         let text = fs::read_to_string(self.proc.join("uptime")).ok()?;
         let (seconds, hundredths) = text.split_whitespace().next()?.split_once('.')?;
         seconds.parse::<u64>().ok()?.checked_mul(TICKS)?.checked_add(hundredths.parse().ok()?)
+    }
+
+    /// Read at every scan: it may be changed at any time.
+    fn local_ports(&self) -> Option<(u16, u16)> {
+        let text = fs::read_to_string(self.proc.join("sys/net/ipv4/ip_local_port_range")).ok()?;
+        let mut words = text.split_whitespace();
+        let (first, last) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        (first <= last).then_some((first, last))
     }
 
     fn started(&self, ticks: u64) -> Option<Timestamp> {

@@ -162,7 +162,8 @@ fn time_left(r: &TunnelRow, look: &Look, width: usize) -> Vec<Span<'static>> {
         _ => Tone::Good,
     };
     let text_tone = if tone == Tone::Good { Tone::Muted } else { tone };
-    let text = human::span_short(left);
+    let bound = if r.left_at_most.is_some() { "≥" } else { "" };
+    let text = format!("{bound}{}", human::span_short(left));
     if !(9..=64).contains(&width) {
         return vec![look.span(text_tone, text)];
     }

@@ -258,3 +258,20 @@ fn of_several_masters_the_listens_are_told() {
     assert_eq!(masters[0].listens, [([0, 0, 0, 0], 8080).into()]);
     assert_eq!(masters[1].listens, [([127, 0, 0, 1], 80).into()]);
 }
+
+#[test]
+fn the_local_ports_are_read_anew_at_every_scan_and_only_for_our_own_network() {
+    let fake = Fake::new();
+    fake.process(10, "nginx", 1, "nginx: master process /usr/sbin/nginx -c /etc/nginx/nginx.conf\0");
+    let mut scanner = fake.scanner();
+    let mut ports = || scanner.scan().expect("a scan").processes.masters[0].local_ports;
+    assert_eq!(ports(), None, "unknown is not zero");
+    fake.write("sys/net/ipv4/ip_local_port_range", "32768\t60999\n");
+    assert_eq!(ports(), Some((32768, 60999)));
+    fake.write("sys/net/ipv4/ip_local_port_range", "9 zzz\n");
+    assert_eq!(ports(), None);
+    fake.write("sys/net/ipv4/ip_local_port_range", "1024 65535\n");
+    fake.link("10/ns/net", "net:[2]");
+    let elsewhere = fake.scanner().scan().expect("a scan").processes.masters[0].clone();
+    assert_eq!((elsewhere.other_net, elsewhere.local_ports), (true, None));
+}
