@@ -8,6 +8,8 @@ use crate::model::Model;
 use super::finding::{Confidence, Evidence, Finding, Fix, Severity};
 use super::headers::faults;
 use super::look::{self, Case, NOW, Spot, Url, cases, short};
+use super::matrix::Seat;
+use super::proof;
 
 /// One critical finding about a failing probe, with what it and its twin saw.
 fn refused(case: &Case<'_>, id: &'static str, confidence: Confidence, why: &str) -> Finding {
@@ -48,7 +50,8 @@ pub(super) fn backend_rejects(model: &Model) -> Vec<Finding> {
         let limits = case.body_has("Request Header Or Cookie Too Large");
         let denied = status == 403 && (speaks_of_origin(case) || denied_by_nginx(model, case));
         // Without a direct answer to compare with, anything more telling comes first; see `leftover`.
-        if other || wrong_port || limits || denied || case.direct_status().is_none() {
+        let proven = [Seat::Origin, Seat::Subprotocol].iter().any(|seat| proof::is_cured_by(model, case, *seat));
+        if other || wrong_port || limits || denied || proven || case.direct_status().is_none() {
             return None;
         }
         let why = if case.direct_status() == Some(status) {

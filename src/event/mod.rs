@@ -5,6 +5,7 @@
 
 pub mod handshake;
 pub mod log;
+pub mod matrix;
 pub mod probe;
 pub mod process;
 pub mod route;
@@ -66,6 +67,8 @@ pub enum Event {
     Sockets(socket::SocketDelta),
     /// One step in the life of a probe.
     Probe(Box<probe::ProbeEvent>),
+    /// Handshakes with one endpoint, one thing changed at a time.
+    Matrix(Box<matrix::Matrix>),
     /// How well a source can see.
     Sense(Sense),
 }

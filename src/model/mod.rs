@@ -17,6 +17,7 @@ pub mod tunnels;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::event::matrix::Matrix;
 use crate::event::process::{Master, Processes};
 use crate::event::site::Site;
 use crate::event::{Event, Sense, Sight, SourceId, SourceKind, Stamped};
@@ -29,6 +30,9 @@ use marks::Marks;
 use place::Places;
 use probes::Probes;
 use sessions::Sessions;
+
+/// Endpoints whose handshake matrix is kept.
+pub const MATRICES: usize = 64;
 
 /// What is known about one host.
 #[derive(Debug)]
@@ -55,6 +59,8 @@ pub struct Model {
     pub sessions: Sessions,
     /// Heartbeat probes.
     pub probes: Probes,
+    /// Handshakes with one thing changed at a time, by endpoint; at most [`MATRICES`].
+    pub matrix: BTreeMap<Arc<str>, Matrix>,
     /// What happened when, oldest first.
     pub marks: Marks,
 }
@@ -86,6 +92,7 @@ impl Model {
             errors: Errors::default(),
             sessions: Sessions::default(),
             probes: Probes::default(),
+            matrix: BTreeMap::new(),
             marks: Marks::default(),
         }
     }
@@ -112,6 +119,7 @@ impl Model {
                     self.marks.push(mark);
                 }
             }
+            Event::Matrix(matrix) => self.apply_matrix(matrix),
             Event::Sense(sense) => self.apply_sense(e, sense),
         }
     }
@@ -126,6 +134,12 @@ impl Model {
         let old = self.processes.as_ref().map(|p| p.masters.as_slice());
         self.marks.compare(at, old, &new.masters);
         self.processes = Some(new.clone());
+    }
+
+    fn apply_matrix(&mut self, matrix: &Matrix) {
+        if self.matrix.len() < MATRICES || self.matrix.contains_key(&matrix.endpoint) {
+            self.matrix.insert(Arc::clone(&matrix.endpoint), matrix.clone());
+        }
     }
 
     fn apply_sense(&mut self, e: &Stamped, sense: &Sense) {

@@ -13,6 +13,8 @@ use crate::model::headroom::Gauge;
 use crate::model::probes::{Outcome, Probe, ProbeState};
 use crate::time::Timestamp;
 
+use super::matrix::MatrixFacts;
+
 /// The version of the report's shape.
 pub const REPORT_SCHEMA: &str = "wspulse.report/1";
 
@@ -39,6 +41,9 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// Every probe, the direct twin after its partner.
     pub probes: Vec<ProbeFacts>,
+    /// Handshakes with one thing changed at a time; absent when none were made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub matrix: Vec<MatrixFacts>,
     /// What the socket tables show.
     pub tunnels: TunnelFigures,
     /// What the error logs said.
@@ -214,6 +219,7 @@ impl Report {
             findings: diagnosis.findings.clone(),
             checks: diagnose::checks(model, diagnosis),
             probes: model.probes.by_target.iter().map(|(t, p)| probe_facts(model.now, t, p)).collect(),
+            matrix: MatrixFacts::all(model, diagnosis),
             tunnels: tunnel_figures(model),
             errors: error_figures(model),
             sessions: session_figures(model),

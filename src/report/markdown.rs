@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::diagnose::finding::{Finding, Status};
 
 use super::data::Report;
+use super::matrix;
 use super::safe;
 
 /// Text from outside that Markdown shall show and not obey.
@@ -60,6 +61,7 @@ pub fn markdown(report: &Report) -> String {
         };
         let _ = writeln!(out, "| {sign} | {} | {} |", c.title, inert(&c.said));
     }
+    matrix::markdown(&mut out, &report.matrix);
     figures(&mut out, report);
     out
 }

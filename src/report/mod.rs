@@ -6,6 +6,7 @@ mod data;
 mod json;
 mod logs;
 mod markdown;
+mod matrix;
 mod plain;
 mod safe;
 mod silence;
@@ -19,6 +20,7 @@ pub use data::{
 pub use json::json;
 pub use logs::{Facts, LOGS_SCHEMA, LogFile, LogsReport, logs_json, logs_markdown, logs_text};
 pub use markdown::markdown;
+pub use matrix::{LeftOutFacts, MatrixFacts, RowFacts};
 pub use plain::event_line;
 pub use silence::{IDLE_TIMEOUT_SCHEMA, SilenceReport, silence_json, silence_markdown, silence_text};
 pub use summary::summary_text;

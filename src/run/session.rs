@@ -19,7 +19,7 @@ use crate::source::Outlet;
 use crate::source::probe::WsUrl;
 use crate::time::Clock;
 
-use super::plan::{self, Job, Known};
+use super::plan::{self, Job, Known, ProbeJob};
 use super::start::{self, Running};
 use super::stream::EventWriter;
 
@@ -93,7 +93,26 @@ impl Session {
     /// The targets that are probed now.
     #[must_use]
     pub fn targets(&self) -> Vec<TargetId> {
-        plan::probes(&self.settings, &self.known()).into_iter().map(|j| j.target).collect()
+        self.probes().into_iter().map(|j| j.target).collect()
+    }
+
+    /// The same, with what is dialled for them.
+    #[must_use]
+    pub fn probes(&self) -> Vec<ProbeJob> {
+        plan::probes(&self.settings, &self.known())
+    }
+
+    /// Takes in what was found beside the sources: it is folded in and recorded as if one of them had said so.
+    ///
+    /// # Errors
+    /// When the recording cannot be written.
+    pub fn tell(&mut self, event: &Stamped) -> io::Result<()> {
+        self.model.apply(event);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.write(event)?;
+            recorder.flush()?;
+        }
+        Ok(())
     }
 
     /// Waits for events and folds them in. Returns those just folded. Cancel-safe.

@@ -8,6 +8,7 @@ mod dice;
 mod fault;
 pub mod heartbeat;
 pub mod hold;
+pub mod matrix;
 pub mod options;
 mod request;
 pub mod silence;
