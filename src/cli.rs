@@ -105,8 +105,8 @@ pub struct LookArgs {
     /// WebSocket URLs to probe: `ws://host:port/path` or `wss://...`
     #[arg(value_name = "URL")]
     pub urls: Vec<String>,
-    /// The backend's own URL: the direct twin of the probe
-    #[arg(long, value_name = "WS-URL", help_heading = "Probes")]
+    /// The backend's own URL: the direct twin of the probe; 'auto' asks the peers that nginx's configuration names
+    #[arg(long, value_name = "WS-URL|auto", help_heading = "Probes")]
     pub backend: Option<String>,
     /// A header for the handshake, 'Name: value' (repeatable)
     #[arg(long = "header", value_name = "K: V", help_heading = "Probes")]
@@ -215,7 +215,7 @@ pub struct CheckArgs {
     /// The least severity that makes the exit code 1
     #[arg(long, value_enum, default_value_t = FailOn::Warning)]
     pub fail_on: FailOn,
-    /// Ask every URL again with one thing changed at a time: which change breaks or cures the handshake?
+    /// Ask every URL again with one thing changed at a time, and the peers behind its location directly
     #[arg(long)]
     pub deep: bool,
     /// The most time for the whole look [default: 10s, with --deep 20s]

@@ -24,6 +24,8 @@ pub struct Settings {
     pub endpoints: Vec<(WsUrl, Option<WsUrl>)>,
     /// Probe what the configuration shows without being asked.
     pub auto_probe: bool,
+    /// Ask the peers behind a probed location directly, too.
+    pub find_backends: bool,
     /// How probes are made.
     pub probe: ProbeOptions,
     /// nginx's main configuration file, when given.
@@ -70,6 +72,7 @@ impl Settings {
             host: host.to_owned(),
             endpoints: endpoints(args)?,
             auto_probe: args.probe == Some(AutoProbe::Auto),
+            find_backends: finds_backends(args),
             probe: probe_options(args)?,
             nginx_conf: args.nginx_conf.clone(),
             nginx_prefix: None,
@@ -105,9 +108,15 @@ pub enum WrongWord {
     TwinAlone,
 }
 
+/// `--backend auto`: not a URL, but leave to ask the configuration's own peers.
+fn finds_backends(args: &LookArgs) -> bool {
+    args.backend.as_deref() == Some("auto")
+}
+
 /// `--backend` is the direct twin of the first URL.
 fn endpoints(args: &LookArgs) -> Result<Vec<(WsUrl, Option<WsUrl>)>, WrongWord> {
-    let backend = args.backend.as_deref().map(WsUrl::parse).transpose()?;
+    let given = args.backend.as_deref().filter(|_| !finds_backends(args));
+    let backend = given.map(WsUrl::parse).transpose()?;
     if backend.is_some() && args.urls.is_empty() {
         return Err(WrongWord::TwinAlone);
     }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,9 @@ use serde_json::Value;
 use support::backend::{Backend, Script};
 use support::nginx::{Nginx, UPGRADE, installed, location};
 use support::run;
+use tokio_tungstenite::tungstenite::WebSocket;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
 use wspulse::diagnose::diagnose;
 use wspulse::diagnose::finding::Confidence;
 use wspulse::diagnose::matrix::{Context, Seat, conclusion};
@@ -94,9 +96,17 @@ fn serve(mut stream: &TcpStream, script: &dyn Fn(&Asking) -> String) {
     }
     let answer = script(&Asking(head));
     let _ = stream.write_all(answer.as_bytes());
-    if answer.starts_with("HTTP/1.1 101") || answer.is_empty() {
+    if answer.starts_with("HTTP/1.1 101") {
+        hold(stream);
+    } else if answer.is_empty() {
         let _ = std::io::copy(&mut reader, &mut std::io::sink());
     }
+}
+
+/// Answers pings until the client goes.
+fn hold(stream: impl Read + Write) {
+    let mut socket = WebSocket::from_raw_socket(stream, Role::Server, None);
+    while socket.read().is_ok() {}
 }
 
 fn asked(at: SocketAddr, path: &str, options: ProbeOptions) -> Asked {
@@ -372,4 +382,262 @@ fn a_slash_too_few_is_read_from_a_real_nginx() {
     assert_eq!(report["findings"][0]["id"], "redirected", "{report:#}");
     let serious = report["findings"].as_array().into_iter().flatten().filter(|f| f["severity"] != "info").count();
     assert_eq!(serious, 1, "one cause, one finding: {report:#}");
+}
+
+// ---- the peers behind a location
+
+/// What a server heard: request line and Host of everything but nginx's own requests.
+fn hearing() -> (Server, Arc<std::sync::Mutex<Vec<String>>>) {
+    let heard: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
+    let into = Arc::clone(&heard);
+    let server = server(move |a| {
+        let what = format!("{} {}", a.path(), a.header("host").unwrap_or("-"));
+        into.lock().expect("no panic holds it").push(what);
+        if a.is_upgrade() { a.switching("") } else { status(426) }
+    });
+    (server, heard)
+}
+
+fn directs(report: &Value) -> Vec<(String, bool)> {
+    let pairs = report["pairs"].as_array().cloned().unwrap_or_default();
+    let all = pairs.iter().flat_map(|p| p["directs"].as_array().cloned().unwrap_or_default());
+    all.map(|d| (d["url"].as_str().expect("a URL").to_owned(), d["works"] == true)).collect()
+}
+
+#[test]
+fn peers_are_asked_only_when_that_was_asked_for() {
+    let Some(binary) = installed() else { return };
+    let (backend, heard) = hearing();
+    let nginx = Nginx::start(&binary, "error", "", &location("/ws", backend.at.port(), UPGRADE));
+    let pid = nginx.pid().to_string();
+    let (report, _) = check(&[&nginx.url("/ws"), "--pid", &pid]);
+    assert_eq!(heard.lock().expect("heard").len(), 1, "one request, by nginx");
+    assert_eq!(directs(&report), []);
+    let (report, _) = check(&[&nginx.url("/ws"), "--pid", &pid, "--backend", "auto"]);
+    assert_eq!(heard.lock().expect("heard").len(), 3, "one by nginx, one directly");
+    assert_eq!(directs(&report), [(format!("ws://{}/ws", backend.at), true)]);
+    assert_eq!(report.get("matrix"), None);
+    assert!(report["pairs"][0]["directs"][0]["proxy_adds_ms"].is_number(), "{report:#}");
+    assert_eq!(report["verdict"], "healthy", "{report:#}");
+}
+
+#[test]
+fn a_peer_is_asked_for_what_nginx_would_ask_it() {
+    let Some(binary) = installed() else { return };
+    let (backend, heard) = hearing();
+    let pool = format!("upstream pool {{ server 127.0.0.1:{}; }}", backend.at.port());
+    let lines = |host: &str| {
+        format!(
+            "location /ws/ {{ proxy_pass http://pool/app/; proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade;\n\
+             proxy_set_header Connection upgrade; {host} }}"
+        )
+    };
+    for host in
+        ["proxy_set_header Host $host;", "proxy_set_header Host $http_host;", "", "proxy_set_header Host fixed.test;"]
+    {
+        let nginx = Nginx::start(&binary, "error", &pool, &lines(host));
+        heard.lock().expect("heard").clear();
+        let pid = nginx.pid().to_string();
+        let (report, _) = check(&[&nginx.url("/ws/a?x=1"), "--pid", &pid, "--backend", "auto"]);
+        let heard = heard.lock().expect("heard").clone();
+        assert_eq!(heard.len(), 2, "{heard:?}");
+        assert_eq!(heard[0], heard[1], "directly as through nginx, with '{host}'");
+        assert!(heard[0].starts_with("/app/a?x=1 "), "{heard:?}");
+        assert_eq!(report["verdict"], "healthy", "{report:#}");
+    }
+}
+
+#[test]
+fn the_one_dead_peer_of_two_is_named() {
+    let Some(binary) = installed() else { return };
+    let (backend, _) = hearing();
+    let nobody = support::free_port();
+    let pool = format!("upstream pool {{ server 127.0.0.1:{}; server 127.0.0.1:{nobody}; }}", backend.at.port());
+    let server = format!("location /ws {{ proxy_pass http://pool; {UPGRADE} }}");
+    let nginx = Nginx::start(&binary, "crit", &pool, &server);
+    let (report, _) = check(&[&nginx.url("/ws"), "--pid", &nginx.pid().to_string(), "--deep"]);
+    let found = report["findings"].as_array().into_iter().flatten().find(|f| f["id"] == "backend-half-dead");
+    let found = found.unwrap_or_else(|| panic!("{report:#}"));
+    assert_eq!(found["subject"]["upstream"], format!("127.0.0.1:{nobody}"));
+    assert_eq!((&found["severity"], &found["confidence"]), (&Value::from("warning"), &Value::from("certain")));
+    assert_eq!(report["verdict"], "degraded", "{report:#}");
+    let dead = format!("ws://127.0.0.1:{nobody}/ws");
+    assert!(directs(&report).contains(&(dead.clone(), false)));
+    let said = report["pairs"][0]["said"].as_str().expect("a sentence");
+    assert!(said.starts_with("1 of 2 backends") && said.contains(&dead), "{said}");
+}
+
+#[test]
+fn a_peer_on_a_unix_socket_is_asked_there() {
+    let Some(binary) = installed() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut reader = BufReader::new(&stream);
+                let mut head = Vec::new();
+                let mut line = String::new();
+                while reader.read_line(&mut line).is_ok_and(|n| n > 0) && !line.trim().is_empty() {
+                    head.push(std::mem::take(&mut line).trim().to_owned());
+                }
+                let asking = Asking(head);
+                let _ = (&stream).write_all(asking.switching("").as_bytes());
+                hold(&stream);
+            });
+        }
+    });
+    let server = format!("location /ws {{ proxy_pass http://unix:{}; {UPGRADE} }}", path.display());
+    let nginx = Nginx::start(&binary, "error", "", &server);
+    let pid = nginx.pid().to_string();
+    let (report, _) = check(&[&nginx.url("/ws"), "--pid", &pid, "--backend", "auto"]);
+    assert_eq!(directs(&report), [(format!("unix:{}:/ws", path.display()), true)], "{report:#}");
+}
+
+/// A probe through the proxy and its twins, each opened or refused with this status.
+fn pair(proxy: u16, twins: &[u16]) -> Model {
+    use wspulse::event::probe::{Answer, Failure, FailureKind, Phase, Step, TargetId};
+    let mut model = Model::new("h");
+    let at = Timestamp::parse_rfc3339("2026-11-21T02:00:00Z").expect("a time");
+    let mut say = |route, url: &str, status: u16| {
+        let target = TargetId { endpoint: "ws://a.test/ws".into(), route, url: url.into() };
+        let answer = Answer { version: "HTTP/1.1".into(), status, ..Answer::default() };
+        let took = Duration::from_millis(if route == Route::Proxy { 5 } else { 2 });
+        let failure =
+            Failure { phase: Phase::Upgrade, kind: FailureKind::HttpStatus, said: format!("answered {status}") };
+        let request = String::new();
+        let step = match status {
+            101 => Step::Upgraded { took, request, answer },
+            _ => Step::Refused { failure, took, request, answer: Some(answer), tls: None },
+        };
+        let from = SourceId::new(&Arc::from("h"), SourceKind::Probe);
+        model.apply(&Stamped { at, from, event: Event::Probe(Box::new(ProbeEvent { target, step })) });
+    };
+    say(Route::Proxy, "ws://a.test/ws", proxy);
+    for (n, status) in twins.iter().enumerate() {
+        say(Route::Direct, &format!("ws://10.0.0.{n}:81/ws"), *status);
+    }
+    model
+}
+
+#[test]
+fn pairs_say_what_the_two_ways_have_in_common() {
+    let cases: [(u16, &[u16], &str); 8] = [
+        (101, &[101, 101], "both ways work; the proxy adds 3.0ms to the handshake"),
+        (426, &[101, 101], "it fails only through the proxy"),
+        (101, &[403], "it fails only directly"),
+        (403, &[403, 403], "it fails both ways in the same way: it is the backend"),
+        (502, &[401], "it fails both ways: the backend cannot be used"),
+        (403, &[401, 401], "it fails both ways, but not in the same way"),
+        (101, &[101, 403], "1 of 2 backends cannot be used: ws://10.0.0.1:81/ws"),
+        (403, &[101, 403, 403], "2 of 3 backends cannot be used: ws://10.0.0.1:81/ws, ws://10.0.0.2:81/ws"),
+    ];
+    for (proxy, twins, want) in cases {
+        let said = wspulse::diagnose::pairs::pairs(&pair(proxy, twins)).remove(0).said;
+        assert_eq!(said, want, "{proxy} {twins:?}");
+    }
+}
+
+#[test]
+fn a_tunnel_that_does_not_last_is_no_way_that_works() {
+    use wspulse::event::probe::{ClosedBy, Step, TargetId};
+    let mut model = pair(101, &[101]);
+    let close = |model: &mut Model, route, url: &str| {
+        let target = TargetId { endpoint: "ws://a.test/ws".into(), route, url: url.into() };
+        let (held, idle) = (Duration::from_secs(2), Duration::ZERO);
+        let step = Step::Closed { by: ClosedBy::ServerClose, code: Some(4401), reason: String::new(), held, idle };
+        let from = SourceId::new(&Arc::from("h"), SourceKind::Probe);
+        let event = Event::Probe(Box::new(ProbeEvent { target, step }));
+        model.apply(&Stamped { at: Timestamp::default(), from, event });
+    };
+    close(&mut model, Route::Proxy, "ws://a.test/ws");
+    let said = |model: &Model| wspulse::diagnose::pairs::pairs(model).remove(0).said;
+    assert_eq!(said(&model), "it fails only through the proxy");
+    close(&mut model, Route::Direct, "ws://10.0.0.0:81/ws");
+    assert_eq!(said(&model), "it fails both ways in the same way: it is the backend");
+}
+
+#[test]
+fn one_sick_peer_accuses_neither_nginx_nor_all_backends() {
+    let ids = |proxy, twins: &[u16]| found(&pair(proxy, twins)).into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+    assert_eq!(ids(101, &[101, 101]), [""; 0]);
+    assert_eq!(ids(101, &[101, 403]), ["backend-half-dead"]);
+    assert_eq!(ids(101, &[403, 403]), [""; 0], "what we lack directly, nginx may have");
+    assert_eq!(ids(403, &[403, 403]), ["backend-rejects-handshake"]);
+}
+
+// ---- TLS
+
+/// A WebSocket server over TLS that agrees on these protocols only.
+fn tls_server(alpn: &[&str]) -> (SocketAddr, tempfile::NamedTempFile) {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
+    let cert = params.self_signed(&key).expect("a certificate");
+    let mut pem = tempfile::NamedTempFile::new().expect("a file");
+    pem.write_all(cert.pem().as_bytes()).expect("written");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.expect("versions").with_no_client_auth();
+    let mut config = builder.with_single_cert(vec![cert.der().clone()], key).expect("a configuration");
+    config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+    let at = listener.local_addr().expect("its address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let session = rustls::ServerConnection::new(Arc::clone(&config)).expect("a session");
+            std::thread::spawn(move || {
+                let mut stream = rustls::StreamOwned::new(session, stream);
+                let mut head = Vec::new();
+                let mut byte = [0];
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
+                    head.push(byte[0]);
+                }
+                let lines: Vec<String> = String::from_utf8_lossy(&head).lines().map(str::to_owned).collect();
+                if head.ends_with(b"\r\n\r\n") {
+                    let asking = Asking(lines);
+                    let answer = if asking.is_upgrade() { asking.switching("") } else { status(426) };
+                    let _ = stream.write_all(answer.as_bytes());
+                    hold(stream);
+                }
+            });
+        }
+    });
+    (at, pem)
+}
+
+async fn tls_matrix(alpn: &[&str]) -> (Matrix, SocketAddr, ProbeOptions) {
+    let (at, pem) = tls_server(alpn);
+    let url = WsUrl::parse(&format!("wss://{at}/ws")).expect("a URL");
+    let options = ProbeOptions { cacert: Some(pem.path().to_owned()), ..ProbeOptions::default() };
+    let asked = Asked { url, options: options.clone(), backends: Vec::new() };
+    (matrix::run(&asked, Duration::from_secs(20)).await, at, options)
+}
+
+#[tokio::test]
+async fn a_port_that_takes_http_2_alone_is_told_from_broken_tls() {
+    let (matrix, at, options) = tls_matrix(&["h2"]).await;
+    assert_eq!(seat(&matrix), Seat::Http2, "{matrix:#?}");
+    assert_eq!(matrix.rows.len(), 2, "headers cannot matter before TLS stands");
+    let url = WsUrl::parse(&format!("wss://{at}/ws")).expect("a URL");
+    let target = probe::target(&url, &url, Route::Proxy);
+    let mut model = Model::new("h");
+    let stamp =
+        |event| Stamped { at: Timestamp::default(), from: SourceId::new(&Arc::from("h"), SourceKind::Probe), event };
+    for step in probe::look(&url, &options, Duration::ZERO).await {
+        model.apply(&stamp(Event::Probe(Box::new(ProbeEvent { target: target.clone(), step }))));
+    }
+    assert!(!found(&model).iter().any(|(id, _)| *id == "http2-no-websocket"), "unknown without the matrix");
+    model.apply(&stamp(Event::Matrix(Box::new(matrix))));
+    assert!(found(&model).contains(&("http2-no-websocket", Confidence::Certain)), "{:?}", found(&model));
+}
+
+#[tokio::test]
+async fn a_port_that_prefers_http_2_is_no_fault() {
+    let (matrix, _, _) = tls_matrix(&["h2", "http/1.1"]).await;
+    assert_eq!(seat(&matrix), Seat::None, "{matrix:#?}");
+    let row = matrix.row(|c| *c == Change::Http2).expect("it was offered");
+    assert_eq!((row.alpn.as_deref(), row.opened()), (Some("h2"), false));
 }

@@ -10,6 +10,7 @@ use super::headers::faults;
 use super::look::{self, Case, NOW, Spot, Url, cases, short};
 use super::matrix::Seat;
 use super::proof;
+use super::way::{passed_path, split_pass};
 
 /// One critical finding about a failing probe, with what it and its twin saw.
 fn refused(case: &Case<'_>, id: &'static str, confidence: Confidence, why: &str) -> Finding {
@@ -192,19 +193,14 @@ fn rewriting<'a>(spot: Spot<'a>, path: &str, wanted: &str) -> Option<Rewriting<'
     if let Some(rewrite) = &spot.location.rewrite {
         return Some(Rewriting { what: ("rewrite", rewrite), sent: None, instead: None });
     }
-    let after_scheme = pass.value.find("://")? + 3;
-    let base_end = pass.value.get(after_scheme..)?.find('/').map_or(pass.value.len(), |i| after_scheme + i);
-    let (base, uri) = pass.value.split_at(base_end);
+    let (base, _) = split_pass(&pass.value)?;
     let rest = path.strip_prefix(&spot.location.path);
-    let sent = match rest {
-        Some(rest) if !uri.is_empty() => format!("{uri}{rest}"),
-        _ => path.to_owned(),
-    };
+    let sent = passed_path(spot.location, path)?;
     if sent == wanted {
         return None;
     }
     let instead = if wanted == path {
-        Some(base.to_owned())
+        Some(base.trim_end_matches(':').to_owned())
     } else {
         rest.and_then(|r| wanted.strip_suffix(r)).map(|uri| format!("{base}{uri}"))
     };

@@ -157,7 +157,7 @@ fn plain(row: &Row, base: &Row) -> (Status, String) {
         (Status::Fail, "a 101 that nobody asked for: something answers it blindly, or nginx sets Upgrade itself".into())
     } else if base.opened() {
         (Status::Pass, "refused, as it should be".into())
-    } else if row.alike(base) {
+    } else if row.alike(base) && matches!(base.status, Some(400 | 426)) {
         (Status::Skip, "no difference: Upgrade is lost on the way, or not looked at".into())
     } else {
         (Status::Skip, no_help(row, base))

@@ -13,6 +13,7 @@ mod leftover;
 mod look;
 pub mod matrix;
 mod order;
+pub mod pairs;
 mod patch;
 mod proof;
 mod reach;
@@ -21,6 +22,7 @@ pub mod silence;
 mod tunnels;
 mod upstream;
 mod verdict;
+pub mod way;
 
 use crate::model::Model;
 

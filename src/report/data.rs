@@ -14,6 +14,7 @@ use crate::model::probes::{Outcome, Probe, ProbeState};
 use crate::time::Timestamp;
 
 use super::matrix::MatrixFacts;
+use super::pairs::PairFacts;
 
 /// The version of the report's shape.
 pub const REPORT_SCHEMA: &str = "wspulse.report/1";
@@ -41,6 +42,9 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// Every probe, the direct twin after its partner.
     pub probes: Vec<ProbeFacts>,
+    /// Endpoints through the proxy and directly, side by side; absent when none was asked directly.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pairs: Vec<PairFacts>,
     /// Handshakes with one thing changed at a time; absent when none were made.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub matrix: Vec<MatrixFacts>,
@@ -219,6 +223,7 @@ impl Report {
             findings: diagnosis.findings.clone(),
             checks: diagnose::checks(model, diagnosis),
             probes: model.probes.by_target.iter().map(|(t, p)| probe_facts(model.now, t, p)).collect(),
+            pairs: PairFacts::all(model),
             matrix: MatrixFacts::all(model, diagnosis),
             tunnels: tunnel_figures(model),
             errors: error_figures(model),

@@ -6,6 +6,7 @@ use crate::diagnose::finding::{Finding, Status};
 
 use super::data::Report;
 use super::matrix;
+use super::pairs;
 use super::safe;
 
 /// Text from outside that Markdown shall show and not obey.
@@ -61,6 +62,7 @@ pub fn markdown(report: &Report) -> String {
         };
         let _ = writeln!(out, "| {sign} | {} | {} |", c.title, inert(&c.said));
     }
+    pairs::markdown(&mut out, &report.pairs);
     matrix::markdown(&mut out, &report.matrix);
     figures(&mut out, report);
     out

@@ -7,6 +7,7 @@ use crate::human;
 
 use super::data::Report;
 use super::matrix;
+use super::pairs;
 use super::safe;
 
 /// Columns of a plain terminal.
@@ -163,6 +164,7 @@ pub fn text(report: &Report, color: bool) -> String {
         page.check(c);
     }
     page.line("");
+    pairs::text(&mut page, &report.pairs);
     matrix::text(&mut page, &report.matrix);
     let (serious, minor): (Vec<&Finding>, Vec<&Finding>) = report.findings.iter().partition(|f| f.is_serious());
     for f in serious {

@@ -44,6 +44,7 @@ pub async fn run(args: &CheckArgs, mut settings: Settings) -> anyhow::Result<Exi
     let limit = if args.deep { timeout.saturating_sub(MATRIX.min(timeout / 2)) } else { timeout };
     // A probe that gets no answer must say so itself before the look ends, or nothing would be known of it.
     settings.probe.total_timeout = settings.probe.total_timeout.min(limit * 4 / 5);
+    settings.find_backends |= args.deep;
     let dialled = settings.probe.clone();
     let mut session = Session::start(settings)?;
     look(&mut session, limit, args.hold).await?;
@@ -72,7 +73,7 @@ async fn deep(session: &mut Session, options: &ProbeOptions, end: Instant) -> an
     for (i, job) in clients.iter().enumerate() {
         let twins = jobs.iter().filter(|t| t.target.route == Route::Direct && t.target.endpoint == job.target.endpoint);
         let backend =
-            |t: &ProbeJob| Backend { name: t.target.url.to_string(), url: t.url.clone(), options: options.clone() };
+            |t: &ProbeJob| Backend { name: t.target.url.to_string(), url: t.url.clone(), options: t.options(options) };
         let backends = twins.map(backend).collect();
         let asked = Asked { url: job.url.clone(), options: options.clone(), backends };
         let share = u32::try_from(clients.len() - i).unwrap_or(u32::MAX);
@@ -87,9 +88,14 @@ async fn deep(session: &mut Session, options: &ProbeOptions, end: Instant) -> an
 async fn look(session: &mut Session, limit: Duration, hold: Duration) -> anyhow::Result<()> {
     let started = Instant::now();
     let limit = started + limit;
-    let targets = session.targets();
+    let mut targets = session.targets();
     let mut settled: Option<Instant> = None;
     loop {
+        // A twin that was found meanwhile wants its time, too.
+        let now = session.targets();
+        if now != targets {
+            (targets, settled) = (now, None);
+        }
         let model = session.model();
         let answered =
             targets.iter().all(|t| model.probes.by_target.get(t).is_some_and(|p| has_answer(p, model, hold)));

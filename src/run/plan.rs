@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::diagnose::way::{Behind, Way};
 use crate::event::probe::{Route, TargetId};
 use crate::event::process::{Master, Processes};
 use crate::event::site::{Escape, Interest, Site};
+use crate::human::visible;
 use crate::settings::Settings;
-use crate::source::probe::{self, Host, WsUrl};
+use crate::source::probe::{self, Host, ProbeOptions, WsUrl};
 
 /// One source to run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +37,27 @@ pub struct ProbeJob {
     pub target: TargetId,
     /// What is dialled.
     pub url: WsUrl,
+    /// The peer of the configuration that it goes to; `None` for a URL that was given.
+    pub peer: Option<Behind>,
+}
+
+impl ProbeJob {
+    /// How it is dialled, where `usual` is how probes are dialled at all: a peer gets what nginx would send it.
+    #[must_use]
+    pub fn options(&self, usual: &ProbeOptions) -> ProbeOptions {
+        let mut options = usual.clone();
+        let Some(peer) = &self.peer else { return options };
+        options.host_header.clone_from(&peer.host);
+        options.unix_socket = peer.socket.as_ref().map(PathBuf::from);
+        let replaced = |name: &String| peer.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+        options.headers.retain(|(name, _)| !replaced(name) && !name.eq_ignore_ascii_case("host"));
+        options.headers.extend(peer.headers.iter().cloned());
+        options.left_out.extend(peer.left_out.iter().cloned());
+        // What a client says to nginx's port ends there; and nginx asks no backend for a certificate that it trusts
+        // unless proxy_ssl_verify says so.
+        (options.proxy_protocol, options.client_cert, options.insecure) = (None, None, true);
+        options
+    }
 }
 
 /// Where a configuration is and which master told it.
@@ -64,6 +87,8 @@ pub struct Known<'a> {
     pub processes: Option<&'a Processes>,
     /// The configuration, once read.
     pub site: Option<&'a Site>,
+    /// What stands behind the endpoints that are probed.
+    pub behind: &'a [Way],
     /// URLs whose probes were switched on by hand.
     pub wanted: &'a [WsUrl],
     /// Endpoints whose probes were switched off by hand.
@@ -171,15 +196,40 @@ pub fn probes(settings: &Settings, known: &Known<'_>) -> Vec<ProbeJob> {
     let by_hand = known.wanted.iter().map(|url| (url.clone(), None));
     let found = known.site.filter(|_| settings.auto_probe).map(Site::endpoints).unwrap_or_default();
     let found = found.into_iter().filter_map(|e| Some((WsUrl::parse(&e.url).ok()?, None)));
+    // Through an HTTP proxy or a socket of its own, a URL says nothing about this host's nginx.
+    let finds = settings.find_backends && settings.probe.http_proxy.is_none() && settings.probe.unix_socket.is_none();
     for (url, direct) in given.chain(by_hand).chain(found) {
-        let twin = direct.map(|d| ProbeJob { target: probe::target(&url, &d, Route::Direct), url: d });
-        jobs.push(ProbeJob { target: probe::target(&url, &url, Route::Proxy), url });
-        jobs.extend(twin);
+        let given = direct.map(|d| ProbeJob { target: probe::target(&url, &d, Route::Direct), url: d, peer: None });
+        let found = if given.is_none() && finds { peers(&url, known.behind) } else { Vec::new() };
+        jobs.push(ProbeJob { target: probe::target(&url, &url, Route::Proxy), url, peer: None });
+        jobs.extend(given);
+        jobs.extend(found);
     }
     jobs.retain(|j| !known.unwanted.contains(&j.target.endpoint));
     let mut seen = BTreeSet::new();
     jobs.retain(|j| seen.insert(j.target.clone()));
     jobs
+}
+
+/// The direct twins of an endpoint: the peers that its location leads to.
+fn peers(endpoint: &WsUrl, behind: &[Way]) -> Vec<ProbeJob> {
+    let name = endpoint.to_string();
+    let way = behind.iter().filter(|w| *w.endpoint == *name);
+    way.flat_map(|w| &w.peers).filter_map(|p| twin(endpoint, p)).collect()
+}
+
+/// The URL that nginx's own request amounts to. A socket has no URL: it is called as `proxy_pass` would write it.
+fn twin(endpoint: &WsUrl, peer: &Behind) -> Option<ProbeJob> {
+    let (path, query) = endpoint.target().split_at(endpoint.target().find('?').unwrap_or(endpoint.target().len()));
+    let path = peer.path.as_deref().unwrap_or(path);
+    let scheme = if peer.tls { "wss" } else { "ws" };
+    let host = if peer.socket.is_some() { "localhost" } else { &peer.address };
+    let url = WsUrl::parse(&format!("{scheme}://{host}{path}{query}")).ok()?;
+    let mut target = probe::target(endpoint, &url, Route::Direct);
+    if peer.socket.is_some() {
+        target.url = format!("{}:{path}", visible(peer.address.as_bytes())).into();
+    }
+    Some(ProbeJob { target, url, peer: Some(peer.clone()) })
 }
 
 /// What the socket source must watch: the configuration's ports and nginx's processes.

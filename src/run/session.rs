@@ -10,7 +10,8 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::event::probe::TargetId;
+use crate::diagnose::way::{Way, ways};
+use crate::event::probe::{Step, TargetId};
 use crate::event::site::Interest;
 use crate::event::{Event, SourceId, SourceKind, Stamped};
 use crate::model::Model;
@@ -41,6 +42,7 @@ pub struct Session {
     channel: mpsc::Sender<Stamped>,
     interest: watch::Sender<Interest>,
     running: HashMap<Job, Running>,
+    behind: Vec<Way>,
     wanted: Vec<WsUrl>,
     unwanted: BTreeSet<Arc<str>>,
     batch: Vec<Stamped>,
@@ -68,6 +70,7 @@ impl Session {
             channel,
             interest: watch::channel(Interest::default()).0,
             running: HashMap::new(),
+            behind: Vec::new(),
             wanted: Vec::new(),
             unwanted: BTreeSet::new(),
             batch: Vec::with_capacity(BATCH),
@@ -128,7 +131,12 @@ impl Session {
             if let Some(recorder) = &mut self.recorder {
                 recorder.write(event)?;
             }
-            replan |= matches!(event.event, Event::Site(_) | Event::Processes(_));
+            replan |= match &event.event {
+                Event::Site(_) | Event::Processes(_) => true,
+                // Where a probe arrived tells which location it hits.
+                Event::Probe(p) => self.settings.find_backends && matches!(p.step, Step::Connected { .. }),
+                _ => false,
+            };
         }
         if let Some(recorder) = &mut self.recorder {
             recorder.flush()?;
@@ -179,6 +187,7 @@ impl Session {
         Known {
             processes: self.model.processes.as_ref(),
             site: self.model.site.as_ref(),
+            behind: &self.behind,
             wanted: &self.wanted,
             unwanted: &self.unwanted,
         }
@@ -201,6 +210,9 @@ impl Session {
 
     /// Starts what the plan wants and does not run, ends what runs and is not wanted.
     fn reconcile(&mut self) {
+        if self.settings.find_backends {
+            self.behind = ways(&self.model);
+        }
         let known = self.known();
         let jobs = plan::plan(&self.settings, &known);
         let interest = plan::interest(&self.settings, &known);

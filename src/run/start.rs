@@ -67,7 +67,7 @@ pub fn start(
             supervise(AccessLogSource::new(host, &job.path, History::default(), format_of(job)), channel)
         }
         Job::Probe(job) => {
-            let source = ProbeSource::new(host, job.target.clone(), job.url.clone(), settings.probe.clone());
+            let source = ProbeSource::new(host, job.target.clone(), job.url.clone(), job.options(&settings.probe));
             stop = Some(source.stop_handle());
             supervise(source, channel)
         }
