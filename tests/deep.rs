@@ -565,6 +565,7 @@ fn one_sick_peer_accuses_neither_nginx_nor_all_backends() {
     assert_eq!(ids(101, &[101, 403]), ["backend-half-dead"]);
     assert_eq!(ids(101, &[403, 403]), [""; 0], "what we lack directly, nginx may have");
     assert_eq!(ids(403, &[403, 403]), ["backend-rejects-handshake"]);
+    assert_eq!(ids(403, &[101, 403]), ["backend-half-dead"], "which explains it");
 }
 
 // ---- TLS

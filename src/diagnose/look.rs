@@ -196,8 +196,11 @@ impl<'a> Case<'a> {
     }
 
     /// The status with which the backend refuses the handshake directly: of several answers the one that came through the
-    /// proxy as well, if there is such.
+    /// proxy as well, if there is such. Where one of several peers accepts it, it is not the backend that refuses.
     pub(super) fn direct_status(&self) -> Option<u16> {
+        if self.sound_twins() > 0 {
+            return None;
+        }
         let all: Vec<u16> = self.twins.iter().filter_map(|(_, p)| status(p, self.now)).collect();
         all.iter().find(|s| Some(**s) == self.status()).or_else(|| all.first()).copied()
     }

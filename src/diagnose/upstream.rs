@@ -330,7 +330,7 @@ fn half_dead_directly(model: &Model) -> Vec<Finding> {
         }
         for (twin, failure) in &sick {
             let peer = Url::read(&twin.url).map_or_else(|| socket_of(&twin.url), |url| url.peer());
-            let base = case.spot.map(look::Spot::subject).unwrap_or_default();
+            let base = case.spot.map_or_else(|| case.subject(), look::Spot::subject);
             let subject = Subject { upstream: Some(peer.clone()), ..base };
             let path = case.spot.map_or_else(|| case.path(), |s| s.location.path.clone());
             let of = case.twins.len();

@@ -33,8 +33,8 @@ pub struct Behind {
     pub tls: bool,
     /// The path that nginx asks for, without the query; `None` when that cannot be told.
     pub path: Option<String>,
-    /// The `Host` header; `None` when that cannot be told.
-    pub host: Option<String>,
+    /// The `Host` header; the client's own when it cannot be told.
+    pub host: String,
     /// Other `proxy_set_header` lines whose value can be told.
     pub headers: Vec<(String, String)>,
     /// Headers that nginx takes out.
@@ -63,6 +63,7 @@ fn behind(case: &Case<'_>, spot: Spot<'_>, peer: &Peer, root: &str) -> Option<Be
     let pass = spot.location.proxy_pass.as_ref()?;
     let asked = Url::read(&case.target.url)?;
     let values = Values { client: sent_host(&case.probe.request), url: &asked, spot, pass: &pass.value };
+    // What cannot be told is taken to be what the client sent.
     let host = match spot.location.header("host") {
         Some(h) => values.filled(&h.value),
         None => values.of("proxy_host"),
@@ -85,7 +86,7 @@ fn behind(case: &Case<'_>, spot: Spot<'_>, peer: &Peer, root: &str) -> Option<Be
         socket: peer.address.strip_prefix("unix:").map(|path| format!("{root}{path}")),
         tls: pass.value.starts_with("https:"),
         path: passed_path(spot.location, asked.path),
-        host: host.filter(|h| !h.is_empty()),
+        host: host.filter(|h| !h.is_empty()).unwrap_or_else(|| values.client_host()),
         headers,
         left_out,
     })
@@ -143,15 +144,25 @@ impl Values<'_> {
     fn of(&self, name: &str) -> Option<String> {
         match name {
             // The Host header as the client sent it.
-            "http_host" => Some(self.client.map_or_else(|| self.url.peer(), str::to_owned)),
+            "http_host" => Some(self.client_host()),
             // Without its port and in lower case (`ngx_http_validate_host`).
-            "host" => Some(without_port(self.client.unwrap_or(self.url.host)).to_ascii_lowercase()),
+            "host" => Some(without_port(&self.client_host()).to_ascii_lowercase()),
             "proxy_host" => self.proxy_host(),
             "scheme" => Some(if self.url.tls { "https" } else { "http" }.to_owned()),
             "server_port" => Some(self.url.port.to_string()),
             "server_name" => self.spot.server.names.first().filter(|n| !n.starts_with(['~', '*', '.'])).cloned(),
             _ => None,
         }
+    }
+
+    /// As sent, or as a probe sends it: without the scheme's own port.
+    fn client_host(&self) -> String {
+        let whole = || {
+            let peer = self.url.peer();
+            let usual = if self.url.tls { ":443" } else { ":80" };
+            peer.strip_suffix(usual).map(str::to_owned).unwrap_or(peer)
+        };
+        self.client.map_or_else(whole, str::to_owned)
     }
 
     /// Host and port as `proxy_pass` writes them, without the scheme's own port; a unix socket is `localhost`

@@ -47,7 +47,7 @@ impl ProbeJob {
     pub fn options(&self, usual: &ProbeOptions) -> ProbeOptions {
         let mut options = usual.clone();
         let Some(peer) = &self.peer else { return options };
-        options.host_header.clone_from(&peer.host);
+        options.host_header = Some(peer.host.clone());
         options.unix_socket = peer.socket.as_ref().map(PathBuf::from);
         let replaced = |name: &String| peer.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
         options.headers.retain(|(name, _)| !replaced(name) && !name.eq_ignore_ascii_case("host"));
@@ -270,5 +270,72 @@ mod tests {
         assert_eq!(chosen(&["ws://example.test:9/ws"]), Some(10));
         let asked = Settings { pid: Some(30), ..settings(&["ws://h/"]) };
         assert_eq!(chosen_master(&asked, &processes).map(|m| m.pid), Some(30));
+    }
+
+    #[test]
+    fn a_peer_is_dialled_where_and_how_nginx_would() {
+        let endpoint = WsUrl::parse("wss://a.test/ws?token=s3cret").expect("a URL");
+        let behind = |address: &str, socket: Option<&str>, tls, path: Option<&str>| Behind {
+            address: address.into(),
+            socket: socket.map(str::to_owned),
+            tls,
+            path: path.map(str::to_owned),
+            host: "pool".into(),
+            headers: vec![("X-Real".into(), "1".into())],
+            left_out: vec!["Cookie".into()],
+        };
+        let of = |b: &Behind| twin(&endpoint, b).expect("a twin");
+        let plain = of(&behind("10.0.0.7:81", None, false, Some("/app")));
+        assert_eq!(&*plain.target.url, "ws://10.0.0.7:81/app?token=***", "shown without its secret");
+        assert_eq!(plain.url.target(), "/app?token=s3cret", "sent with it");
+        assert_eq!(&*plain.target.endpoint, &*endpoint.to_string());
+        let secure = of(&behind("app:443", None, true, None));
+        assert_eq!(&*secure.target.url, "wss://app/ws?token=***");
+        let socket = of(&behind("unix:/run/a.sock", Some("/proc/1/root/run/a.sock"), false, None));
+        assert_eq!(&*socket.target.url, "unix:/run/a.sock:/ws");
+        let usual = ProbeOptions {
+            headers: vec![
+                ("Host".into(), "a.test".into()),
+                ("x-real".into(), "0".into()),
+                ("X-Mine".into(), "2".into()),
+            ],
+            proxy_protocol: Some(probe::ProxyProtocol::V1),
+            ..ProbeOptions::default()
+        };
+        let options = socket.options(&usual);
+        assert_eq!(options.unix_socket.as_deref(), Some(Path::new("/proc/1/root/run/a.sock")));
+        assert_eq!((options.host_header.as_deref(), options.proxy_protocol), (Some("pool"), None));
+        let names: Vec<&str> = options.headers.iter().map(|(n, _)| n.as_str()).collect();
+        assert_eq!((names, options.left_out), (vec!["X-Mine", "X-Real"], vec!["Cookie".to_owned()]));
+    }
+
+    #[test]
+    fn peers_become_twins_only_with_leave_and_only_where_no_twin_was_given() {
+        let behind = Behind {
+            address: "10.0.0.7:81".into(),
+            socket: None,
+            tls: false,
+            path: None,
+            host: "pool".into(),
+            headers: Vec::new(),
+            left_out: Vec::new(),
+        };
+        let way = [Way { endpoint: "ws://a.test/ws".into(), peers: vec![behind] }];
+        let jobs = |settings: &Settings| {
+            let unwanted = BTreeSet::new();
+            let known = Known { processes: None, site: None, behind: &way, wanted: &[], unwanted: &unwanted };
+            probes(settings, &known).into_iter().map(|j| j.target.url.to_string()).collect::<Vec<_>>()
+        };
+        let mut asked = settings(&["ws://a.test/ws"]);
+        assert_eq!(jobs(&asked), ["ws://a.test/ws"]);
+        asked.find_backends = true;
+        assert_eq!(jobs(&asked), ["ws://a.test/ws", "ws://10.0.0.7:81/ws"]);
+        let elsewhere = Settings { find_backends: true, ..settings(&["ws://b.test/ws"]) };
+        assert_eq!(jobs(&elsewhere), ["ws://b.test/ws"]);
+        asked.endpoints[0].1 = WsUrl::parse("ws://10.0.0.9/ws").ok();
+        assert_eq!(jobs(&asked), ["ws://a.test/ws", "ws://10.0.0.9/ws"]);
+        asked.endpoints[0].1 = None;
+        asked.probe.unix_socket = Some("/run/nginx.sock".into());
+        assert_eq!(jobs(&asked), ["ws://a.test/ws"], "a socket says nothing about this host's ports");
     }
 }
