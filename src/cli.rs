@@ -26,6 +26,8 @@ Examples:
   wspulse check ws://127.0.0.1/ws                   and a handshake through nginx
   wspulse check ws://127.0.0.1/ws --backend ws://127.0.0.1:8080/ws
                                                     and directly: is it nginx or the backend?
+  wspulse check wss://example.test/ws --deep        and again with one thing changed at a time: where does the
+                                                    fault sit?
   wspulse check wss://example.test/ws --format json | jq .verdict
 
 Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 could not look.";
@@ -136,8 +138,8 @@ pub struct LookArgs {
     /// WebSocket URLs to probe: `ws://host:port/path` or `wss://...`
     #[arg(value_name = "URL")]
     pub urls: Vec<String>,
-    /// The backend's own URL: the direct twin of the probe
-    #[arg(long, value_name = "WS-URL", help_heading = "Probes")]
+    /// The backend's own URL: the direct twin of the probe; 'auto' asks the peers that nginx's configuration names
+    #[arg(long, value_name = "WS-URL|auto", help_heading = "Probes")]
     pub backend: Option<String>,
     /// A header for the handshake, 'Name: value' (repeatable)
     #[arg(long = "header", value_name = "K: V", help_heading = "Probes")]
@@ -266,9 +268,12 @@ pub struct CheckArgs {
     /// The least severity that makes the exit code 1
     #[arg(long, value_enum, default_value_t = FailOn::Warning)]
     pub fail_on: FailOn,
-    /// The most time for the whole look
-    #[arg(long, value_name = "TIME", value_parser = human::parse_span, default_value = "10s")]
-    pub timeout: Duration,
+    /// Ask every URL again with one thing changed at a time, and the peers behind its location directly
+    #[arg(long)]
+    pub deep: bool,
+    /// The most time for the whole look [default: 10s, with --deep 20s]
+    #[arg(long, value_name = "TIME", value_parser = human::parse_span)]
+    pub timeout: Option<Duration>,
     /// How long the probe's tunnel is kept open
     #[arg(long, value_name = "TIME", value_parser = human::parse_span, default_value = "3s")]
     pub hold: Duration,
@@ -547,6 +552,6 @@ mod tests {
         assert!(cli.command.is_none());
         assert_eq!(cli.look.urls, ["ws://h/ws"]);
         let cli = Cli::try_parse_from(["wspulse", "check", "ws://h/ws", "--timeout", "5s"]).expect("parses");
-        assert!(matches!(cli.command, Some(Command::Check(c)) if c.timeout == Duration::from_secs(5)));
+        assert!(matches!(cli.command, Some(Command::Check(c)) if c.timeout == Some(Duration::from_secs(5))));
     }
 }

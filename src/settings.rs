@@ -30,6 +30,8 @@ pub struct Settings {
     pub endpoints: Vec<(WsUrl, Option<WsUrl>)>,
     /// Probe what the configuration shows without being asked.
     pub auto_probe: bool,
+    /// Ask the peers behind a probed location directly, too.
+    pub find_backends: bool,
     /// How probes are made.
     pub probe: ProbeOptions,
     /// nginx's main configuration file, when given.
@@ -90,6 +92,7 @@ impl Settings {
             host: host.to_owned(),
             endpoints: endpoints(args)?,
             auto_probe: args.probe == Some(AutoProbe::Auto),
+            find_backends: finds_backends(args),
             probe: probe_options(args)?,
             nginx_conf: args.nginx_conf.clone(),
             nginx_prefix: None,
@@ -139,9 +142,15 @@ fn log_path(path: &Path) -> PathBuf {
     if STDIN_NAMES.iter().any(|name| path == Path::new(name)) { PathBuf::from(STDIN) } else { path.to_path_buf() }
 }
 
+/// `--backend auto`: not a URL, but leave to ask the configuration's own peers.
+fn finds_backends(args: &LookArgs) -> bool {
+    args.backend.as_deref() == Some("auto")
+}
+
 /// `--backend` is the direct twin of the first URL.
 fn endpoints(args: &LookArgs) -> Result<Vec<(WsUrl, Option<WsUrl>)>, WrongWord> {
-    let backend = args.backend.as_deref().map(WsUrl::parse).transpose()?;
+    let given = args.backend.as_deref().filter(|_| !finds_backends(args));
+    let backend = given.map(WsUrl::parse).transpose()?;
     if backend.is_some() && args.urls.is_empty() {
         return Err(WrongWord::TwinAlone);
     }

@@ -972,7 +972,7 @@ async fn the_source_dials_again_and_stops_politely() {
     let mut steps = Vec::new();
     let began = Instant::now();
     while let Ok(Some(stamped)) = tokio::time::timeout(PATIENCE, rx.recv()).await {
-        assert_eq!(stamped.from.to_string(), "probe wss://example.test/ws?token=*** direct");
+        assert_eq!(stamped.from.to_string(), format!("probe wss://example.test/ws?token=*** direct ws://{at}/ws"));
         if let Event::Probe(probe) = stamped.event {
             assert_eq!(probe.target.route, Route::Direct);
             if matches!(probe.step, Step::Pong { .. }) {

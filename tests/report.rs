@@ -9,6 +9,7 @@ use wspulse::diagnose::diagnose;
 use wspulse::event::backend::{BackendBatch, BackendEntry, Fault};
 use wspulse::event::handshake::{Handshake, Head};
 use wspulse::event::log::{AccessBatch, ErrorBatch, ErrorEntry};
+use wspulse::event::matrix::{Change, LeftOut, Matrix, Row, Why};
 use wspulse::event::probe::{Answer, ClosedBy, Failure, FailureKind, Phase, ProbeEvent, Route, Step, TargetId, Tls};
 use wspulse::event::process::{Master, Processes, Worker};
 use wspulse::event::site::{
@@ -262,6 +263,47 @@ fn a_unix_row(state: UnixState) -> UnixRow {
     UnixRow { cookie, path, state, inode, peer_inode: None, pid, recv_q: Some(0), send_q: None }
 }
 
+/// Every change, tried and left out.
+fn a_matrix() -> Matrix {
+    let address = Change::Address { address: [127, 0, 0, 1].into() };
+    let origin = || "https://origin.invalid".to_owned();
+    let changes = [
+        Change::AsAsked,
+        Change::Direct { url: "ws://b/ws".into() },
+        Change::NoUpgrade,
+        Change::Http10,
+        Change::OtherOrigin { origin: origin() },
+        Change::OwnOrigin { origin: origin() },
+        Change::NoOrigin,
+        Change::NoSubprotocol,
+        Change::Slash { path: "/ws/|\u{1b}[2J".into() },
+        Change::Deflate,
+        Change::Http2,
+        address,
+        Change::Again,
+    ];
+    let failure =
+        |n: usize| Failure { phase: Phase::Upgrade, kind: FailureKind::HttpStatus, said: format!("said {n}") };
+    let row = |(n, change): (usize, &Change)| Row {
+        change: change.clone(),
+        failure: (n % 2 == 0).then(|| failure(n)),
+        took: Duration::from_micros(1_234),
+        status: (n % 3 > 0).then_some(301),
+        location: (n == 0).then(|| "/\u{1b}[2J".to_owned()),
+        extensions: (n == 9).then(|| "permessage-deflate".to_owned()),
+        alpn: (n == 10).then(|| "h2".to_owned()),
+    };
+    let left_out = changes
+        .iter()
+        .enumerate()
+        .map(|(n, c)| LeftOut { change: c.clone(), why: if n % 2 == 0 { Why::Time } else { Why::Enough } });
+    Matrix {
+        endpoint: "ws://h/ws".into(),
+        rows: changes.iter().enumerate().map(row).collect(),
+        left_out: left_out.collect(),
+    }
+}
+
 /// One event of every kind, and every variant of what they carry.
 fn every_event() -> Vec<Stamped> {
     let worker = Worker { pid: 2, started: None, shutting_down: true, fds: None, fd_limit: Some(9), rss: None };
@@ -303,6 +345,7 @@ fn every_event() -> Vec<Stamped> {
         stamped(SourceKind::Sockets, Event::Sense(Sense::degraded("only /proc", "run as root"))),
     ];
     let target = TargetId { endpoint: "ws://h/ws".into(), route: Route::Direct, url: "ws://b/ws".into() };
+    all.push(stamped(SourceKind::Probe, Event::Matrix(Box::new(a_matrix()))));
     for step in every_step() {
         let probe = ProbeEvent { target: target.clone(), step };
         all.push(stamped(SourceKind::Probe, Event::Probe(Box::new(probe))));

@@ -168,7 +168,11 @@ impl Sheet<'_> {
         }
         if let Some(case) = self.cases.iter().find(|c| c.direct_works()) {
             let url = case.twin.map_or(&case.target.url, |(t, _)| &t.url);
-            return (Status::Pass, format!("{url} answers 101 directly"), Subject::url(url));
+            let said = match case.twins.len() {
+                0 | 1 => format!("{url} answers 101 directly"),
+                n => format!("all {n} peers answer 101 directly"),
+            };
+            return (Status::Pass, said, Subject::url(url));
         }
         if let Some((twin, failure)) = self.cases.iter().find_map(Case::direct_failure) {
             let status = if self.cases.iter().all(Case::works) { Status::Warn } else { Status::Fail };

@@ -11,6 +11,9 @@ use crate::model::Model;
 use super::finding::{Confidence, Evidence, Finding, Fix, Severity};
 use super::headers::faults;
 use super::look::{self, Case, NOW, Spot, Url, cases, short};
+use super::matrix::Seat;
+use super::proof;
+use super::way::{passed_path, split_pass};
 use super::witness::backend_evidence;
 
 /// A refusal and the backend's line about it are no further apart: both clocks count whole seconds at worst.
@@ -71,7 +74,8 @@ pub(super) fn backend_rejects(model: &Model) -> Vec<Finding> {
         let limits = case.body_has("Request Header Or Cookie Too Large");
         let denied = status == 403 && (is_about_origin(model, case) || denied_by_nginx(model, case));
         // Without a direct answer to compare with, anything more telling comes first; see `leftover`.
-        if other || wrong_port || limits || denied || case.direct_status().is_none() {
+        let proven = [Seat::Origin, Seat::Subprotocol].iter().any(|seat| proof::is_cured_by(model, case, *seat));
+        if other || wrong_port || limits || denied || proven || case.direct_status().is_none() {
             return None;
         }
         let why = if case.direct_status() == Some(status) {
@@ -214,19 +218,14 @@ fn rewriting<'a>(spot: Spot<'a>, path: &str, wanted: &str) -> Option<Rewriting<'
     if let Some(rewrite) = &spot.location.rewrite {
         return Some(Rewriting { what: ("rewrite", rewrite), sent: None, instead: None });
     }
-    let after_scheme = pass.value.find("://")? + 3;
-    let base_end = pass.value.get(after_scheme..)?.find('/').map_or(pass.value.len(), |i| after_scheme + i);
-    let (base, uri) = pass.value.split_at(base_end);
+    let (base, _) = split_pass(&pass.value)?;
     let rest = path.strip_prefix(&spot.location.path);
-    let sent = match rest {
-        Some(rest) if !uri.is_empty() => format!("{uri}{rest}"),
-        _ => path.to_owned(),
-    };
+    let sent = passed_path(spot.location, path)?;
     if sent == wanted {
         return None;
     }
     let instead = if wanted == path {
-        Some(base.to_owned())
+        Some(base.trim_end_matches(':').to_owned())
     } else {
         rest.and_then(|r| wanted.strip_suffix(r)).map(|uri| format!("{base}{uri}"))
     };

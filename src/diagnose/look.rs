@@ -89,7 +89,10 @@ pub(super) fn short(place: &crate::event::site::Place) -> String {
 pub(super) struct Case<'a> {
     pub(super) target: &'a TargetId,
     pub(super) probe: &'a Probe,
+    /// The direct twin, the first where there are several.
     pub(super) twin: Option<(&'a TargetId, &'a Probe)>,
+    /// All of them: one for each peer that is asked directly.
+    pub(super) twins: Vec<(&'a TargetId, &'a Probe)>,
     /// The location that the URL hits; `None` when that cannot be told.
     pub(super) spot: Option<Spot<'a>>,
     now: Timestamp,
@@ -101,7 +104,8 @@ pub(super) fn cases(model: &Model) -> Vec<Case<'_>> {
     all.map(|(target, probe)| Case {
         target,
         probe,
-        twin: model.probes.twin(target),
+        twin: model.probes.twins(target).next(),
+        twins: model.probes.twins(target).collect(),
         spot: if is_ours(model, target, probe) { locate(model, target, probe) } else { None },
         now: model.now,
     })
@@ -128,6 +132,14 @@ pub(super) fn works(probe: &Probe, now: Timestamp) -> bool {
         Some((_, Outcome::Opened)) => true,
         Some((_, Outcome::Closed(c))) => c.by == ClosedBy::Us,
         _ => false,
+    }
+}
+
+/// The end of the latest tunnel, when it was not ours and nothing came after it.
+pub(super) fn dropped(probe: &Probe, now: Timestamp) -> Option<(Timestamp, &Closed)> {
+    match last(probe, now)? {
+        (at, Outcome::Closed(c)) if c.by != ClosedBy::Us => Some((at, c)),
+        _ => None,
     }
 }
 
@@ -170,10 +182,7 @@ impl<'a> Case<'a> {
 
     /// The tunnel that ended last, not by us and not yet dialled again with success.
     pub(super) fn dropped(&self) -> Option<(Timestamp, &'a Closed)> {
-        match last(self.probe, self.now)? {
-            (at, Outcome::Closed(c)) if c.by != ClosedBy::Us => Some((at, c)),
-            _ => None,
-        }
+        dropped(self.probe, self.now)
     }
 
     /// The HTTP status with which the handshake is refused.
@@ -181,17 +190,34 @@ impl<'a> Case<'a> {
         status(self.probe, self.now)
     }
 
+    /// Asked directly, the backend accepts the handshake; of several, every one does.
     pub(super) fn direct_works(&self) -> bool {
-        self.twin.is_some_and(|(_, p)| works(p, self.now))
+        !self.twins.is_empty() && self.twins.iter().all(|(_, p)| works(p, self.now))
     }
 
+    /// The status with which the backend refuses the handshake directly: of several answers the one that came through the
+    /// proxy as well, if there is such. Where one of several peers accepts it, it is not the backend that refuses.
     pub(super) fn direct_status(&self) -> Option<u16> {
-        self.twin.and_then(|(_, p)| status(p, self.now))
+        if self.sound_twins() > 0 {
+            return None;
+        }
+        let all: Vec<u16> = self.twins.iter().filter_map(|(_, p)| status(p, self.now)).collect();
+        all.iter().find(|s| Some(**s) == self.status()).or_else(|| all.first()).copied()
     }
 
+    /// The first that fails directly.
     pub(super) fn direct_failure(&self) -> Option<(&'a TargetId, &'a Failure)> {
-        let (t, p) = self.twin?;
-        Some((t, failure(p, self.now)?))
+        self.direct_failures().next()
+    }
+
+    /// Those that fail directly.
+    pub(super) fn direct_failures(&self) -> impl Iterator<Item = (&'a TargetId, &'a Failure)> {
+        self.twins.iter().filter_map(|(t, p)| Some((*t, failure(p, self.now)?)))
+    }
+
+    /// How many accept the handshake directly.
+    pub(super) fn sound_twins(&self) -> usize {
+        self.twins.iter().filter(|(_, p)| works(p, self.now)).count()
     }
 
     /// The body of the refusing answer says this.
@@ -239,7 +265,7 @@ impl<'a> Case<'a> {
             out.push(evidence);
         };
         say(self.target, self.probe, if self.spot.is_some() { "through nginx" } else { "the clients' way" });
-        if let Some((t, p)) = self.twin {
+        for (t, p) in &self.twins {
             say(t, p, "directly");
         }
         out
@@ -324,7 +350,7 @@ fn dialled(url: &Url<'_>, probe: &Probe) -> SocketAddr {
 }
 
 /// The Host header of a request as sent.
-fn sent_host(request: &str) -> Option<&str> {
+pub(super) fn sent_host(request: &str) -> Option<&str> {
     let mut fields = request.lines().skip(1).filter_map(|l| l.split_once(':'));
     fields.find(|(name, _)| name.eq_ignore_ascii_case("host")).map(|(_, value)| value.trim())
 }

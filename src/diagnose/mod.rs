@@ -13,8 +13,11 @@ mod headers;
 mod leftover;
 mod life;
 mod look;
+pub mod matrix;
 mod order;
+pub mod pairs;
 mod patch;
+mod proof;
 mod reach;
 mod reload;
 mod settings;
@@ -23,6 +26,7 @@ pub mod silence;
 mod tunnels;
 mod upstream;
 mod verdict;
+pub mod way;
 mod witness;
 
 use crate::model::Model;
@@ -41,6 +45,12 @@ const fn rule(id: &'static str, check: fn(&Model) -> Vec<Finding>) -> Rule {
     Rule { id, check }
 }
 
+/// What two rules of one id find.
+fn both(mut one: Vec<Finding>, other: Vec<Finding>) -> Vec<Finding> {
+    one.extend(other);
+    one
+}
+
 /// All rules, in the order of the public list of ids.
 pub static RULES: &[Rule] = &[
     rule("upgrade-header-missing", |m| headers::faulty(m, headers::Fault::UpgradeMissing)),
@@ -51,18 +61,18 @@ pub static RULES: &[Rule] = &[
     rule("http-version-too-old", |m| headers::faulty(m, headers::Fault::OldVersion)),
     rule("connection-upgrade-hardcoded", headers::hardcoded),
     rule("upgrade-in-subrequest", handshake::upgrade_in_subrequest),
-    rule("backend-rejects-handshake", handshake::backend_rejects),
-    rule("origin-rejected", handshake::origin_rejected),
+    rule("backend-rejects-handshake", |m| both(handshake::backend_rejects(m), proof::compression(m))),
+    rule("origin-rejected", |m| both(handshake::origin_rejected(m), proof::origin(m))),
     rule("auth-required", handshake::auth_required),
     rule("access-denied", handshake::access_denied),
-    rule("not-a-websocket-endpoint", handshake::not_an_endpoint),
-    rule("redirected", handshake::redirected),
+    rule("not-a-websocket-endpoint", |m| both(handshake::not_an_endpoint(m), proof::not_an_endpoint(m))),
+    rule("redirected", |m| both(handshake::redirected(m), proof::redirected(m))),
     rule("uri-rewritten", handshake::uri_rewritten),
-    rule("location-mismatch", handshake::location_mismatch),
-    rule("subprotocol-mismatch", handshake::subprotocol_mismatch),
+    rule("location-mismatch", |m| both(handshake::location_mismatch(m), proof::location_mismatch(m))),
+    rule("subprotocol-mismatch", |m| both(handshake::subprotocol_mismatch(m), proof::subprotocol(m))),
     rule("accept-mismatch", handshake::accept_mismatch),
     rule("bad-handshake-response", handshake::bad_response),
-    rule("http2-no-websocket", reach::http2_no_websocket),
+    rule("http2-no-websocket", |m| both(reach::http2_no_websocket(m), proof::http2(m))),
     rule("handshake-slow", reach::handshake_slow),
     rule("wrong-server-block", handshake::wrong_server_block),
     rule("host-header-rejected", handshake::host_header_rejected),
@@ -80,9 +90,7 @@ pub static RULES: &[Rule] = &[
     rule("upstream-name-unresolved", |m| upstream::logged(m, &upstream::UNRESOLVED)),
     rule("resolver-missing", |m| upstream::logged(m, &upstream::RESOLVER_MISSING)),
     rule("upstream-tls-scheme-mismatch", |m| {
-        let mut all = upstream::logged(m, &upstream::TLS_SCHEME);
-        all.extend(reach::plain_to_tls_backend(m));
-        all
+        both(upstream::logged(m, &upstream::TLS_SCHEME), reach::plain_to_tls_backend(m))
     }),
     rule("upstream-tls-untrusted", |m| upstream::logged(m, &upstream::TLS_UNTRUSTED)),
     rule("upstream-tls-expired", |m| upstream::logged(m, &upstream::TLS_EXPIRED)),

@@ -28,6 +28,7 @@ const CAUSES: &[(&str, &str)] = &[
     ("max-age-cuts", "backend-reset"),
     ("worker-connections-exhausted", "worker-connections-low"),
     ("http2-no-websocket", "bad-handshake-response"),
+    ("http2-no-websocket", "tls-handshake-failed"),
     ("proxy-protocol-mismatch", "bad-handshake-response"),
     ("listen-queue-full", "backend-connect-timeout"),
     ("listen-queue-full", "backend-handshake-timeout"),

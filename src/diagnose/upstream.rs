@@ -235,7 +235,9 @@ fn by_twin(model: &Model, sign: &Sign) -> Vec<Finding> {
     };
     let mut out = Vec::new();
     for case in &cases(model) {
-        let Some((twin, _)) = case.direct_failure().filter(|(_, f)| f.kind == kind) else { continue };
+        // Where others are sound, it is one of several: `half_dead` says so.
+        let failing = case.direct_failures().find(|(_, f)| f.kind == kind).filter(|_| case.sound_twins() == 0);
+        let Some((twin, _)) = failing else { continue };
         let through = case.status().is_some_and(|s| matches!(s, 500 | 502..=504));
         let Some(url) = Url::read(&twin.url).filter(|_| through) else { continue };
         let subject = Subject { upstream: Some(url.peer()), ..case.spot.map(look::Spot::subject).unwrap_or_default() };
@@ -314,7 +316,38 @@ pub(super) fn half_dead(model: &Model) -> Vec<Finding> {
         let found = Finding::new(id, severity, Confidence::Likely, s.subject(), said);
         out.push(found.seen([s.evidence()]).seen(spot.pass()).fixed_by(fix));
     }
+    out.extend(half_dead_directly(model));
     out
+}
+
+/// Asked directly with the same handshake, some peers accept it and others do not.
+fn half_dead_directly(model: &Model) -> Vec<Finding> {
+    let mut out = Vec::new();
+    for case in &cases(model) {
+        let sick: Vec<_> = case.direct_failures().collect();
+        if case.sound_twins() == 0 {
+            continue;
+        }
+        for (twin, failure) in &sick {
+            let peer = Url::read(&twin.url).map_or_else(|| socket_of(&twin.url), |url| url.peer());
+            let base = case.spot.map_or_else(|| case.subject(), look::Spot::subject);
+            let subject = Subject { upstream: Some(peer.clone()), ..base };
+            let path = case.spot.map_or_else(|| case.path(), |s| s.location.path.clone());
+            let of = case.twins.len();
+            let said = format!("{path}: {} of {of} peers cannot be used, {peer}: {}", sick.len(), failure.said);
+            let severity = if case.failure().is_some() { Severity::Critical } else { Severity::Warning };
+            let fix = Fix::new(format!("repair {peer}, or take it out of the upstream"));
+            let found = Finding::new("backend-half-dead", severity, Confidence::Certain, subject, said);
+            out.push(found.seen(case.evidence()).seen(case.spot.and_then(look::Spot::pass)).fixed_by(fix));
+        }
+    }
+    out
+}
+
+/// `unix:/run/app.sock:/ws` without its path.
+fn socket_of(url: &str) -> String {
+    let end = url.strip_prefix("unix:").and_then(|rest| rest.find(':')).map_or(url.len(), |i| "unix:".len() + i);
+    url.get(..end).unwrap_or(url).to_owned()
 }
 
 fn any_works(model: &Model, s: &Seen<'_>) -> bool {

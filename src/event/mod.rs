@@ -6,6 +6,7 @@
 pub mod backend;
 pub mod handshake;
 pub mod log;
+pub mod matrix;
 pub mod probe;
 pub mod process;
 pub mod route;
@@ -70,6 +71,8 @@ pub enum Event {
     Sockets(socket::SocketDelta),
     /// One step in the life of a probe.
     Probe(Box<probe::ProbeEvent>),
+    /// Handshakes with one endpoint, one thing changed at a time.
+    Matrix(Box<matrix::Matrix>),
     /// How well a source can see.
     Sense(Sense),
 }

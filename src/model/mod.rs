@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::log::ErrorEntry;
+use crate::event::matrix::Matrix;
 use crate::event::process::{Master, Processes};
 use crate::event::site::Site;
 use crate::event::tally::lifecycle::{Incident, Lifecycle};
@@ -42,6 +43,9 @@ use marks::Marks;
 use place::Places;
 use probes::Probes;
 use sessions::Sessions;
+
+/// Endpoints whose handshake matrix is kept.
+pub const MATRICES: usize = 64;
 
 /// What is known about one host.
 #[derive(Debug)]
@@ -72,6 +76,8 @@ pub struct Model {
     pub sessions: Sessions,
     /// Heartbeat probes.
     pub probes: Probes,
+    /// Handshakes with one thing changed at a time, by endpoint; at most [`MATRICES`].
+    pub matrix: BTreeMap<Arc<str>, Matrix>,
     /// What happened when, oldest first.
     pub marks: Marks,
     /// What befell nginx's workers: by its own words at level notice, and by the process table.
@@ -109,6 +115,7 @@ impl Model {
             backend: Backend::default(),
             sessions: Sessions::default(),
             probes: Probes::default(),
+            matrix: BTreeMap::new(),
             marks: Marks::default(),
             lifecycle: Lifecycle::default(),
             trends: Trends::default(),
@@ -143,6 +150,7 @@ impl Model {
                     self.marks.push(mark);
                 }
             }
+            Event::Matrix(matrix) => self.apply_matrix(matrix),
             Event::Sense(sense) => self.apply_sense(e, sense),
         }
         self.watch_trends();
@@ -183,6 +191,12 @@ impl Model {
         // Only when old workers go was the new configuration good.
         if let (Incident::Drain { .. }, Some(at)) = (incident, self.lifecycle.reload_before(e.at)) {
             self.marks.reloaded(at);
+        }
+    }
+
+    fn apply_matrix(&mut self, matrix: &Matrix) {
+        if self.matrix.len() < MATRICES || self.matrix.contains_key(&matrix.endpoint) {
+            self.matrix.insert(Arc::clone(&matrix.endpoint), matrix.clone());
         }
     }
 

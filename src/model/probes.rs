@@ -206,10 +206,9 @@ impl Probes {
         }
     }
 
-    /// The direct twin of a proxy probe.
-    #[must_use]
-    pub fn twin(&self, target: &TargetId) -> Option<(&TargetId, &Probe)> {
-        self.by_target.iter().find(|(t, _)| t.endpoint == target.endpoint && t.route == Route::Direct)
+    /// The direct twins of a proxy probe: one where its URL was given, one for each peer where they were discovered.
+    pub fn twins(&self, target: &TargetId) -> impl Iterator<Item = (&TargetId, &Probe)> {
+        self.by_target.iter().filter(|(t, _)| t.endpoint == target.endpoint && t.route == Route::Direct)
     }
 
     /// Our own ends of the probes' connections with the probe's target.

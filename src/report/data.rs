@@ -15,6 +15,9 @@ use crate::model::headroom::Gauge;
 use crate::model::probes::{Outcome, Probe, ProbeState};
 use crate::time::Timestamp;
 
+use super::matrix::MatrixFacts;
+use super::pairs::PairFacts;
+
 /// The version of the report's shape.
 pub const REPORT_SCHEMA: &str = "wspulse.report/1";
 
@@ -41,6 +44,12 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// Every probe, the direct twin after its partner.
     pub probes: Vec<ProbeFacts>,
+    /// Endpoints through the proxy and directly, side by side; absent when none was asked directly.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pairs: Vec<PairFacts>,
+    /// Handshakes with one thing changed at a time; absent when none were made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub matrix: Vec<MatrixFacts>,
     /// What the socket tables show.
     pub tunnels: TunnelFigures,
     /// What the error logs said.
@@ -234,6 +243,8 @@ impl Report {
             findings: diagnosis.findings.clone(),
             checks: diagnose::checks(model, diagnosis),
             probes: model.probes.by_target.iter().map(|(t, p)| probe_facts(model.now, t, p)).collect(),
+            pairs: PairFacts::all(model),
+            matrix: MatrixFacts::all(model, diagnosis),
             tunnels: tunnel_figures(model),
             errors: error_figures(model),
             sessions: session_figures(model),

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use crate::diagnose::finding::{Finding, Status};
 
 use super::data::Report;
+use super::matrix;
+use super::pairs;
 use super::safe;
 
 /// Text from outside that Markdown shall show and not obey.
@@ -67,6 +69,8 @@ pub fn markdown(report: &Report) -> String {
         let times = crate::human::counted(b.count, "line", "lines");
         let _ = writeln!(out, "- {}: {} ({times}): {}", inert(&b.library), inert(&b.words), b.fault.meaning());
     }
+    pairs::markdown(&mut out, &report.pairs);
+    matrix::markdown(&mut out, &report.matrix);
     figures(&mut out, report);
     out
 }

@@ -7,6 +7,8 @@ pub mod filter;
 mod json;
 mod logs;
 mod markdown;
+mod matrix;
+mod pairs;
 mod plain;
 mod safe;
 mod silence;
@@ -22,6 +24,8 @@ pub use data::{
 pub use json::json;
 pub use logs::{Facts, LOGS_SCHEMA, LogFile, LogsReport, logs_json, logs_markdown, logs_text};
 pub use markdown::markdown;
+pub use matrix::{LeftOutFacts, MatrixFacts, RowFacts};
+pub use pairs::{DirectFacts, PairFacts};
 pub use plain::event_line;
 pub use silence::{IDLE_TIMEOUT_SCHEMA, SilenceReport, silence_json, silence_markdown, silence_text};
 pub use soak::{SOAK_SCHEMA, SoakReport, Wishes, soak_json, soak_markdown, soak_text};

@@ -26,6 +26,10 @@ pub fn event_line(e: &Stamped) -> Option<String> {
         }
         Event::Probe(p) => step(p).into_iter().collect(),
         Event::Sense(sense) => vec![sight(&e.from, sense)],
+        Event::Matrix(m) => {
+            let opened = m.rows.iter().filter(|r| r.opened()).count();
+            vec![format!("matrix     {}: {opened} of {} handshakes opened", m.endpoint, m.rows.len())]
+        }
         Event::Site(site) => vec![format!(
             "config     {}: {} read",
             site.conf,

@@ -6,6 +6,8 @@ use crate::diagnose::finding::{Check, Evidence, Finding, Fix, Severity, Status, 
 use crate::human;
 
 use super::data::Report;
+use super::matrix;
+use super::pairs;
 use super::safe;
 
 /// Columns of a plain terminal.
@@ -175,6 +177,8 @@ pub fn text(report: &Report, color: bool) -> String {
         page.check(c);
     }
     page.line("");
+    pairs::text(&mut page, &report.pairs);
+    matrix::text(&mut page, &report.matrix);
     let (serious, minor): (Vec<&Finding>, Vec<&Finding>) = report.findings.iter().partition(|f| f.is_serious());
     for f in serious {
         page.finding(f);

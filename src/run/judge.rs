@@ -8,13 +8,18 @@ use tokio::time::{Instant, timeout_at};
 use crate::cli::{CheckArgs, FailOn, Format};
 use crate::diagnose::diagnose;
 use crate::diagnose::finding::{Diagnosis, Severity, Verdict};
-use crate::event::SourceKind;
+use crate::event::probe::Route;
+use crate::event::{Event, SourceId, SourceKind, Stamped};
 use crate::model::Model;
 use crate::model::probes::{Probe, ProbeState};
 use crate::report::{self, Report};
 use crate::settings::Settings;
+use crate::source::probe::ProbeOptions;
+use crate::source::probe::matrix::{self, Asked, Backend};
+use crate::time::Clock;
 
 use super::out;
+use super::plan::ProbeJob;
 use super::session::Session;
 
 /// How long the world may stay quiet after the last answer: log lines and socket rows of a failure come a moment later.
@@ -22,17 +27,31 @@ const SETTLE: Duration = Duration::from_millis(300);
 /// How long sources may take for their first look, when nothing is probed.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
+/// The most time for the whole look; and with the handshake matrix.
+const USUAL: Duration = Duration::from_secs(10);
+const DEEP: Duration = Duration::from_secs(20);
+/// What of it is kept for the matrix, but never more than half.
+const MATRIX: Duration = Duration::from_secs(10);
+
 /// Looks once and prints the report.
 ///
 /// # Errors
 /// When stdout cannot be written.
 pub async fn run(args: &CheckArgs, mut settings: Settings) -> anyhow::Result<ExitCode> {
     let colored = out::colored(settings.color);
+    let timeout = args.timeout.unwrap_or(if args.deep { DEEP } else { USUAL });
+    let end = Instant::now() + timeout;
+    let limit = if args.deep { timeout.saturating_sub(MATRIX.min(timeout / 2)) } else { timeout };
     // A probe that gets no answer must say so itself before the look ends, or nothing would be known of it.
-    settings.probe.total_timeout = settings.probe.total_timeout.min(args.timeout * 4 / 5);
+    settings.probe.total_timeout = settings.probe.total_timeout.min(limit * 4 / 5);
+    settings.find_backends |= args.deep;
+    let dialled = settings.probe.clone();
     let backend = !settings.backend_logs.is_empty();
     let mut session = Session::start(settings)?;
-    look(&mut session, args.timeout, args.hold, backend).await?;
+    look(&mut session, limit, args.hold, backend).await?;
+    if args.deep {
+        deep(&mut session, &dialled, end).await?;
+    }
     let model = session.model();
     let diagnosis = diagnose(model);
     let report = Report::of(model, &diagnosis, env!("CARGO_PKG_VERSION"));
@@ -46,13 +65,38 @@ pub async fn run(args: &CheckArgs, mut settings: Settings) -> anyhow::Result<Exi
     Ok(ExitCode::from(code(&diagnosis, args.fail_on)))
 }
 
+/// Asks every endpoint again with one thing changed at a time. The look is over by then: the probes have gone, so that no
+/// limit counts them, and what these handshakes leave in the logs accuses nobody.
+async fn deep(session: &mut Session, options: &ProbeOptions, end: Instant) -> anyhow::Result<()> {
+    let jobs = session.probes();
+    session.say_goodbye().await;
+    let clients: Vec<&ProbeJob> = jobs.iter().filter(|j| j.target.route == Route::Proxy).collect();
+    for (i, job) in clients.iter().enumerate() {
+        let twins = jobs.iter().filter(|t| t.target.route == Route::Direct && t.target.endpoint == job.target.endpoint);
+        let backend =
+            |t: &ProbeJob| Backend { name: t.target.url.to_string(), url: t.url.clone(), options: t.options(options) };
+        let backends = twins.map(backend).collect();
+        let asked = Asked { url: job.url.clone(), options: options.clone(), backends };
+        let share = u32::try_from(clients.len() - i).unwrap_or(u32::MAX);
+        let matrix = matrix::run(&asked, end.saturating_duration_since(Instant::now()) / share).await;
+        let from = SourceId::named(&session.model().host, SourceKind::Probe, &job.target.endpoint);
+        session.tell(&Stamped { at: Clock.now(), from, event: Event::Matrix(Box::new(matrix)) })?;
+    }
+    Ok(())
+}
+
 /// Folds events in until every probe has an answer, every source has looked once and the logs are read, or time is up.
 async fn look(session: &mut Session, limit: Duration, hold: Duration, backend: bool) -> anyhow::Result<()> {
     let started = Instant::now();
     let limit = started + limit;
-    let targets = session.targets();
+    let mut targets = session.targets();
     let mut settled: Option<Instant> = None;
     loop {
+        // A twin that was found meanwhile wants its time, too.
+        let now = session.targets();
+        if now != targets {
+            (targets, settled) = (now, None);
+        }
         let model = session.model();
         let answered =
             targets.iter().all(|t| model.probes.by_target.get(t).is_some_and(|p| has_answer(p, model, hold)));

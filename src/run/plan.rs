@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::diagnose::way::{Behind, Way};
 use crate::event::probe::{Route, TargetId};
 use crate::event::process::{Master, Processes};
 use crate::event::site::{Escape, Interest, Site};
 use crate::event::{SourceId, SourceKind};
+use crate::human::visible;
 use crate::settings::Settings;
 use crate::source::logs::{self, Matches, STDIN};
-use crate::source::probe::{self, Host, WsUrl};
+use crate::source::probe::{self, Host, ProbeOptions, WsUrl};
 
 /// One source to run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +77,27 @@ pub struct ProbeJob {
     pub target: TargetId,
     /// What is dialled.
     pub url: WsUrl,
+    /// The peer of the configuration that it goes to; `None` for a URL that was given.
+    pub peer: Option<Behind>,
+}
+
+impl ProbeJob {
+    /// How it is dialled, where `usual` is how probes are dialled at all: a peer gets what nginx would send it.
+    #[must_use]
+    pub fn options(&self, usual: &ProbeOptions) -> ProbeOptions {
+        let mut options = usual.clone();
+        let Some(peer) = &self.peer else { return options };
+        options.host_header = Some(peer.host.clone());
+        options.unix_socket = peer.socket.as_ref().map(PathBuf::from);
+        let replaced = |name: &String| peer.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+        options.headers.retain(|(name, _)| !replaced(name) && !name.eq_ignore_ascii_case("host"));
+        options.headers.extend(peer.headers.iter().cloned());
+        options.left_out.extend(peer.left_out.iter().cloned());
+        // What a client says to nginx's port ends there; and nginx asks no backend for a certificate that it trusts
+        // unless proxy_ssl_verify says so.
+        (options.proxy_protocol, options.client_cert, options.insecure) = (None, None, true);
+        options
+    }
 }
 
 /// Where a configuration is and which master told it.
@@ -108,6 +131,8 @@ pub struct Known<'a> {
     pub looked_for_site: bool,
     /// The files of each pattern.
     pub matches: &'a Matches,
+    /// What stands behind the endpoints that are probed.
+    pub behind: &'a [Way],
     /// URLs whose probes were switched on by hand.
     pub wanted: &'a [WsUrl],
     /// Endpoints whose probes were switched off by hand.
@@ -269,15 +294,40 @@ pub fn probes(settings: &Settings, known: &Known<'_>) -> Vec<ProbeJob> {
     let by_hand = known.wanted.iter().map(|url| (url.clone(), None));
     let found = known.site.filter(|_| settings.auto_probe).map(Site::endpoints).unwrap_or_default();
     let found = found.into_iter().filter_map(|e| Some((WsUrl::parse(&e.url).ok()?, None)));
+    // Through an HTTP proxy or a socket of its own, a URL says nothing about this host's nginx.
+    let finds = settings.find_backends && settings.probe.http_proxy.is_none() && settings.probe.unix_socket.is_none();
     for (url, direct) in given.chain(by_hand).chain(found) {
-        let twin = direct.map(|d| ProbeJob { target: probe::target(&url, &d, Route::Direct), url: d });
-        jobs.push(ProbeJob { target: probe::target(&url, &url, Route::Proxy), url });
-        jobs.extend(twin);
+        let given = direct.map(|d| ProbeJob { target: probe::target(&url, &d, Route::Direct), url: d, peer: None });
+        let found = if given.is_none() && finds { peers(&url, known.behind) } else { Vec::new() };
+        jobs.push(ProbeJob { target: probe::target(&url, &url, Route::Proxy), url, peer: None });
+        jobs.extend(given);
+        jobs.extend(found);
     }
     jobs.retain(|j| !known.unwanted.contains(&j.target.endpoint));
     let mut seen = BTreeSet::new();
     jobs.retain(|j| seen.insert(j.target.clone()));
     jobs
+}
+
+/// The direct twins of an endpoint: the peers that its location leads to.
+fn peers(endpoint: &WsUrl, behind: &[Way]) -> Vec<ProbeJob> {
+    let name = endpoint.to_string();
+    let way = behind.iter().filter(|w| *w.endpoint == *name);
+    way.flat_map(|w| &w.peers).filter_map(|p| twin(endpoint, p)).collect()
+}
+
+/// The URL that nginx's own request amounts to. A socket has no URL: it is called as `proxy_pass` would write it.
+fn twin(endpoint: &WsUrl, peer: &Behind) -> Option<ProbeJob> {
+    let (path, query) = endpoint.target().split_at(endpoint.target().find('?').unwrap_or(endpoint.target().len()));
+    let path = peer.path.as_deref().unwrap_or(path);
+    let scheme = if peer.tls { "wss" } else { "ws" };
+    let host = if peer.socket.is_some() { "localhost" } else { &peer.address };
+    let url = WsUrl::parse(&format!("{scheme}://{host}{path}{query}")).ok()?;
+    let mut target = probe::target(endpoint, &url, Route::Direct);
+    if peer.socket.is_some() {
+        target.url = format!("{}:{path}", visible(peer.address.as_bytes())).into();
+    }
+    Some(ProbeJob { target, url, peer: Some(peer.clone()) })
 }
 
 /// What the socket source must watch, and where: the configuration's ports and paths, ports asked for at either end, nginx's
@@ -313,7 +363,7 @@ mod tests {
     }
 
     fn known<'a>(matches: &'a Matches, unwanted: &'a BTreeSet<Arc<str>>) -> Known<'a> {
-        Known { processes: None, site: None, looked_for_site: false, matches, wanted: &[], unwanted }
+        Known { processes: None, site: None, looked_for_site: false, matches, behind: &[], wanted: &[], unwanted }
     }
 
     #[test]
@@ -380,5 +430,73 @@ mod tests {
         assert_eq!(chosen(&["ws://example.test:9/ws"]), Some(10));
         let asked = Settings { pid: Some(30), ..settings(&["ws://h/"]) };
         assert_eq!(chosen_master(&asked, &processes).map(|m| m.pid), Some(30));
+    }
+
+    #[test]
+    fn a_peer_is_dialled_where_and_how_nginx_would() {
+        let endpoint = WsUrl::parse("wss://a.test/ws?token=s3cret").expect("a URL");
+        let behind = |address: &str, socket: Option<&str>, tls, path: Option<&str>| Behind {
+            address: address.into(),
+            socket: socket.map(str::to_owned),
+            tls,
+            path: path.map(str::to_owned),
+            host: "pool".into(),
+            headers: vec![("X-Real".into(), "1".into())],
+            left_out: vec!["Cookie".into()],
+        };
+        let of = |b: &Behind| twin(&endpoint, b).expect("a twin");
+        let plain = of(&behind("10.0.0.7:81", None, false, Some("/app")));
+        assert_eq!(&*plain.target.url, "ws://10.0.0.7:81/app?token=***", "shown without its secret");
+        assert_eq!(plain.url.target(), "/app?token=s3cret", "sent with it");
+        assert_eq!(&*plain.target.endpoint, &*endpoint.to_string());
+        let secure = of(&behind("app:443", None, true, None));
+        assert_eq!(&*secure.target.url, "wss://app/ws?token=***");
+        let socket = of(&behind("unix:/run/a.sock", Some("/proc/1/root/run/a.sock"), false, None));
+        assert_eq!(&*socket.target.url, "unix:/run/a.sock:/ws");
+        let usual = ProbeOptions {
+            headers: vec![
+                ("Host".into(), "a.test".into()),
+                ("x-real".into(), "0".into()),
+                ("X-Mine".into(), "2".into()),
+            ],
+            proxy_protocol: Some(probe::ProxyProtocol::V1),
+            ..ProbeOptions::default()
+        };
+        let options = socket.options(&usual);
+        assert_eq!(options.unix_socket.as_deref(), Some(Path::new("/proc/1/root/run/a.sock")));
+        assert_eq!((options.host_header.as_deref(), options.proxy_protocol), (Some("pool"), None));
+        let names: Vec<&str> = options.headers.iter().map(|(n, _)| n.as_str()).collect();
+        assert_eq!((names, options.left_out), (vec!["X-Mine", "X-Real"], vec!["Cookie".to_owned()]));
+    }
+
+    #[test]
+    fn peers_become_twins_only_with_leave_and_only_where_no_twin_was_given() {
+        let behind = Behind {
+            address: "10.0.0.7:81".into(),
+            socket: None,
+            tls: false,
+            path: None,
+            host: "pool".into(),
+            headers: Vec::new(),
+            left_out: Vec::new(),
+        };
+        let way = [Way { endpoint: "ws://a.test/ws".into(), peers: vec![behind] }];
+        let jobs = |settings: &Settings| {
+            let unwanted = BTreeSet::new();
+            let matches = Matches::new();
+            let known = Known { behind: &way, ..known(&matches, &unwanted) };
+            probes(settings, &known).into_iter().map(|j| j.target.url.to_string()).collect::<Vec<_>>()
+        };
+        let mut asked = settings(&["ws://a.test/ws"]);
+        assert_eq!(jobs(&asked), ["ws://a.test/ws"]);
+        asked.find_backends = true;
+        assert_eq!(jobs(&asked), ["ws://a.test/ws", "ws://10.0.0.7:81/ws"]);
+        let elsewhere = Settings { find_backends: true, ..settings(&["ws://b.test/ws"]) };
+        assert_eq!(jobs(&elsewhere), ["ws://b.test/ws"]);
+        asked.endpoints[0].1 = WsUrl::parse("ws://10.0.0.9/ws").ok();
+        assert_eq!(jobs(&asked), ["ws://a.test/ws", "ws://10.0.0.9/ws"]);
+        asked.endpoints[0].1 = None;
+        asked.probe.unix_socket = Some("/run/nginx.sock".into());
+        assert_eq!(jobs(&asked), ["ws://a.test/ws"], "a socket says nothing about this host's ports");
     }
 }

@@ -10,7 +10,8 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::event::probe::TargetId;
+use crate::diagnose::way::{Way, ways};
+use crate::event::probe::{Step, TargetId};
 use crate::event::site::Interest;
 use crate::event::{Event, SourceId, SourceKind, Stamped};
 use crate::model::Model;
@@ -20,7 +21,7 @@ use crate::source::logs::{self, History, Matches};
 use crate::source::probe::WsUrl;
 use crate::time::Clock;
 
-use super::plan::{self, Job, Known};
+use super::plan::{self, Job, Known, ProbeJob};
 use super::start::{self, Pipes, Running};
 use super::stream::EventWriter;
 
@@ -52,6 +53,7 @@ pub struct Session {
     known_matches: Matches,
     /// Logs whose history has been read: what is started again for another format must not read it twice.
     begun: HashSet<SourceId>,
+    behind: Vec<Way>,
     wanted: Vec<WsUrl>,
     unwanted: BTreeSet<Arc<str>>,
     batch: Vec<Stamped>,
@@ -86,6 +88,7 @@ impl Session {
             known_matches: Matches::new(),
             running: HashMap::new(),
             begun: HashSet::new(),
+            behind: Vec::new(),
             wanted: Vec::new(),
             unwanted: BTreeSet::new(),
             batch: Vec::with_capacity(BATCH),
@@ -117,7 +120,26 @@ impl Session {
     /// The targets that are probed now.
     #[must_use]
     pub fn targets(&self) -> Vec<TargetId> {
-        plan::probes(&self.settings, &self.known()).into_iter().map(|j| j.target).collect()
+        self.probes().into_iter().map(|j| j.target).collect()
+    }
+
+    /// The same, with what is dialled for them.
+    #[must_use]
+    pub fn probes(&self) -> Vec<ProbeJob> {
+        plan::probes(&self.settings, &self.known())
+    }
+
+    /// Takes in what was found beside the sources: it is folded in and recorded as if one of them had said so.
+    ///
+    /// # Errors
+    /// When the recording cannot be written.
+    pub fn tell(&mut self, event: &Stamped) -> io::Result<()> {
+        self.model.apply(event);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.write(event)?;
+            recorder.flush()?;
+        }
+        Ok(())
     }
 
     /// Waits for events and folds them in. Returns those just folded. Cancel-safe.
@@ -138,7 +160,13 @@ impl Session {
                 recorder.write(event)?;
             }
             let of_config = event.from.kind == SourceKind::Config;
-            replan |= of_config || matches!(event.event, Event::Site(_) | Event::Processes(_));
+            replan |= of_config
+                || match &event.event {
+                    Event::Site(_) | Event::Processes(_) => true,
+                    // Where a probe arrived tells which location it hits.
+                    Event::Probe(p) => self.settings.find_backends && matches!(p.step, Step::Connected { .. }),
+                    _ => false,
+                };
         }
         if let Some(recorder) = &mut self.recorder {
             recorder.flush()?;
@@ -232,6 +260,7 @@ impl Session {
             site: self.model.site.as_ref(),
             looked_for_site: self.model.sight(SourceKind::Config).is_some(),
             matches: &self.known_matches,
+            behind: &self.behind,
             wanted: &self.wanted,
             unwanted: &self.unwanted,
         }
@@ -255,6 +284,9 @@ impl Session {
     /// Starts what the plan wants and does not run, ends what runs and is not wanted.
     fn reconcile(&mut self) {
         self.known_matches = self.matches.borrow_and_update().clone();
+        if self.settings.find_backends {
+            self.behind = ways(&self.model);
+        }
         let known = self.known();
         let jobs = plan::plan(&self.settings, &known);
         let interest = plan::interest(&self.settings, &known);

@@ -83,7 +83,7 @@ pub fn start(job: &Job, settings: &Settings, model: &Model, pipes: &Pipes, histo
             supervise(PatternSource::new(host, *kind, pattern, pipes.matches.clone()), channel)
         }
         Job::Probe(job) => {
-            let source = ProbeSource::new(host, job.target.clone(), job.url.clone(), settings.probe.clone());
+            let source = ProbeSource::new(host, job.target.clone(), job.url.clone(), job.options(&settings.probe));
             stop = Some(source.stop_handle());
             supervise(source, channel)
         }

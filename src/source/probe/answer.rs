@@ -234,7 +234,9 @@ pub(super) fn judge(answer: &Answer, request: &Request) -> Result<(), (FailureKi
         let reason = if answer.reason.is_empty() { String::new() } else { format!(" {}", answer.reason) };
         return Err((FailureKind::HttpStatus, format!("the server answered {}{reason} instead of 101", answer.status)));
     }
-    upgrade_headers(answer).map_err(|said| (FailureKind::BadUpgradeHeaders, said))?;
+    upgrade_headers(answer)
+        .and_then(|()| extensions(answer, request))
+        .map_err(|said| (FailureKind::BadUpgradeHeaders, said))?;
     accept(answer, request).map_err(|said| (FailureKind::AcceptMismatch, said))?;
     subprotocol(answer, request).map_err(|said| (FailureKind::SubprotocolMismatch, said))
 }
@@ -252,11 +254,16 @@ fn upgrade_headers(answer: &Answer) -> Result<(), String> {
     if !any_has_token(answer, "Connection", "upgrade") {
         return Err(format!("the 101 has {} where 'Connection: upgrade' must stand", found("Connection")));
     }
-    match answer.header("Sec-WebSocket-Extensions") {
-        Some(value) if !value.trim().is_empty() => {
-            Err(format!("the 101 turns on the extension '{value}', which was not offered"))
-        }
-        _ => Ok(()),
+    Ok(())
+}
+
+/// RFC 6455 section 9.1: only what was offered may be taken up.
+fn extensions(answer: &Answer, request: &Request) -> Result<(), String> {
+    let fields = answer.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Sec-WebSocket-Extensions"));
+    let mut chosen = fields.flat_map(|(_, value)| value.split(',')).map(str::trim).filter(|e| !e.is_empty());
+    match chosen.find(|e| !request.offers_extension(e)) {
+        Some(stranger) => Err(format!("the 101 turns on the extension '{stranger}', which was not offered")),
+        None => Ok(()),
     }
 }
 
@@ -440,6 +447,25 @@ mod tests {
             assert_eq!(got, kind, "{head}");
             assert!(said.contains(part), "{said}");
         }
+    }
+
+    #[test]
+    fn an_extension_may_be_taken_up_when_it_was_offered() {
+        let judged = |offered: &[&str], field: &str| {
+            let options = ProbeOptions {
+                headers: vec![("Sec-WebSocket-Key".into(), "dGhlIHNhbXBsZSBub25jZQ==".into())],
+                extensions: offered.iter().map(|e| (*e).to_owned()).collect(),
+                ..ProbeOptions::default()
+            };
+            let request = Request::new(&WsUrl::parse("ws://a.test/").unwrap(), &options);
+            let head = format!("{GOOD}Sec-WebSocket-Extensions: {field}\n\n").replace('\n', "\r\n");
+            judge(&parse_head(head.as_bytes()).unwrap(), &request).map_err(|(_, said)| said)
+        };
+        let deflate: &[&str] = &["permessage-deflate; client_max_window_bits"];
+        assert_eq!(judged(deflate, "Permessage-Deflate; server_no_context_takeover"), Ok(()));
+        assert_eq!(judged(deflate, ""), Ok(()), "it need not be taken up");
+        assert!(judged(deflate, "permessage-deflate, x-other").unwrap_err().contains("'x-other'"));
+        assert!(judged(&[], "permessage-deflate").unwrap_err().contains("not offered"));
     }
 
     #[test]

@@ -80,6 +80,11 @@ impl Attempt<'_, '_> {
             return self.upgrade(Wire::plain(socket)).await;
         }
         let (wire, shown) = self.secure(socket).await?;
+        if shown.alpn.as_deref() == Some("h2") {
+            // Chosen because it was offered: a request in HTTP/1.1 would only be noise there.
+            let said = "the server chose HTTP/2, in which this handshake does not exist".to_owned();
+            return Err(Fault::new(Phase::Upgrade, FailureKind::NotHttp, said).with_tls(Some(shown)));
+        }
         // What TLS showed belongs to a refusal too: an expired certificate let through is still expired.
         self.upgrade(wire).await.map_err(|fault| fault.with_tls(Some(shown)))
     }

@@ -9,6 +9,7 @@ mod dice;
 mod fault;
 pub mod heartbeat;
 pub mod hold;
+pub mod matrix;
 pub mod options;
 mod request;
 pub mod silence;
@@ -78,11 +79,13 @@ impl ProbeSource {
 
 impl Source for ProbeSource {
     fn id(&self) -> SourceId {
-        let route = match self.target.route {
-            Route::Proxy => "proxy",
-            Route::Direct => "direct",
+        let TargetId { endpoint, route, url } = &self.target;
+        let name = match route {
+            Route::Proxy => format!("{endpoint} proxy"),
+            // There may be several.
+            Route::Direct => format!("{endpoint} direct {url}"),
         };
-        SourceId::named(&self.host, SourceKind::Probe, &format!("{} {route}", self.target.endpoint))
+        SourceId::named(&self.host, SourceKind::Probe, &name)
     }
 
     /// Telling runs beside living: while the channel is full, pongs are read and timed all the same.

@@ -49,6 +49,8 @@ pub struct ProbeOptions {
     pub left_out: Vec<String>,
     /// Ask in HTTP/1.0, which knows no upgrade.
     pub http_1_0: bool,
+    /// Extensions to offer (RFC 6455 section 9.1). A tunnel that takes one up cannot be held: no frame is unpacked.
+    pub extensions: Vec<String>,
     /// The protocols offered by ALPN (RFC 7301).
     pub alpn: Vec<String>,
     /// A unix socket to connect to instead of the URL's host.
@@ -144,6 +146,7 @@ impl Default for ProbeOptions {
             resolve: Vec::new(),
             left_out: Vec::new(),
             http_1_0: false,
+            extensions: Vec::new(),
             alpn: vec!["http/1.1".to_owned()],
             unix_socket: None,
             proxy_protocol: None,

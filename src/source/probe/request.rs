@@ -13,6 +13,7 @@ pub(super) struct Request {
     target: String,
     version: &'static str,
     headers: Vec<(String, String)>,
+    extensions: Vec<String>,
 }
 
 impl Request {
@@ -33,6 +34,9 @@ impl Request {
         if !options.subprotocols.is_empty() {
             headers.push(own("Sec-WebSocket-Protocol", &options.subprotocols.join(", ")));
         }
+        if !options.extensions.is_empty() {
+            headers.push(own("Sec-WebSocket-Extensions", &options.extensions.join(", ")));
+        }
         headers.push(own("User-Agent", concat!("wspulse/", env!("CARGO_PKG_VERSION"))));
         let ours = headers.len();
         for (name, value) in &options.headers {
@@ -44,7 +48,7 @@ impl Request {
         }
         headers.retain(|(name, _)| !options.left_out.iter().any(|out| out.eq_ignore_ascii_case(name)));
         let version = if options.http_1_0 { "HTTP/1.0" } else { "HTTP/1.1" };
-        Self { target: url.target().to_owned(), version, headers }
+        Self { target: url.target().to_owned(), version, headers, extensions: options.extensions.clone() }
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -60,6 +64,13 @@ impl Request {
     pub(super) fn offered(&self) -> Vec<&str> {
         let list = self.header("Sec-WebSocket-Protocol").unwrap_or_default();
         list.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
+    }
+
+    /// The extension that an answer names, without its parameters, was offered. One that only a header of the options offers
+    /// counts as not offered: its tunnel would be held, and its frames not understood.
+    pub(super) fn offers_extension(&self, name: &str) -> bool {
+        let bare = |text: &str| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        self.extensions.iter().any(|offered| bare(offered) == bare(name))
     }
 
     /// The bytes to send. Line breaks within a value are taken out: no option can add a line to the request.
