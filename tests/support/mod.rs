@@ -3,6 +3,7 @@
 
 pub mod backend;
 pub mod nginx;
+pub mod scripted;
 pub mod terminal;
 pub mod tunnels;
 

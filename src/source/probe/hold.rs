@@ -1,32 +1,22 @@
 //! An open tunnel: pinged, listened to, and told how it ends.
 
 use std::io;
-use std::pin::Pin;
 use std::time::Duration;
 
-use futures_util::{Sink as _, SinkExt as _, Stream as _, StreamExt as _};
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::ProtocolError;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::sync::CancellationToken;
 
 use super::dial::{Opened, Steps};
 use super::dialogue::{Dialogue, Turn};
 use super::dice::dice;
 use super::fault::words;
+use super::framed::{Ended, Framed};
+use super::frames::{Heard, code, opcode};
 use super::heartbeat::{Beat, Echo, Heartbeat, Strays};
 use super::options::ProbeOptions;
-use super::wire::Wire;
 use crate::event::probe::{ClosedBy, Step};
-use crate::human::{counted, visible};
+use crate::human::counted;
 
-/// The largest message taken in; what a server sends is thrown away, but it is read whole first.
-const MESSAGE_MAX: usize = 16 << 20;
-/// The most that may wait to be written: some pings and a close frame to a server that does not read.
-const UNWRITTEN_MAX: usize = 64 * 1024;
 /// How long the other side may take to answer a close frame.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
@@ -56,15 +46,17 @@ struct End {
     code: Option<u16>,
     reason: String,
     quiet_since: Instant,
+    /// The code of our own close frame.
+    goodbye: Option<u16>,
 }
 
 /// Holds a tunnel with pings until it ends, and tells each step; the last one is `Closed`.
 pub async fn hold(opened: Opened, options: &ProbeOptions, until: &Until, steps: &mut Steps<'_>) -> Held {
     let at = opened.at;
-    let socket = framed(opened).await;
+    let question = options.question.clone();
+    let socket = Framed::new(opened, question.as_ref().is_some_and(|q| q.expect.is_some()));
     let now = Instant::now().into_std();
     let heart = Heartbeat::new(options.rhythm(), dice(), now);
-    let question = options.question.clone();
     let dialogue = question.map(|q| Box::new(Dialogue::new(q, options.ping_interval, options.ping_timeout, now)));
     let mut tunnel = Tunnel { socket, heart, dialogue, last_message: at, steps };
     let end = tunnel.live(until).await;
@@ -73,24 +65,12 @@ pub async fn hold(opened: Opened, options: &ProbeOptions, until: &Until, steps: 
     let idle = now.saturating_duration_since(end.quiet_since).min(held);
     let by = end.by;
     (tunnel.steps)(Step::Closed { by, code: end.code, reason: end.reason, held, idle });
-    tunnel.part(by).await;
+    tunnel.part(by, end.goodbye).await;
     Held { held, by, strays: tunnel.heart.strays() }
 }
 
-/// An opened tunnel as a stream of messages.
-pub(super) async fn framed(opened: Opened) -> WebSocketStream<Wire> {
-    // 4 KiB: a probe reads little, and there may be many of them.
-    let config = WebSocketConfig::default()
-        .read_buffer_size(4 * 1024)
-        .write_buffer_size(0)
-        .max_write_buffer_size(UNWRITTEN_MAX)
-        .max_message_size(Some(MESSAGE_MAX))
-        .max_frame_size(Some(MESSAGE_MAX));
-    WebSocketStream::from_partially_read(opened.wire, opened.leftover, Role::Client, Some(config)).await
-}
-
 struct Tunnel<'a, 'b> {
-    socket: WebSocketStream<Wire>,
+    socket: Framed,
     heart: Heartbeat,
     dialogue: Option<Box<Dialogue>>,
     last_message: Instant,
@@ -99,7 +79,7 @@ struct Tunnel<'a, 'b> {
 
 impl Tunnel<'_, '_> {
     /// Reads first: after a pause of our own, a pong that waits in the socket must be seen before its deadline. The
-    /// timer and the token are looked at after every message, so that a flood of messages starves neither.
+    /// timer and the token are looked at after every message and every read, so that no flood starves them.
     async fn live(&mut self, until: &Until) -> End {
         loop {
             if let Some(end) = self.beat() {
@@ -115,7 +95,7 @@ impl Tunnel<'_, '_> {
             let wake = over.map_or(due, |at| at.min(due));
             tokio::select! {
                 biased;
-                read = next(&mut self.socket) => if let Some(end) = self.on_read(read) { return end },
+                read = self.socket.next() => if let Some(end) = self.on_read(read) { return end },
                 () = until.stop.cancelled() => {}
                 () = sleep_until(wake) => {}
             }
@@ -127,38 +107,31 @@ impl Tunnel<'_, '_> {
         for beat in self.heart.tick(Instant::now().into_std()) {
             match beat {
                 Beat::Ping { seq, payload } => {
-                    let ping = Message::Ping(payload.into_bytes().into());
-                    // Never waits: what the socket does not take now is flushed while reading. An error is left for reading
-                    // to find, behind whatever the server said last.
-                    let _ = Pin::new(&mut self.socket).start_send(ping);
+                    self.socket.say(opcode::PING, payload.as_bytes());
                     (self.steps)(Step::Pinged { seq });
                 }
                 Beat::Missed { seq } => (self.steps)(Step::Missed { seq }),
                 Beat::GiveUp { missed } => {
-                    let reason = format!("{} in a row went unanswered", counted(missed.into(), "ping", "pings"));
-                    let quiet_since = self.socket.get_ref().last_byte();
-                    return Some(End { by: ClosedBy::PongTimeout, code: None, reason, quiet_since });
+                    let pings = counted(missed.into(), "ping", "pings");
+                    let reason = format!("{pings} in a row went unanswered{}", self.within());
+                    return Some(self.end(ClosedBy::PongTimeout, reason, Some(code::AWAY)));
                 }
             }
         }
         None
     }
 
-    fn on_read(&mut self, read: Option<Result<Message, Error>>) -> Option<End> {
+    fn on_read(&mut self, read: Result<Option<Heard>, Ended>) -> Option<End> {
         match read {
-            Some(Ok(Message::Close(frame))) => Some(self.server_close(frame)),
-            Some(Ok(message)) => {
-                match &message {
-                    Message::Pong(payload) => self.on_pong(payload),
-                    Message::Text(text) => self.on_text(text),
-                    _ => {}
-                }
-                self.last_message = Instant::now();
-                None
-            }
-            Some(Err(e)) => Some(self.broken(&e)),
-            None => Some(self.fin()),
+            Ok(None) => return None,
+            Ok(Some(Heard::Close(frame))) => return Some(self.server_close(frame)),
+            Ok(Some(Heard::Pong(payload))) => self.on_pong(&payload),
+            Ok(Some(Heard::Text(text))) => self.on_text(&text),
+            Ok(Some(Heard::Ping(_) | Heard::Binary)) => {}
+            Err(ended) => return Some(self.broken(&ended)),
         }
+        self.last_message = Instant::now();
+        None
     }
 
     fn on_pong(&mut self, payload: &[u8]) {
@@ -174,8 +147,7 @@ impl Tunnel<'_, '_> {
         while let Some(turn) = dialogue.tick(Instant::now().into_std()) {
             match turn {
                 Turn::Ask(seq) => {
-                    // As with pings.
-                    let _ = Pin::new(&mut self.socket).start_send(Message::text(dialogue.text()));
+                    self.socket.say(opcode::TEXT, dialogue.text().as_bytes());
                     (self.steps)(Step::Asked { seq });
                 }
                 Turn::Unanswered(seq) => (self.steps)(Step::Unanswered { seq }),
@@ -190,77 +162,58 @@ impl Tunnel<'_, '_> {
         }
     }
 
+    fn end(&self, by: ClosedBy, reason: String, goodbye: Option<u16>) -> End {
+        End { by, code: None, reason, quiet_since: self.socket.last_byte(), goodbye }
+    }
+
     fn ours(&self) -> End {
-        let quiet_since = self.socket.get_ref().last_byte();
-        End { by: ClosedBy::Us, code: Some(CloseCode::Normal.into()), reason: String::new(), quiet_since }
+        End { code: Some(code::NORMAL), ..self.end(ClosedBy::Us, String::new(), Some(code::NORMAL)) }
     }
 
     /// The close frame itself does not break the silence that may have caused it.
-    fn server_close(&self, frame: Option<CloseFrame>) -> End {
-        let (code, reason) = match frame {
-            Some(frame) => (Some(frame.code.into()), visible(frame.reason.as_str().as_bytes())),
-            None => (None, String::new()),
-        };
-        let quiet_since = self.socket.get_ref().byte_before().max(self.last_message);
-        End { by: ClosedBy::ServerClose, code, reason, quiet_since }
+    fn server_close(&self, frame: Option<(u16, String)>) -> End {
+        let (code, reason) = frame.map_or((None, String::new()), |(code, reason)| (Some(code), reason));
+        let quiet_since = self.socket.byte_before().max(self.last_message);
+        End { code, quiet_since, ..self.end(ClosedBy::ServerClose, reason, None) }
     }
 
-    fn fin(&self) -> End {
-        let quiet_since = self.socket.get_ref().last_byte();
-        End { by: ClosedBy::Fin, code: None, reason: String::new(), quiet_since }
+    fn broken(&self, ended: &Ended) -> End {
+        let (by, mut reason) = classify(ended);
+        if by == ClosedBy::Fin {
+            reason.push_str(self.within().trim_start_matches(", "));
+        }
+        let goodbye = if let Ended::Broken(broken) = ended { Some(broken.code) } else { None };
+        self.end(by, reason, goodbye)
     }
 
-    fn broken(&self, error: &Error) -> End {
-        let quiet_since = self.socket.get_ref().last_byte();
-        let (by, reason) = classify(error);
-        End { by, code: None, reason, quiet_since }
+    /// The words for a frame that is not whole: no pong comes through before its end, and an end within it cut a message.
+    fn within(&self) -> String {
+        self.socket.within().map_or_else(String::new, |length| format!(", in the middle of a frame of {length} bytes"))
     }
 
     /// Ends the connection as politely as its end allows: a close frame, or the answer to one, and then the other side's
     /// FIN, for a bounded time (RFC 6455 section 7.1.1: the server closes TCP first).
-    async fn part(&mut self, by: ClosedBy) {
-        let code = match by {
-            ClosedBy::Us => Some(CloseCode::Normal),
-            ClosedBy::PongTimeout => Some(CloseCode::Away),
-            ClosedBy::ProtocolError => Some(CloseCode::Protocol),
-            ClosedBy::ServerClose => None,
+    async fn part(&mut self, by: ClosedBy, goodbye: Option<u16>) {
+        if goodbye.is_some() {
+            self.socket.close(goodbye);
+        }
+        let _ = match by {
             ClosedBy::Fin | ClosedBy::Reset => return,
-        };
-        let farewell = async {
-            if let Some(code) = code {
-                let frame = CloseFrame { code, reason: "".into() };
-                if self.socket.send(Message::Close(Some(frame))).await.is_err() {
-                    return;
-                }
-            }
             // A server that broke the protocol is not listened to any more.
-            while by != ClosedBy::ProtocolError && matches!(self.socket.next().await, Some(Ok(_))) {}
+            ClosedBy::ProtocolError => timeout(CLOSE_WAIT, self.socket.flush()).await,
+            ClosedBy::Us | ClosedBy::PongTimeout | ClosedBy::ServerClose => {
+                timeout(CLOSE_WAIT, self.socket.drain()).await
+            }
         };
-        let _ = timeout(CLOSE_WAIT, farewell).await;
     }
 }
 
-/// The next message; what waits to be written is written meanwhile.
-pub(super) async fn next(socket: &mut WebSocketStream<Wire>) -> Option<Result<Message, Error>> {
-    std::future::poll_fn(|cx| {
-        // As above: reading finds the error.
-        let _ = Pin::new(&mut *socket).poll_flush(cx);
-        Pin::new(&mut *socket).poll_next(cx)
-    })
-    .await
-}
-
-/// Who ended a tunnel by an error, and the error in words.
-pub(super) fn classify(error: &Error) -> (ClosedBy, String) {
-    match error {
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) | Error::ConnectionClosed => {
-            (ClosedBy::Fin, String::new())
-        }
-        Error::Io(e) => classify_io(e),
-        Error::Protocol(e) => (ClosedBy::ProtocolError, visible(e.to_string().as_bytes())),
-        Error::Capacity(e) => (ClosedBy::ProtocolError, format!("more than a probe takes in: {e}")),
-        Error::Utf8(_) => (ClosedBy::ProtocolError, "a text message that is no UTF-8".to_owned()),
-        other => (ClosedBy::ProtocolError, visible(other.to_string().as_bytes())),
+/// Who ended a tunnel by ending to speak properly, and how, in words.
+pub(super) fn classify(ended: &Ended) -> (ClosedBy, String) {
+    match ended {
+        Ended::Fin => (ClosedBy::Fin, String::new()),
+        Ended::Io(e) => classify_io(e),
+        Ended::Broken(broken) => (ClosedBy::ProtocolError, broken.said.clone()),
     }
 }
 

@@ -5,11 +5,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::dial::{Opened, dial};
-use super::hold::framed;
+use super::framed::Framed;
+use super::frames::code;
 use super::options::{ProbeOptions, ResolveOverride};
 use super::url::{Host, WsUrl};
 use crate::event::matrix::{Change, LeftOut, Matrix, Row, Why};
@@ -235,10 +234,10 @@ fn answered(row: &mut Row, took: Duration, answer: &Answer) {
 
 /// A close frame, which no extension ever packs (RFC 7692 section 6), and nothing else.
 async fn part(opened: Opened) {
-    let mut socket = framed(opened).await;
-    let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+    let mut socket = Framed::new(opened, false);
+    socket.close(Some(code::NORMAL));
     // Whether the server heard it changes nothing: the connection ends here.
-    let _ = timeout(GOODBYE, socket.close(Some(frame))).await;
+    let _ = timeout(GOODBYE, socket.flush()).await;
 }
 
 #[cfg(test)]

@@ -5,25 +5,20 @@
 //! silence outlived and the shortest one not, and is closed in on by further rounds. Three more tunnels are not silent, and
 //! so tell which silence it is that kills.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{Sink as _, SinkExt as _};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::sync::CancellationToken;
 
 use super::dial::dial;
-use super::hold::{classify, framed, next};
+use super::framed::{Ended, Framed};
+use super::frames::{Heard, code, opcode};
+use super::hold::classify;
 use super::options::ProbeOptions;
 use super::url::WsUrl;
-use super::wire::Wire;
 use crate::event::probe::{ClosedBy, Step};
 use crate::event::silence::{Cut, Fate, Limit, Manner, Trial};
 
@@ -244,10 +239,10 @@ async fn lane(of: &Experiment, manner: Manner, silence: Duration, stop: &Cancell
         Some(Err(failure)) => none(Fate::Unopened { said: failure.said }),
         Some(Ok(opened)) => {
             let at = opened.at;
-            let socket = framed(opened).await;
+            let socket = Framed::new(opened, false);
             let mut lane = Lane { socket, manner, at, asked: None, beat: at + BEAT, heard: 0 };
             if let Some(wake) = of.wake.as_ref().filter(|_| manner == Manner::ServerSpeaks) {
-                lane.say(Message::text(wake.clone()));
+                lane.socket.say(opcode::TEXT, wake.as_bytes());
             }
             lane.live(silence, of.options.ping_timeout, stop).await
         }
@@ -255,7 +250,7 @@ async fn lane(of: &Experiment, manner: Manner, silence: Duration, stop: &Cancell
 }
 
 struct Lane {
-    socket: WebSocketStream<Wire>,
+    socket: Framed,
     manner: Manner,
     at: Instant,
     /// When the ping after the silence was sent, and how long the silence was.
@@ -278,7 +273,7 @@ impl Lane {
             let wake = if speaks { due.min(self.beat) } else { due };
             tokio::select! {
                 biased;
-                read = next(&mut self.socket) => if let Some(fate) = self.on_read(read) { return self.end(fate).await },
+                read = self.socket.next() => if let Some(fate) = self.on_read(read) { return self.end(fate).await },
                 () = stop.cancelled() => {
                     let silent = self.silent();
                     return self.end((Fate::Unfinished, silent)).await;
@@ -292,23 +287,18 @@ impl Lane {
             }
             if self.asked.is_none() && self.silent_since() + silence <= now {
                 self.asked = Some((now, now.saturating_duration_since(self.silent_since())));
-                self.say(Message::Ping(QUESTION.into()));
+                self.socket.say(opcode::PING, QUESTION);
             } else if speaks && self.beat <= now {
                 self.beat = now + BEAT;
                 let pong = self.manner == Manner::ClientSpeaks;
-                self.say(if pong { Message::Pong(Vec::new().into()) } else { Message::Ping(Vec::new().into()) });
+                self.socket.say(if pong { opcode::PONG } else { opcode::PING }, b"");
             }
         }
     }
 
-    /// Never waits; reading finds what is wrong.
-    fn say(&mut self, message: Message) {
-        let _ = Pin::new(&mut self.socket).start_send(message);
-    }
-
     fn silent_since(&self) -> Instant {
         match self.manner {
-            Manner::Silent => self.socket.get_ref().last_byte().max(self.at),
+            Manner::Silent => self.socket.last_byte().max(self.at),
             Manner::ClientSpeaks | Manner::ServerSpeaks | Manner::Busy => self.at,
         }
     }
@@ -318,43 +308,41 @@ impl Lane {
     }
 
     /// The fate that a message or an end seals, and the silence before it.
-    fn on_read(&mut self, read: Option<Result<Message, Error>>) -> Option<(Fate, Duration)> {
+    fn on_read(&mut self, read: Result<Option<Heard>, Ended>) -> Option<(Fate, Duration)> {
         let silence = self.asked.map_or_else(|| self.silent(), |(_, silent)| silent);
         let cut = |how, code, reason| Some((Fate::Cut { how, code, reason }, silence));
         match read {
-            Some(Ok(Message::Pong(payload))) if self.asked.is_some() && payload.as_ref() == QUESTION => {
+            Ok(Some(Heard::Pong(payload))) if self.asked.is_some() && payload == QUESTION => {
                 Some((Fate::Alive, silence))
             }
-            Some(Ok(Message::Close(frame))) => {
+            Ok(Some(Heard::Close(frame))) => {
                 // The close frame itself does not break the silence that caused it.
-                let before = self.socket.get_ref().byte_before().max(self.at);
+                let before = self.socket.byte_before().max(self.at);
                 let quiet = Instant::now().saturating_duration_since(before);
                 let silent = if self.manner == Manner::Silent && self.asked.is_none() { quiet } else { silence };
-                let (code, reason) = frame.map_or((None, String::new()), |f| {
-                    (Some(f.code.into()), crate::human::visible(f.reason.as_str().as_bytes()))
-                });
+                let (code, reason) = frame.map_or((None, String::new()), |(code, reason)| (Some(code), reason));
                 Some((Fate::Cut { how: Cut::Close, code, reason }, silent))
             }
-            Some(Ok(message)) => {
-                self.heard += u32::from(!matches!(message, Message::Pong(_)));
+            Ok(None) => None,
+            Ok(Some(heard)) => {
+                self.heard += u32::from(!matches!(heard, Heard::Pong(_)));
                 None
             }
-            Some(Err(e)) => match classify(&e) {
+            Err(e) => match classify(&e) {
                 (ClosedBy::Fin, reason) => cut(Cut::Fin, None, reason),
                 // The path had forgotten the tunnel: it took our ping to find out.
                 (_, reason) if self.asked.is_some() => cut(Cut::Dropped, None, reason),
                 (_, reason) => cut(Cut::Rst, None, reason),
             },
-            None => cut(Cut::Fin, None, String::new()),
         }
     }
 
     /// Says goodbye where there is somebody to say it to, without waiting for an answer.
     async fn end(mut self, (fate, silent): (Fate, Duration)) -> Trial {
         let age = Instant::now().saturating_duration_since(self.at);
-        if matches!(fate, Fate::Alive | Fate::Unfinished) {
-            let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
-            let _ = timeout(GOODBYE, self.socket.send(Message::Close(Some(frame)))).await;
+        if matches!(fate, Fate::Alive | Fate::Unfinished | Fate::Cut { how: Cut::Close, .. }) {
+            self.socket.close(Some(code::NORMAL));
+            let _ = timeout(GOODBYE, self.socket.flush()).await;
         }
         Trial { manner: self.manner, fate, silent, age, heard: self.heard }
     }

@@ -1,0 +1,95 @@
+//! The roles of our own probes.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use wspulse::event::probe::Step;
+use wspulse::source::probe::dial::dial;
+use wspulse::source::probe::soak::{Plan, Standing};
+use wspulse::source::probe::{ProbeOptions, WsUrl, look};
+
+use super::process::{cpu_us, resident_kib, tell};
+use super::{HELD, INTERVAL, RAMP};
+
+/// Handshakes on their way at one time.
+pub const AT_ONCE: usize = 128;
+/// From ping to ping while round trips are timed.
+pub const BEAT: Duration = Duration::from_millis(10);
+/// How many round trips are timed.
+pub const BEATS: u32 = 200;
+
+fn parsed(url: &str) -> io::Result<WsUrl> {
+    WsUrl::parse(url).map_err(io::Error::other)
+}
+
+/// Holds tunnels as `wspulse soak` does: memory above that of the idle runtime, and CPU while holding.
+pub fn hold(url: &str, tunnels: u32) -> io::Result<()> {
+    super::process::raise_descriptors();
+    let options = ProbeOptions { ping_interval: Duration::from_secs(INTERVAL.into()), ..ProbeOptions::default() };
+    let duration = Duration::from_secs(HELD.into());
+    let plan = Plan { url: parsed(url)?, options, tunnels, duration, ramp: RAMP, again: false };
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let before = resident_kib();
+        let mut begin = None;
+        let mut end = None;
+        let soak = plan
+            .run(&CancellationToken::new(), &mut |soak, standing| {
+                if matches!(standing, Standing::Holding(_)) {
+                    begin.get_or_insert_with(|| (cpu_us(), soak.pings));
+                    end = Some((cpu_us(), soak.pings, resident_kib(), soak.alive));
+                }
+            })
+            .await;
+        let (Some((cpu, pings)), Some((cpu_end, pings_end, resident, alive))) = (begin, end) else {
+            return Err(io::Error::other(format!("nothing was held: {:?}", soak.failures)));
+        };
+        let us = (cpu_end - cpu) / (pings_end - pings) as f64;
+        tell(&[("kib", (resident - before) / f64::from(tunnels)), ("us", us), ("alive", alive as f64)])
+    })
+}
+
+/// Opens tunnels, so many at a time, and keeps them.
+pub fn dial_all(url: &str, tunnels: u32) -> io::Result<()> {
+    super::process::raise_descriptors();
+    let url = Arc::new(parsed(url)?);
+    let options = Arc::new(ProbeOptions::default());
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let gate = Arc::new(Semaphore::new(AT_ONCE));
+        let mut lanes = JoinSet::new();
+        let start = Instant::now();
+        for _ in 0..tunnels {
+            let (url, options, gate) = (Arc::clone(&url), Arc::clone(&options), Arc::clone(&gate));
+            lanes.spawn(async move {
+                let _turn = gate.acquire_owned().await;
+                dial(&options, &url, &mut |_| ()).await
+            });
+        }
+        let opened = lanes.join_all().await;
+        let s = start.elapsed().as_secs_f64();
+        match opened.iter().find_map(|o| o.as_ref().err()) {
+            Some(failure) => Err(io::Error::other(failure.said.clone())),
+            None => tell(&[("s", s)]),
+        }
+    })
+}
+
+/// The median of the round trips that a probe says.
+pub fn rtt(url: &str) -> io::Result<()> {
+    let url = parsed(url)?;
+    let options = ProbeOptions { ping_interval: BEAT, ..ProbeOptions::default() };
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let steps = look(&url, &options, BEAT * BEATS).await;
+        let rtts = steps.iter().filter_map(|s| if let Step::Pong { rtt, .. } = s { Some(*rtt) } else { None });
+        tell(&[("us", median(rtts.collect()))])
+    })
+}
+
+/// The median in microseconds.
+pub fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times.get(times.len() / 2).map_or(f64::NAN, |t| t.as_secs_f64() * 1e6)
+}
