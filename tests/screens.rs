@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use wspulse::diagnose::diagnose;
@@ -158,6 +158,9 @@ fn keys_have_effects() {
     assert!(matches!(press(&mut state, &snapshot, "1p"), Effect::ToggleProbe(url) if url.starts_with("ws://")));
     let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
     assert_eq!(ui::handle_key(&mut state, &snapshot, interrupt), Effect::Interrupt);
+    let mut released = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE);
+    released.kind = KeyEventKind::Release;
+    assert_eq!(ui::handle_key(&mut state, &snapshot, released), Effect::None, "one stroke is one key");
     assert!(!state.is_frozen());
     press(&mut state, &snapshot, "f");
     assert!(state.is_frozen() && draw(&snapshot, &mut state, (100, 30)).contains("FROZEN"));
