@@ -91,7 +91,7 @@ fn inset(area: Rect) -> Rect {
 /// Timeline
 /// ```
 fn all_panes(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenState, look: &Look) {
-    let right = area.width.saturating_sub(108).clamp(36, 64);
+    let right = area.width.saturating_sub(113).clamp(36, 60);
     let rows = |n: usize, extra: u16| u16::try_from(n).unwrap_or(u16::MAX).saturating_add(extra);
     let mut rest = area;
     let past = layout::take_bottom(&mut rest, TIMELINE);

@@ -8,4 +8,5 @@ pub mod errors;
 pub mod findings;
 pub mod handshakes;
 pub mod header;
+pub mod life;
 pub mod timeline;
