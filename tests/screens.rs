@@ -3,16 +3,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use wspulse::diagnose::diagnose;
 use wspulse::event::backend::{BackendBatch, BackendEntry, Fault};
+use wspulse::event::probe::{Answer, ClosedBy, Failure, FailureKind, Phase, ProbeEvent, Route, Step, TargetId, Tls};
 use wspulse::event::{Event, Sense, SourceId, SourceKind, Stamped};
 use wspulse::model::Model;
 use wspulse::run::stream;
 use wspulse::source::logs::{History, read_error_tail};
+use wspulse::time::Timestamp;
 use wspulse::ui::{self, Effect, ScreenState, Snapshot};
 
 const SIZES: [(u16, u16); 4] = [(160, 48), (100, 30), (80, 24), (40, 12)];
@@ -208,6 +211,9 @@ fn keys_have_effects() {
     assert!(matches!(press(&mut state, &snapshot, "1p"), Effect::ToggleProbe(url) if url.starts_with("ws://")));
     let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
     assert_eq!(ui::handle_key(&mut state, &snapshot, interrupt), Effect::Interrupt);
+    let mut released = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE);
+    released.kind = KeyEventKind::Release;
+    assert_eq!(ui::handle_key(&mut state, &snapshot, released), Effect::None, "one stroke is one key");
     assert!(!state.is_frozen());
     press(&mut state, &snapshot, "f");
     assert!(state.is_frozen() && draw(&snapshot, &mut state, (100, 30)).contains("FROZEN"));
@@ -268,6 +274,99 @@ fn hostile_text_never_reaches_the_terminal() {
             assert!(!text.contains('\u{202e}') && !text.contains('\u{9b}'), "{text}");
         }
     }
+}
+
+/// One endpoint through an HTTP proxy with everything that can be known of it; `end` is what happens last.
+fn told(end: Vec<(i64, Step)>) -> Snapshot {
+    let address = |a: &str| a.parse::<std::net::SocketAddr>().expect("an address");
+    let ms = Duration::from_millis;
+    let tls = Tls {
+        version: Some("TLSv1.3".into()),
+        cipher: Some("TLS13_AES_256_GCM_SHA384".into()),
+        subject: Some("CN=chat.example".into()),
+        issuer: Some("CN=Example CA R3".into()),
+        names: vec!["chat.example".into(), "*.chat.example".into()],
+        not_after: Some(Timestamp::from_secs(1_000_000 + 9 * 86_400)),
+        chain: 1,
+        ..Tls::default()
+    };
+    let answer = Answer {
+        version: "HTTP/1.1".into(),
+        status: 101,
+        reason: "Switching Protocols".into(),
+        headers: [
+            ("Upgrade", "websocket"),
+            ("Connection", "upgrade"),
+            ("Sec-WebSocket-Accept", "HSmrc0sMlYUkAGmm5OPpG2HaGWk="),
+        ]
+        .map(|(n, v)| (n.to_owned(), v.to_owned()))
+        .into(),
+        body: String::new(),
+    };
+    let dial = |attempt| {
+        let failed = vec!["[2001:db8::7]:443: network is unreachable".to_owned()];
+        let (local, peer) = (address("192.0.2.9:51992"), address("198.51.100.7:3128"));
+        let addresses = vec![address("[2001:db8::7]:443"), peer];
+        vec![
+            Step::Dialing { attempt },
+            Step::Resolved { took: ms(3), addresses },
+            Step::Connected { took: ms(8), local, peer, failed },
+            Step::Tunnelled { took: ms(5), proxy: "proxy.example:3128".into() },
+            Step::Secured { took: ms(14), tls: tls.clone() },
+        ]
+    };
+    let request = "GET /ws HTTP/1.1\nHost: chat.example\nUpgrade: websocket\nConnection: Upgrade".to_owned();
+    let up = Step::Upgraded { took: ms(21), request, answer };
+    let mut steps: Vec<(i64, Step)> = dial(1).into_iter().map(|s| (0, s)).collect();
+    steps.push((0, up.clone()));
+    for seq in 1..9_u32 {
+        steps.push((i64::from(seq) * 30, Step::Pinged { seq: seq.into() }));
+        let pong = Step::Pong { seq: seq.into(), rtt: ms(u64::from(12 + seq * seq % 7)) };
+        steps.push((i64::from(seq) * 30, if seq == 5 { Step::Missed { seq: 5 } } else { pong }));
+    }
+    steps.extend([(250, Step::Asked { seq: 1 }), (250, Step::Answered { seq: 1, rtt: Some(ms(31)) })]);
+    let (held, idle) = (Duration::from_secs(260), Duration::from_secs(10));
+    let by = ClosedBy::ServerClose;
+    steps.push((260, Step::Closed { by, code: Some(1011), reason: "database gone".into(), held, idle }));
+    steps.extend(dial(2).into_iter().map(|s| (300, s)));
+    steps.push((300, up));
+    steps.extend(end);
+    let url: Arc<str> = "wss://chat.example/ws".into();
+    let target = TargetId { endpoint: Arc::clone(&url), route: Route::Proxy, url };
+    let stamp = |(s, step): (i64, Step)| Stamped {
+        at: Timestamp::from_secs(1_000_000 + s),
+        from: SourceId::named(&Arc::from("web1"), SourceKind::Probe, "probe"),
+        event: Event::Probe(Box::new(ProbeEvent { target: target.clone(), step })),
+    };
+    let model = model_of(&steps.into_iter().map(stamp).collect::<Vec<_>>());
+    Snapshot::of(&model, &diagnose(&model))
+}
+
+#[test]
+fn an_endpoint_tells_its_way_its_life_and_what_decided() {
+    let open = told(vec![(400, Step::Pinged { seq: 9 })]);
+    let mut state = screen();
+    let pane = draw(&open, &mut state, (160, 48));
+    assert!(pane.contains("▲ cert 8 d") && pane.contains("●▲●"), "{pane}");
+    press(&mut state, &open, "z");
+    let pane = draw(&open, &mut state, (180, 20));
+    assert!(pane.contains("prx") && pane.contains("▲ 8d") && pane.contains("▲ server 1011 2m  ● open 1m"), "{pane}");
+    press(&mut state, &open, "\n");
+    insta::assert_snapshot!("popup_endpoint_open_100x48", draw(&open, &mut state, (100, 48)));
+    let failure = Failure {
+        phase: Phase::Tls,
+        kind: FailureKind::TlsUntrusted,
+        said: "the certificate is not trusted: unknown issuer".into(),
+    };
+    let tls = Tls { subject: Some("CN=chat.example".into()), chain: 1, ..Tls::default() };
+    let took = Duration::from_millis(9);
+    let refused = Step::Refused { failure, took, request: String::new(), answer: None, tls: Some(tls) };
+    let (held, idle) = (Duration::from_secs(60), Duration::from_secs(60));
+    let closed = Step::Closed { by: ClosedBy::Fin, code: None, reason: String::new(), held, idle };
+    let failed = told(vec![(360, closed), (361, Step::Dialing { attempt: 3 }), (361, refused)]);
+    let mut state = screen();
+    press(&mut state, &failed, "\n");
+    insta::assert_snapshot!("popup_endpoint_failed_80x40", draw(&failed, &mut state, (80, 40)));
 }
 
 /// What a debug log shows, recorded and replayed.

@@ -1,5 +1,7 @@
 //! The life of every heartbeat probe: what it does now, how fast each phase was, its pongs and its deaths.
 
+mod phases;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,6 +11,8 @@ use hdrhistogram::Histogram;
 use crate::event::probe::{Answer, ClosedBy, Failure, Phase, ProbeEvent, Route, Step, TargetId, Tls};
 use crate::time::Timestamp;
 
+pub use phases::{Phases, Uptime};
+
 use super::marks::{Mark, MarkKind};
 use super::stats::new_histogram;
 
@@ -16,6 +20,8 @@ use super::stats::new_histogram;
 const RECENT_RTTS: usize = 64;
 /// Connects and deaths kept.
 const HISTORY: usize = 64;
+/// Addresses kept of those that were tried in vain.
+const TRIED: usize = 16;
 /// Round-trip times are kept from one microsecond to one minute.
 const LONGEST_RTT_US: u64 = 60_000_000;
 
@@ -33,6 +39,10 @@ pub struct Probe {
     pub state: ProbeState,
     /// How long each phase of the latest attempt took.
     pub phases: Phases,
+    /// The same of the attempt before.
+    pub phases_before: Phases,
+    /// The first attempt since it was switched on.
+    pub since: Option<Timestamp>,
     /// Attempts begun.
     pub attempts: u64,
     /// Attempts that reached a valid 101.
@@ -73,6 +83,12 @@ pub struct Probe {
     pub answer: Option<Answer>,
     /// Addresses of the name.
     pub addresses: Vec<SocketAddr>,
+    /// Addresses that failed before one answered, and how, the first 16: `[2001:db8::1]:443: network is unreachable`.
+    pub tried: Vec<String>,
+    /// The unix socket it goes through.
+    pub unix_socket: Option<String>,
+    /// The HTTP proxy it goes through, host and port.
+    pub http_proxy: Option<String>,
     /// Our end of the connection and the peer's.
     pub ends: Option<(SocketAddr, SocketAddr)>,
     /// The same of the latest connection, also after its end.
@@ -124,30 +140,13 @@ pub enum Outcome {
     Closed(Closed),
 }
 
-/// Durations of the phases of one attempt; `None` = not reached, or not needed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Phases {
-    /// Name to addresses.
-    pub resolve: Option<Duration>,
-    /// TCP connect.
-    pub connect: Option<Duration>,
-    /// TLS handshake.
-    pub tls: Option<Duration>,
-    /// Opening handshake.
-    pub upgrade: Option<Duration>,
-}
-
-impl Phases {
-    fn add_to_connect(&mut self, took: Duration) {
-        self.connect = Some(self.connect.unwrap_or_default() + took);
-    }
-}
-
 impl Default for Probe {
     fn default() -> Self {
         Self {
             state: ProbeState::Fresh,
             phases: Phases::default(),
+            phases_before: Phases::default(),
+            since: None,
             attempts: 0,
             opened: 0,
             failed: 0,
@@ -168,6 +167,9 @@ impl Default for Probe {
             request: String::new(),
             answer: None,
             addresses: Vec::new(),
+            tried: Vec::new(),
+            unix_socket: None,
+            http_proxy: None,
             ends: None,
             last_ends: None,
             history: VecDeque::new(),
@@ -195,9 +197,15 @@ impl Probes {
             let fresh = Probe {
                 state: p.state.clone(),
                 phases: p.phases,
+                phases_before: p.phases_before,
+                since: if let ProbeState::Open(since) = p.state { Some(since) } else { None },
                 tls: p.tls.take(),
                 request: std::mem::take(&mut p.request),
                 answer: p.answer.take(),
+                addresses: std::mem::take(&mut p.addresses),
+                tried: std::mem::take(&mut p.tried),
+                unix_socket: p.unix_socket.take(),
+                http_proxy: p.http_proxy.take(),
                 ends: p.ends,
                 last_ends: p.last_ends,
                 ..Probe::default()
@@ -262,6 +270,30 @@ impl Probe {
         (!self.rtts.is_empty()).then(|| Duration::from_micros(self.rtts.value_at_quantile(quantile)))
     }
 
+    /// How much of the last `window` (`None`: of all that is known) the tunnel was open. What lies before the switching on
+    /// or before the oldest kept entry of the history is not known, and not counted; `None` when nothing is.
+    #[must_use]
+    pub fn uptime(&self, now: Timestamp, window: Option<Duration>) -> Option<Uptime> {
+        let mut known = self.since?;
+        if let Some((at, outcome)) = self.history.front().filter(|_| self.history.len() == HISTORY) {
+            let before = if let Outcome::Closed(c) = outcome { c.held } else { Duration::ZERO };
+            known = known.max(at.minus(before));
+        }
+        let from = window.map_or(known, |w| known.max(now.minus(w)));
+        let within = |start: Timestamp, end: Timestamp| end.min(now).since(start.max(from));
+        let mut open = Duration::ZERO;
+        for (at, outcome) in &self.history {
+            if let Outcome::Closed(c) = outcome {
+                open = open.saturating_add(within(at.minus(c.held), *at));
+            }
+        }
+        if let ProbeState::Open(since) = self.state {
+            open = open.saturating_add(within(since, now));
+        }
+        let over = now.since(from);
+        (!over.is_zero()).then_some(Uptime { open: open.min(over), over })
+    }
+
     /// The latest failure in the history.
     #[must_use]
     pub fn last_failure(&self) -> Option<&Failure> {
@@ -275,7 +307,8 @@ impl Probe {
         match step {
             Step::Dialing { attempt } => {
                 self.attempts = self.attempts.max(*attempt);
-                self.phases = Phases::default();
+                self.phases_before = std::mem::take(&mut self.phases);
+                self.since = self.since.or(Some(at));
                 self.ends = None;
                 self.state = ProbeState::Dialing;
             }
@@ -283,14 +316,20 @@ impl Probe {
                 self.phases.resolve = Some(*took);
                 self.addresses.clone_from(addresses);
             }
-            Step::Connected { took, local, peer, .. } => {
+            Step::Connected { took, local, peer, failed } => {
+                self.tried = failed.iter().take(TRIED).cloned().collect();
                 self.phases.connect = Some(*took);
                 self.ends = Some((*local, *peer));
                 self.last_ends = self.ends;
             }
-            Step::Attached { took, .. } => self.phases.connect = Some(*took),
-            // On the way to the server the proxy's part belongs to connecting.
-            Step::Tunnelled { took, .. } => self.phases.add_to_connect(*took),
+            Step::Attached { took, path } => {
+                self.phases.connect = Some(*took);
+                self.unix_socket = Some(path.clone());
+            }
+            Step::Tunnelled { took, proxy } => {
+                self.phases.proxy = Some(*took);
+                self.http_proxy = Some(proxy.clone());
+            }
             Step::Secured { took, tls } => {
                 self.phases.tls = Some(*took);
                 self.tls = Some(tls.clone());
@@ -330,6 +369,7 @@ impl Probe {
             Step::Stopped => {
                 self.ends = None;
                 self.failed_in_a_row = 0;
+                self.since = None;
                 self.state = ProbeState::Stopped;
             }
         }
@@ -350,7 +390,7 @@ impl Probe {
         match failure.phase {
             Phase::Resolve => self.phases.resolve = Some(took),
             Phase::Connect => self.phases.connect = Some(took),
-            Phase::Proxy => self.phases.add_to_connect(took),
+            Phase::Proxy => self.phases.proxy = Some(took),
             Phase::Tls => self.phases.tls = Some(took),
             Phase::Upgrade => self.phases.upgrade = Some(took),
         }
@@ -382,3 +422,6 @@ impl Probe {
         self.history.push_back((at, outcome));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -295,7 +295,8 @@ fn probe_facts(now: Timestamp, target: &TargetId, p: &Probe) -> ProbeFacts {
         status: p.answer.as_ref().map(|a| a.status),
         said,
         resolve_ms: ms(p.phases.resolve),
-        connect_ms: ms(p.phases.connect),
+        // The way to the server, an HTTP proxy's part with it.
+        connect_ms: ms(p.phases.connect.map(|d| d + p.phases.proxy.unwrap_or_default())),
         tls_ms: ms(p.phases.tls),
         upgrade_ms: ms(p.phases.upgrade),
         rtt_ms: ms(p.rtt),

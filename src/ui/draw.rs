@@ -7,6 +7,7 @@ mod footer;
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::text::Span;
 use ratatui::widgets::{Clear, Widget as _};
 
 use crate::human;
@@ -18,7 +19,7 @@ use super::popup;
 use super::snapshot::Snapshot;
 use super::state::{ScreenState, Spot};
 use super::table::{Column, Grid};
-use super::text::{Look, Seg, nth_line, put, put_ends, put_line, put_rule};
+use super::text::{Look, Seg, nth_line, put, put_ends, put_line, put_rule, spans_width};
 use super::theme::{self, Tone};
 use super::view;
 
@@ -56,11 +57,8 @@ fn is_alone(state: &ScreenState) -> bool {
 
 fn one_line(buf: &mut Buffer, area: Rect, snap: &Snapshot, look: &Look) {
     let (sign, tone, word) = header::verdict(snap.verdict);
-    put(
-        buf,
-        nth_line(area, 0),
-        &[look.span(tone, format!("{sign} {word} ")), look.span(Tone::Plain, snap.summary.clone())],
-    );
+    let said = Seg::new(vec![look.span(Tone::Plain, snap.summary.clone())]).squeezes(1, 0);
+    put_ends(buf, nth_line(area, 0), vec![Seg::new(vec![look.span(tone, format!("{sign} {word}"))]), said], Vec::new());
 }
 
 type Body = fn(&mut Buffer, Rect, &Snapshot, &mut ScreenState, &Look);
@@ -93,7 +91,7 @@ fn inset(area: Rect) -> Rect {
 /// Timeline
 /// ```
 fn all_panes(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenState, look: &Look) {
-    let right = area.width.saturating_sub(108).clamp(36, 64);
+    let right = area.width.saturating_sub(113).clamp(36, 60);
     let rows = |n: usize, extra: u16| u16::try_from(n).unwrap_or(u16::MAX).saturating_add(extra);
     let mut rest = area;
     let past = layout::take_bottom(&mut rest, TIMELINE);
@@ -133,28 +131,56 @@ fn tabs(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenState, 
     pane(buf, rest, state.focus, snap, state, look);
 }
 
+/// The tabs in the longest form that fits: with counts, with names, with short names, and those of the others by number.
 fn tab_line(buf: &mut Buffer, line: Rect, snap: &Snapshot, state: &ScreenState, look: &Look) {
-    let mut segs = Vec::new();
-    for pane in Pane::ALL {
+    let room = usize::from(line.width);
+    let forms = [(2, true, 3), (2, false, 3), (2, false, 2), (1, false, 1), (1, false, 0), (0, false, 1)];
+    let mut spans = Vec::new();
+    for (names, counts, gap) in forms {
+        spans = tab_spans(names, counts, gap, snap, state, look);
+        if spans_width(&spans) <= room {
+            break;
+        }
+    }
+    put(buf, line, &spans);
+}
+
+/// `names`: 2 in full, 1 the others' short, 0 only the focused one's, and short.
+fn tab_spans(
+    names: u8,
+    counts: bool,
+    gap: usize,
+    snap: &Snapshot,
+    state: &ScreenState,
+    look: &Look,
+) -> Vec<Span<'static>> {
+    let mut spans = Vec::new();
+    for (i, pane) in Pane::ALL.into_iter().enumerate() {
         let focused = pane == state.focus;
         let n = match pane {
+            _ if !counts => 0,
             Pane::Handshakes | Pane::Timeline => 0,
             Pane::Connections => snap.tunnels.living as u64,
             Pane::Errors => snap.error_total,
             Pane::Findings => snap.findings.len() as u64,
         };
-        let digit = look.span(Tone::Accent, pane.digit());
-        let name = look.span(if focused { Tone::Strong } else { Tone::Muted }, format!(" {}", pane.title()));
-        let bar = look.span(Tone::Accent, if focused { theme::FOCUS } else { " " });
-        let count = look.span(Tone::Muted, if n > 0 { format!(" {}", human::scaled(n)) } else { String::new() });
-        let seg = Seg::new(vec![bar, digit.clone(), name.clone(), count]);
-        segs.push(seg.or(if focused {
-            vec![look.span(Tone::Accent, theme::FOCUS), digit, name]
-        } else {
-            vec![look.span(Tone::Accent, " "), digit]
-        }));
+        let name = match names {
+            2 => pane.title(),
+            1 if focused && gap > 0 => pane.title(),
+            1 => pane.short_title(),
+            _ if focused => pane.short_title(),
+            _ => "",
+        };
+        if i > 0 {
+            spans.push(look.span(Tone::Plain, " ".repeat(gap)));
+        }
+        spans.push(look.span(Tone::Accent, if focused { theme::FOCUS } else { " " }));
+        spans.push(look.span(Tone::Accent, pane.digit()));
+        let tone = if focused { Tone::Strong } else { Tone::Muted };
+        spans.push(look.span(tone, if name.is_empty() { String::new() } else { format!(" {name}") }));
+        spans.push(look.span(Tone::Muted, if n > 0 { format!(" {}", human::scaled(n)) } else { String::new() }));
     }
-    put_ends(buf, Rect { width: line.width.saturating_sub(1), ..line }, segs, Vec::new());
+    spans
 }
 
 fn draw_strip(buf: &mut Buffer, area: Rect, snap: &Snapshot, with_past: bool, look: &Look) {
@@ -333,8 +359,8 @@ fn title(
         Pane::Handshakes => (handshakes::facts(snap, look), Vec::new()),
         Pane::Connections => (connections::facts(snap, look), connections::headroom(snap, look)),
         Pane::Errors => (errors::facts(snap, look), errors::hidden(snap, look)),
-        Pane::Findings => (counts(snap, look), Vec::new()),
-        Pane::Timeline => (timeline::facts(snap, area, look), Vec::new()),
+        Pane::Findings => (findings::facts(snap, look), Vec::new()),
+        Pane::Timeline => (timeline::facts(look), Vec::new()),
     };
     left.extend(facts);
     let choice = state.pane(pane);
@@ -354,12 +380,6 @@ fn title(
         right = vec![hint];
     }
     put_ends(buf, if tabbed { margin(line) } else { inset(line) }, left, right);
-}
-
-fn counts(snap: &Snapshot, look: &Look) -> Vec<Seg> {
-    let info = snap.counts[2];
-    let said = if info > 0 { format!("{info} info") } else { String::new() };
-    if said.is_empty() { Vec::new() } else { vec![Seg::new(vec![look.span(Tone::Muted, said)]).leaves(3)] }
 }
 
 /// The layer in place of the body: a title over a thin rule, and as much of its page as fits.

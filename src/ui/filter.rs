@@ -39,7 +39,7 @@ pub fn keys(pane: Pane) -> Vec<Key> {
 /// Each column that has something to say is a key.
 #[must_use]
 pub fn of_columns<R>(columns: &[Column<R>]) -> Vec<Key> {
-    let drawn = |c: &&Column<R>| !matches!(c.key, "pulse" | "spark" | "share");
+    let drawn = |c: &&Column<R>| !matches!(c.key, "pulse" | "spark" | "share" | "phases" | "history");
     columns.iter().filter(drawn).map(|c| Key::new(c.key, c.kind)).collect()
 }
 

@@ -1,6 +1,6 @@
 //! Keys and clicks turned into choices, or into a wish to the program around the screen.
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
 
 use crate::model::errors::kept::By as ErrorsBy;
@@ -25,7 +25,12 @@ const LONGEST_FILTER: usize = 200;
 ///
 /// A terminal sends Esc and a letter typed right after it as the same bytes as Alt with that letter, and no Alt is used
 /// here: so it is read as the two keys.
+///
+/// Terminals that tell of releases tell of them apart (kitty's keyboard protocol): one stroke is one key.
 pub fn handle_key(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent) -> Effect {
+    if key.kind == KeyEventKind::Release {
+        return Effect::None;
+    }
     if let (KeyCode::Char(_), true) = (key.code, key.modifiers.contains(KeyModifiers::ALT)) {
         one_key(state, snap, KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE));
         return one_key(state, snap, KeyEvent::new(key.code, key.modifiers - KeyModifiers::ALT));

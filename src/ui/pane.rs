@@ -49,6 +49,18 @@ impl Pane {
         }
     }
 
+    /// Its title where room is short.
+    #[must_use]
+    pub const fn short_title(self) -> &'static str {
+        match self {
+            Self::Handshakes => "Shake",
+            Self::Connections => "Conn",
+            Self::Errors => "Err",
+            Self::Findings => "Find",
+            Self::Timeline => "Time",
+        }
+    }
+
     /// The pane `by` places further, round and round.
     #[must_use]
     pub const fn step(self, by: usize) -> Self {

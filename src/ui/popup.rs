@@ -1,5 +1,7 @@
 //! Layers over the panes: details of one row, all findings, all keys.
 
+mod decisive;
+mod endpoint;
 mod line;
 
 use std::time::Duration;
@@ -13,9 +15,7 @@ use crate::time::Timestamp;
 use super::keys::{Binding, KEYS};
 use super::pane::Pane;
 use super::panes::{cell, header};
-use super::seen::{self, SeenLine};
 use super::snapshot::Snapshot;
-use super::snapshot::endpoint::EndpointRow;
 use super::snapshot::finding::FindingRow;
 use super::snapshot::tunnel::{TunnelRow, light};
 use super::state::{Popup, ScreenState};
@@ -96,7 +96,7 @@ pub fn page(
         }
         Popup::Row(Pane::Handshakes, id) => {
             let row = snap.endpoints.iter().find(|r| r.id == id)?;
-            endpoint(&mut page, row);
+            endpoint::write(&mut page, row);
             row.url.clone()
         }
         Popup::Row(Pane::Connections, id) => {
@@ -207,63 +207,6 @@ fn finding(page: &mut Page<'_>, row: &FindingRow) {
     }
     if let Some(check) = &fix.check {
         page.toned("then", check, Tone::Accent);
-    }
-}
-
-fn endpoint(page: &mut Page<'_>, r: &EndpointRow) {
-    page.toned("now", &format!("{} {}", r.light.sign(), r.word), r.light.word_tone());
-    if let Some(said) = &r.said {
-        page.pair("last", said);
-    }
-    if let Some(site) = &r.site {
-        page.pair("configured", site);
-    }
-    if r.is_only_seen {
-        page.pair("probe", "its URL is not known: give it on the command line");
-    } else if r.route.is_none() {
-        page.pair("probe", "press p to open a WebSocket to it and keep it open with pings");
-    }
-    let ms = |d: Option<std::time::Duration>| d.map_or_else(|| "·".to_owned(), human::latency);
-    if r.route.is_some() {
-        let p = &r.phases;
-        let phases = [("name", p.resolve), ("tcp", p.connect), ("tls", p.tls), ("upgrade", p.upgrade)];
-        let said: Vec<String> = phases.map(|(n, d)| format!("{n} {}", ms(d))).into();
-        page.pair("phases", &said.join("   "));
-        page.pair("round trips", &format!("now {}   p50 {}   p99 {}", ms(r.rtt), ms(r.p50), ms(r.p99)));
-    }
-    if let Some(tls) = &r.tls {
-        let of = |o: &Option<String>| o.clone().unwrap_or_else(|| "·".to_owned());
-        page.pair("tls", &format!("{} {}", of(&tls.version), of(&tls.cipher)));
-        page.pair("certificate", &format!("{} issued by {}", of(&tls.subject), of(&tls.issuer)));
-        if let Some(end) = tls.not_after {
-            page.pair("valid until", &format!("{end}, for {}", tls.names.join(" ")));
-        }
-    }
-    if !r.request.is_empty() {
-        page.head("Request");
-        r.request.lines().for_each(|l| page.exact(l, Tone::Muted));
-    }
-    if let Some(a) = &r.answer {
-        page.head("Answer");
-        page.exact(&format!("{} {} {}", a.version, a.status, a.reason), r.light.word_tone());
-        a.headers.iter().for_each(|(n, v)| page.exact(&format!("{n}: {v}"), Tone::Muted));
-        if !a.body.is_empty() {
-            page.blank();
-            a.body.lines().take(20).for_each(|l| page.exact(l, Tone::Faint));
-        }
-    }
-    for line in seen::lines(&r.seen, |h| page.look.clock(h.at)) {
-        match line {
-            SeenLine::Head(text) => page.head(&text),
-            SeenLine::Pair(name, text, tone) => page.spaced(name, &text, tone),
-        }
-    }
-    if !r.history.is_empty() {
-        page.head("History");
-    }
-    for (at, said) in &r.history {
-        let at = page.look.clock(*at);
-        page.pair(&at, said);
     }
 }
 

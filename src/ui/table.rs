@@ -21,7 +21,7 @@ pub const MARGIN: u16 = 2;
 /// A column grows in steps, so that it seldom does.
 const STEP: u16 = 4;
 /// Columns that leave first from here on are shown only where the others have all the room they want.
-const EXTRA: u8 = 12;
+const EXTRA: u8 = 24;
 
 /// What a row is sorted by in one column.
 #[derive(Clone, Debug, PartialEq, PartialOrd)]
@@ -82,6 +82,8 @@ pub struct Column<R: 'static> {
     pub cut: Cut,
     /// 0 stays for ever; of the others the highest leaves first.
     pub leave: u8,
+    /// It is not there until one of its cells says something.
+    pub optional: bool,
     /// The cell in so many columns.
     pub cell: fn(&R, &Look, usize) -> Vec<Span<'static>>,
     /// What the row is sorted by.
@@ -101,7 +103,19 @@ impl<R> Column<R> {
         cell: fn(&R, &Look, usize) -> Vec<Span<'static>>,
         sort: fn(&R) -> Sort,
     ) -> Self {
-        Self { key, title, min: width, max: width, right: true, cut: Cut::End, leave, cell, sort, kind: Kind::Amount }
+        Self {
+            key,
+            title,
+            min: width,
+            max: width,
+            right: true,
+            cut: Cut::End,
+            leave,
+            optional: false,
+            cell,
+            sort,
+            kind: Kind::Amount,
+        }
     }
 
     /// A column of words.
@@ -122,6 +136,7 @@ impl<R> Column<R> {
             right: false,
             cut: Cut::End,
             leave,
+            optional: false,
             cell,
             sort,
             kind: Kind::Text,
@@ -132,6 +147,20 @@ impl<R> Column<R> {
     #[must_use]
     pub const fn kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
+        self
+    }
+
+    /// The same, absent until one of its cells says something.
+    #[must_use]
+    pub const fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+
+    /// The same, with its newest at the right end.
+    #[must_use]
+    pub const fn at_right(mut self) -> Self {
+        self.right = true;
         self
     }
 
@@ -180,7 +209,8 @@ pub fn order_by<R>(
 /// How many columns each column gets; `None` for those that had to leave. `wanted` is what their content needs.
 #[must_use]
 pub fn widths<R>(columns: &[Column<R>], wanted: &[u16], width: u16) -> Vec<Option<u16>> {
-    let mut out: Vec<Option<u16>> = columns.iter().map(|c| Some(c.min)).collect();
+    let absent = |i: usize, c: &Column<R>| c.optional && wanted.get(i).is_none_or(|w| *w == 0);
+    let mut out: Vec<Option<u16>> = columns.iter().enumerate().map(|(i, c)| (!absent(i, c)).then_some(c.min)).collect();
     leave_extras(columns, wanted, &mut out, width);
     loop {
         let used: u16 = out.iter().flatten().map(|w| w.saturating_add(GAP)).sum::<u16>().saturating_sub(GAP);
@@ -268,19 +298,21 @@ impl<R> Grid<'_, R> {
     fn widen(&self, look: &Look, seen: usize) -> Vec<u16> {
         let mut wide = self.wide.clone();
         wide.resize(self.columns.len(), 0);
-        for (w, c) in wide.iter_mut().zip(self.columns).filter(|(_, c)| c.max > c.min && c.max < u16::MAX) {
-            let most = self
-                .rows
-                .iter()
-                .take(seen)
-                .map(|r| spans_width(&(c.cell)(r, look, usize::from(c.max))))
-                .max()
-                .unwrap_or(0);
+        for (w, c) in wide.iter_mut().zip(self.columns).filter(|(_, c)| grows(c)) {
+            let cells = self.rows.iter().take(seen).map(|r| (c.cell)(r, look, usize::from(c.max)));
+            let says = |spans: &Vec<Span<'_>>| {
+                !c.optional || spans.iter().any(|s| !matches!(s.content.trim(), "" | theme::NONE))
+            };
+            let most = cells.filter(says).map(|spans| spans_width(&spans)).max().unwrap_or(0);
             let most = u16::try_from(most).unwrap_or(u16::MAX).min(c.max);
             *w = (*w).max(most.next_multiple_of(STEP).min(c.max));
         }
         wide
     }
+}
+
+const fn grows<R>(c: &Column<R>) -> bool {
+    (c.max > c.min || c.optional) && c.max < u16::MAX
 }
 
 /// Lays the selected row's colour and sign over it.
@@ -349,6 +381,33 @@ mod tests {
             |_| Sort::Unknown,
         ),
     ];
+
+    static SELDOM: [Column<Row>; 2] = [
+        Column::<Row>::words("path", "PATH", (4, 4), 0, |r, l, _| vec![l.span(Tone::Plain, r.0)], |_| Sort::Unknown),
+        Column::<Row>::number(
+            "n",
+            "N",
+            4,
+            1,
+            |r, l, _| vec![l.span(Tone::Plain, r.1.map_or("·".to_owned(), |n| n.to_string()))],
+            |_| Sort::Unknown,
+        )
+        .optional(),
+    ];
+
+    #[test]
+    fn a_column_without_anything_to_say_is_not_there_and_stays_once_it_was() {
+        let mut wide = Vec::new();
+        let mut heads = Vec::new();
+        for n in [None, Some(7), None] {
+            let mut buf = Buffer::empty(Rect::new(0, 0, 20, 2));
+            let area = buf.area;
+            let row = Row("/ws", n);
+            Grid { columns: &SELDOM, rows: &[&row], selected: None, wide: &mut wide }.draw(&mut buf, area, &look());
+            heads.push((0..20).map(|x| buf[(x, 0)].symbol()).collect::<String>().trim_end().to_owned());
+        }
+        assert_eq!(heads, ["  PATH", "  PATH     N", "  PATH     N"]);
+    }
 
     fn drawn(width: u16, rows: &[&Row]) -> Vec<String> {
         let mut buf = Buffer::empty(Rect::new(0, 0, width, 3));

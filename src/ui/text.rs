@@ -95,16 +95,25 @@ pub fn nth_line(area: Rect, n: u16) -> Rect {
 pub struct Seg {
     spans: Vec<Span<'static>>,
     /// A shorter form, and in which order it is taken; `None` as when the item leaves.
-    short: Option<(Option<u8>, Vec<Span<'static>>)>,
+    short: Option<(Option<u8>, Short)>,
     /// 0 stays for ever; of the others the highest leaves first.
     leave: u8,
+    /// It is cut as far as it must be, down to so many columns.
+    least: Option<usize>,
+}
+
+/// What becomes of an item before it leaves.
+#[derive(Clone, Debug)]
+enum Short {
+    Form(Vec<Span<'static>>),
+    Cut(usize),
 }
 
 impl Seg {
     /// An item that stays, and is cut between words in the last resort.
     #[must_use]
     pub const fn new(spans: Vec<Span<'static>>) -> Self {
-        Self { spans, short: None, leave: 0 }
+        Self { spans, short: None, leave: 0, least: None }
     }
 
     /// It may leave; those with higher numbers leave first.
@@ -117,15 +126,35 @@ impl Seg {
     /// A shorter form, taken before anything with a lower number leaves.
     #[must_use]
     pub fn or(mut self, short: Vec<Span<'static>>) -> Self {
-        self.short = Some((None, short));
+        self.short = Some((None, Short::Form(short)));
         self
     }
 
     /// A shorter form, taken as items of this order leave.
     #[must_use]
     pub fn shrinks(mut self, order: u8, short: Vec<Span<'static>>) -> Self {
-        self.short = Some((Some(order), short));
+        self.short = Some((Some(order), Short::Form(short)));
         self
+    }
+
+    /// It is cut as far as needed, but not below `least` columns, as items of this order leave; a place in a file at its
+    /// end stays. For the last item of the left side.
+    #[must_use]
+    pub fn squeezes(mut self, order: u8, least: usize) -> Self {
+        self.short = Some((Some(order), Short::Cut(least)));
+        self
+    }
+
+    fn width(&self) -> usize {
+        let width = spans_width(&self.spans);
+        self.least.map_or(width, |least| least.min(width))
+    }
+
+    fn cut(&self, max: usize) -> Vec<Span<'static>> {
+        match (self.least, self.spans.as_slice()) {
+            (Some(_), [one]) => vec![Span::styled(cut_before_place(&one.content, max).into_owned(), one.style)],
+            _ => cut_spans(&self.spans, max),
+        }
     }
 
     /// What it gives next and when; `None` when it has nothing to give.
@@ -141,7 +170,7 @@ impl Seg {
 const GAP: usize = 3;
 
 fn room_of(segs: &[Seg], gap: usize) -> usize {
-    let text: usize = segs.iter().map(|s| spans_width(&s.spans)).sum();
+    let text: usize = segs.iter().map(Seg::width).sum();
     text + gap * segs.len().saturating_sub(1)
 }
 
@@ -151,7 +180,8 @@ fn give_way(left: &mut Vec<Seg>, right: &mut Vec<Seg>) -> bool {
     for side in [right, left] {
         let Some(at) = side.iter().rposition(|s| s.gives() == Some(most)) else { continue };
         match side[at].short.take() {
-            Some((_, short)) => side[at].spans = short,
+            Some((_, Short::Form(short))) => side[at].spans = short,
+            Some((_, Short::Cut(least))) => side[at].least = Some(least),
             None => {
                 side.remove(at);
             }
@@ -182,7 +212,8 @@ pub fn put_ends(buf: &mut Buffer, area: Rect, mut left: Vec<Seg>, mut right: Vec
     let right_width = room_of(&right, gap).min(width);
     let start = area.right() - u16::try_from(right_width).unwrap_or(area.width);
     put_row(buf, Rect { x: start, width: area.right() - start, ..area }, &right, gap);
-    let room = if right.is_empty() { area.width } else { (start - area.x).saturating_sub(1) };
+    let apart = if left.last().is_some_and(|s| s.least.is_some()) { 2 } else { 1 };
+    let room = if right.is_empty() { area.width } else { (start - area.x).saturating_sub(apart) };
     put_row(buf, Rect { width: room, ..area }, &left, gap);
 }
 
@@ -197,7 +228,7 @@ fn put_row(buf: &mut Buffer, area: Rect, segs: &[Seg], gap: usize) {
             return;
         }
         let rest = Rect { x, width: area.right() - x, ..area };
-        let spans = cut_spans(&seg.spans, usize::from(rest.width));
+        let spans = seg.cut(usize::from(rest.width));
         used += spans_width(&seg.spans);
         put(buf, rest, &spans);
     }
@@ -241,6 +272,29 @@ pub fn cut_words(text: &str, max: usize) -> Cow<'_, str> {
         return human::cut_end(text, max);
     }
     Cow::Owned(format!("{} …", text[..end].trim_end_matches([',', ':', ';'])))
+}
+
+/// [`cut_words`] for a sentence that ends with a place (`nginx.conf:48`, `10.0.0.8:8080`): what is cut stands before it.
+#[must_use]
+pub fn cut_before_place(text: &str, max: usize) -> Cow<'_, str> {
+    let Some((said, place)) = text.rsplit_once(' ').filter(|(_, end)| is_place(end)) else {
+        return cut_words(text, max);
+    };
+    if human::width(text) <= max {
+        return Cow::Borrowed(text);
+    }
+    // A long path loses its front, but never its file's name for the sake of more words.
+    let place = human::cut_front(place, max.div_ceil(2).max(18).min(max));
+    match max.checked_sub(human::width(&place) + 1) {
+        Some(room) if room >= 4 => Cow::Owned(format!("{} {place}", cut_words(said, room))),
+        _ => Cow::Owned(place.into_owned()),
+    }
+}
+
+/// `name:number`, in brackets or at the end of a sentence or not.
+fn is_place(word: &str) -> bool {
+    let digits = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
+    word.trim_end_matches([')', '.']).rsplit_once(':').is_some_and(|(name, n)| !name.is_empty() && digits(n))
 }
 
 /// `text` in lines of at most `width` columns, broken between words; a word longer than a line is broken in itself.
@@ -317,6 +371,37 @@ mod tests {
         for max in 0..14 {
             assert!(human::width(&cut_words("one two three", max)) <= max);
         }
+    }
+
+    #[test]
+    fn a_sentence_keeps_the_place_at_its_end() {
+        let said = "/chat answers 426: the upgrade headers are lost by inheritance, nginx.conf:48";
+        assert_eq!(cut_before_place(said, 90), said);
+        assert_eq!(cut_before_place(said, 60), "/chat answers 426: the upgrade headers are … nginx.conf:48");
+        assert_eq!(cut_before_place(said, 21), "/chat … nginx.conf:48");
+        let said = "cut by nginx (proxy_read_timeout, /etc/nginx/a.conf:43)";
+        assert_eq!(cut_before_place(said, 30), "cut by … …/nginx/a.conf:43)");
+        for max in 0..80 {
+            assert!(human::width(&cut_before_place(said, max)) <= max, "{max}");
+        }
+        assert_eq!(cut_before_place("one two three", 12), "one two …", "no place, no difference");
+    }
+
+    #[test]
+    fn a_sentence_that_is_squeezed_leaves_room_for_what_stands_behind_it() {
+        let look = Look { theme: Theme::mono(), utc: true, now: Timestamp::default() };
+        let seg = |s: &'static str| Seg::new(vec![look.span(Tone::Plain, s)]);
+        let line = |width: u16| {
+            let mut buf = Buffer::empty(Rect::new(0, 0, width, 1));
+            let area = buf.area;
+            let right = vec![seg("2 bad").leaves(6), seg("since noon").leaves(9), seg("d why").leaves(1)];
+            put_ends(&mut buf, area, vec![seg("BAD"), seg("it is lost somewhere, a.conf:48").squeezes(7, 16)], right);
+            (0..width).map(|x| buf[(x, 0)].symbol().to_owned()).collect::<String>()
+        };
+        assert_eq!(line(64), "BAD  it is lost somewhere, a.conf:48    2 bad  since noon  d why");
+        assert_eq!(line(45), "BAD  it is lost … a.conf:48      2 bad  d why");
+        assert_eq!(line(30), "BAD  it is … a.conf:48   d why");
+        assert_eq!(line(20), "BAD  it … a.conf:48 ");
     }
 
     #[test]

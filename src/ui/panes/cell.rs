@@ -40,13 +40,16 @@ pub fn state(look: &Look, light: Light, word: &str) -> Vec<Span<'static>> {
     ]
 }
 
+/// The highest cell of a sparkline. A full block would touch the row above: rows would merge into a wall.
+const TALLEST: u64 = 6;
+
 /// One cell per number, as high as its share of the greatest; nothing for zero.
 #[must_use]
 pub fn spark(series: &[u64]) -> String {
     let most = series.iter().copied().max().unwrap_or(0).max(1);
     let block = |n: &u64| match n {
         0 => " ",
-        n => theme::BLOCKS[usize::try_from((n * 7).div_ceil(most)).unwrap_or(7).min(7)],
+        n => theme::BLOCKS[usize::try_from((n * TALLEST).div_ceil(most).min(TALLEST)).unwrap_or(1) - 1],
     };
     series.iter().map(block).collect()
 }
@@ -61,8 +64,8 @@ pub fn pulse(look: &Look, values: &[Option<Duration>], width: usize) -> Vec<Span
     let one = |v: &Option<Duration>| match v {
         None => look.span(Tone::Bad, "✗"),
         Some(d) => {
-            let height = ((d.as_secs_f64() - least) / span * 7.0).clamp(0.0, 7.0);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 7")]
+            let height = ((d.as_secs_f64() - least) / span * 5.0).round().clamp(0.0, 5.0);
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 5")]
             look.span(Tone::Accent, theme::BLOCKS[height as usize])
         }
     };
@@ -86,9 +89,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zero_is_blank_and_the_greatest_is_full() {
-        assert_eq!(spark(&[0, 1, 7, 0]), " ▂█ ");
-        assert_eq!(spark(&[1, 1000]), "▂█");
+    fn zero_is_blank_and_the_greatest_does_not_touch_the_row_above() {
+        assert_eq!(spark(&[0, 1, 3, 6, 0]), " ▁▃▆ ");
+        assert_eq!(spark(&[1, 1000]), "▁▆");
         assert_eq!(spark(&[]), "");
         assert_eq!(bar(0.5, 4), "━━");
         assert_eq!(bar(0.35, 4), "━╸");

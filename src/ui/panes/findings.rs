@@ -3,6 +3,8 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use super::super::light::Light;
+use super::super::snapshot::Snapshot;
 use super::super::snapshot::finding::FindingRow;
 use super::super::table::{Column, MARGIN, Sort, mark};
 use super::super::text::{Look, Seg, cut_words, nth_line, put, put_ends, wrap};
@@ -39,6 +41,20 @@ pub static COLUMNS: [Column<FindingRow>; 3] = [
         |r| Sort::Text(r.about.clone()),
     ),
 ];
+
+/// What the title says besides the name: `2 critical   1 warning   4 info`, or `✖ 2  ▲ 1  · 4`.
+#[must_use]
+pub fn facts(snap: &Snapshot, look: &Look) -> Vec<Seg> {
+    let kinds = [("critical", Light::Bad), ("warning", Light::Warn), ("info", Light::None)];
+    let (mut long, mut short) = (Vec::new(), Vec::new());
+    for (n, (word, light)) in snap.counts.into_iter().zip(kinds).filter(|(n, _)| *n > 0) {
+        let tone = if light == Light::None { Tone::Muted } else { light.tone() };
+        let gap = if long.is_empty() { "" } else { "   " };
+        long.push(look.span(tone, format!("{gap}{n} {word}")));
+        short.push(look.span(tone, format!("{}{} {n}", &gap[..gap.len().min(2)], light.sign())));
+    }
+    if long.is_empty() { Vec::new() } else { vec![Seg::new(long).or(short).leaves(3)] }
+}
 
 /// Lines that the pane would like for these findings.
 #[must_use]

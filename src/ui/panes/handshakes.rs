@@ -9,12 +9,13 @@ use crate::event::probe::Route;
 use crate::human;
 use crate::report::filter::Kind;
 
+use super::super::light::Light;
 use super::super::snapshot::Snapshot;
 use super::super::snapshot::endpoint::EndpointRow;
 use super::super::table::{Column, Cut, Sort};
 use super::super::text::{Look, Seg};
 use super::super::theme::Tone;
-use super::cell;
+use super::{cell, life};
 
 fn ms(d: Option<Duration>) -> Sort {
     Sort::of(d.map(|d| d.as_secs_f64()))
@@ -25,14 +26,30 @@ fn figure(look: &Look, row: &EndpointRow, d: Option<Duration>, say: fn(Duration)
     if row.route.is_none() { Vec::new() } else { cell::time(look, d, say) }
 }
 
+/// Days that the certificate has left: `61d`, `▲ 9d`, `✖ -3d`.
+fn certificate(r: &EndpointRow, look: &Look, _: usize) -> Vec<Span<'static>> {
+    let Some(end) = r.tls.as_ref().and_then(|t| t.not_after) else { return figure(look, r, None, human::span_short) };
+    let (light, days) = life::certificate(end, look.now);
+    let sign = if light == Light::None { String::new() } else { format!("{} ", light.sign()) };
+    let tone = if light == Light::None { Tone::Plain } else { light.tone() };
+    vec![look.span(tone, format!("{sign}{days}d"))]
+}
+
+/// No column of a picture is wider; a filter asks for cells without end.
+const WIDEST: usize = 64;
+
 /// The columns.
-pub static COLUMNS: [Column<EndpointRow>; 12] = [
+pub static COLUMNS: [Column<EndpointRow>; 17] = [
     Column::<EndpointRow>::words(
         "endpoint",
         "ENDPOINT",
         (20, 44),
         0,
         |r, l, w| {
+            // What a filter looks at: a twin's row shows no path where it is that of the row above.
+            if w > WIDEST {
+                return vec![l.span(Tone::Plain, r.url.clone())];
+            }
             let tone = if r.route.is_none() { Tone::Muted } else { Tone::Plain };
             let indent = if r.is_twin() { "  " } else { "" };
             // The indent must outlive the cut.
@@ -45,7 +62,7 @@ pub static COLUMNS: [Column<EndpointRow>; 12] = [
         "via",
         "VIA",
         (6, 6),
-        6,
+        5,
         |r, l, _| {
             let word = r.route.map(|r| if r == Route::Proxy { "proxy" } else { "direct" }.to_owned());
             cell::figure(l, Tone::Muted, word)
@@ -63,51 +80,92 @@ pub static COLUMNS: [Column<EndpointRow>; 12] = [
     Column::<EndpointRow>::number("held", "HELD", 7, 1, |r, l, _| figure(l, r, r.held, human::span), |r| ms(r.held))
         .kind(Kind::Span),
     Column::<EndpointRow>::number(
+        "dns",
+        "dns",
+        4,
+        16,
+        |r, l, _| figure(l, r, r.phases.resolve, human::millis),
+        |r| ms(r.phases.resolve),
+    )
+    .kind(Kind::Span),
+    Column::<EndpointRow>::number(
         "tcp",
         "tcp",
         4,
-        9,
+        8,
         |r, l, _| figure(l, r, r.phases.connect, human::millis),
         |r| ms(r.phases.connect),
     )
     .kind(Kind::Span),
     Column::<EndpointRow>::number(
+        "proxy",
+        "prx",
+        4,
+        15,
+        |r, l, _| figure(l, r, r.phases.proxy, human::millis),
+        |r| ms(r.phases.proxy),
+    )
+    .optional()
+    .kind(Kind::Span),
+    Column::<EndpointRow>::number(
         "tls",
         "tls",
         4,
-        8,
+        7,
         |r, l, _| figure(l, r, r.phases.tls, human::millis),
         |r| ms(r.phases.tls),
     )
+    .optional()
     .kind(Kind::Span),
     Column::<EndpointRow>::number(
         "upg",
         "upg",
         4,
-        7,
+        6,
         |r, l, _| figure(l, r, r.phases.upgrade, human::millis),
         |r| ms(r.phases.upgrade),
     )
     .kind(Kind::Span),
-    Column::<EndpointRow>::number("rtt", "RTT", 4, 3, |r, l, _| figure(l, r, r.rtt, human::millis), |r| ms(r.rtt))
+    Column::<EndpointRow>::words(
+        "phases",
+        "OPENING",
+        (7, 20),
+        13,
+        |r, l, w| if w > WIDEST { Vec::new() } else { life::bar(l, &r.phases, r.slowest, w) },
+        |r| ms(r.phases.total()),
+    ),
+    Column::<EndpointRow>::number("rtt", "RTT", 4, 2, |r, l, _| figure(l, r, r.rtt, human::millis), |r| ms(r.rtt))
         .kind(Kind::Span),
-    Column::<EndpointRow>::number("p50", "p50", 4, 10, |r, l, _| figure(l, r, r.p50, human::millis), |r| ms(r.p50))
+    Column::<EndpointRow>::number("p50", "p50", 4, 14, |r, l, _| figure(l, r, r.p50, human::millis), |r| ms(r.p50))
         .kind(Kind::Span),
-    Column::<EndpointRow>::number("p99", "p99", 4, 4, |r, l, _| figure(l, r, r.p99, human::millis), |r| ms(r.p99))
+    Column::<EndpointRow>::number("p99", "p99", 4, 3, |r, l, _| figure(l, r, r.p99, human::millis), |r| ms(r.p99))
         .kind(Kind::Span),
     Column::<EndpointRow>::words(
         "pulse",
         "",
         (8, 16),
-        11,
-        |r, l, w| if w > 64 { Vec::new() } else { cell::pulse(l, &r.spark, w) },
+        9,
+        |r, l, w| if w > WIDEST { Vec::new() } else { cell::pulse(l, &r.spark, w) },
         |_| Sort::Unknown,
     ),
+    Column::<EndpointRow>::words(
+        "history",
+        "LIFE",
+        (6, 40),
+        11,
+        |r, l, w| life::strip(l, &r.history, w),
+        |r| Sort::of(r.history.last().map(|(at, _)| at.secs() as f64)),
+    )
+    .at_right(),
+    Column::<EndpointRow>::number("cert", "CERT", 5, 12, certificate, |r| {
+        Sort::of(r.tls.as_ref().and_then(|t| t.not_after).map(|t| t.secs() as f64))
+    })
+    .optional(),
     Column::<EndpointRow>::number(
         "again",
         "✗ again",
         7,
-        5,
+        4,
         |r, l, _| {
             if r.is_only_seen {
                 return vec![l.span(Tone::Muted, "in log")];
@@ -139,11 +197,10 @@ pub fn facts(snap: &Snapshot, look: &Look) -> Vec<Seg> {
     let mut facts = vec![Seg::new(vec![look.span(Tone::Muted, n)]).leaves(3)];
     let ends = snap.endpoints.iter().filter_map(|r| r.tls.as_ref()?.not_after).min();
     if let Some(end) = ends {
-        let left = end.since(snap.now);
-        let (tone, said) = match left.as_secs() / 86_400 {
-            _ if left.is_zero() => (Tone::Bad, "✖ cert expired".to_owned()),
-            days @ 0..14 => (Tone::Warn, format!("▲ cert {days} d")),
-            days => (Tone::Muted, format!("cert {days} d")),
+        let (tone, said) = match life::certificate(end, snap.now) {
+            (Light::Bad, _) => (Tone::Bad, "✖ cert expired".to_owned()),
+            (Light::Warn, days) => (Tone::Warn, format!("▲ cert {days} d")),
+            (_, days) => (Tone::Muted, format!("cert {days} d")),
         };
         facts.push(Seg::new(vec![look.span(tone, said)]).leaves(2));
     }

@@ -13,6 +13,9 @@ use super::super::snapshot::{Snapshot, Source};
 use super::super::text::{Look, Seg, put_ends};
 use super::super::theme::{self, Tone};
 
+/// Columns of the verdict's sentence before which nothing else gives way: its first word and its place.
+const SENTENCE: usize = 22;
+
 /// The light of a source.
 #[must_use]
 pub const fn light(sight: Sight) -> Light {
@@ -104,15 +107,15 @@ pub fn draw_verdict(buf: &mut Buffer, line: Rect, snap: &Snapshot, look: &Look) 
         if matches!(snap.verdict, Verdict::Broken | Verdict::Degraded) { Tone::Strong } else { Tone::Plain };
     let left = vec![
         Seg::new(vec![look.span(tone, sign), look.span(tone, format!(" {word}")).style(bold)]),
-        Seg::new(vec![look.span(summary_tone, snap.summary.clone())]),
+        Seg::new(vec![look.span(summary_tone, snap.summary.clone())]).squeezes(7, SENTENCE),
     ];
     let [critical, warning, _] = snap.counts;
     let mut right = Vec::new();
-    for (n, word, short, tone) in [(critical, "critical", "crit", Tone::Bad), (warning, "warning", "warn", Tone::Warn)]
-    {
-        if n > 0 && line.width >= 70 {
+    let kinds = [(critical, "critical", "crit", Tone::Bad, 5), (warning, "warning", "warn", Tone::Warn, 6)];
+    for (n, word, short, tone, leaves) in kinds {
+        if n > 0 {
             let seg = Seg::new(vec![look.span(tone, format!("{n} {word}"))]);
-            right.push(seg.or(vec![look.span(tone, format!("{n} {short}"))]));
+            right.push(seg.shrinks(8, vec![look.span(tone, format!("{n} {short}"))]).leaves(leaves));
         }
     }
     if critical + warning > 0 {
@@ -120,7 +123,7 @@ pub fn draw_verdict(buf: &mut Buffer, line: Rect, snap: &Snapshot, look: &Look) 
         right.extend(
             since.map(|t| Seg::new(vec![look.span(Tone::Muted, format!("since {}", look.clock(t)))]).leaves(9)),
         );
-        right.push(Seg::new(vec![look.span(Tone::Accent, "d"), look.span(Tone::Muted, " why")]).leaves(8));
+        right.push(Seg::new(vec![look.span(Tone::Accent, "d"), look.span(Tone::Muted, " why")]).leaves(4));
     }
     put_ends(buf, line, left, right);
 }

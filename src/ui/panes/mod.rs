@@ -9,4 +9,5 @@ pub mod findings;
 pub mod groups;
 pub mod handshakes;
 pub mod header;
+pub mod life;
 pub mod timeline;

@@ -1,5 +1,7 @@
 //! When did it start? Errors, deaths and marks over the same columns.
 
+use std::time::Duration;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -11,38 +13,40 @@ use super::super::text::{Look, Seg, nth_line, put};
 use super::super::theme::{self, Tone};
 use super::cell;
 
+/// What all columns together cover.
+const HALF_HOUR: Duration = Duration::from_secs(1_800);
 /// Columns of the labels at the left.
 const LABEL: u16 = 10;
 
-/// Columns left for the time itself.
-#[must_use]
-pub fn cells(area: Rect) -> usize {
-    usize::from(area.width.saturating_sub(LABEL + 1))
-}
-
 /// What the title says besides the name.
 #[must_use]
-pub fn facts(snap: &Snapshot, area: Rect, look: &Look) -> Vec<Seg> {
-    let span = human::span_short(snap.past.span(cells(area)));
-    vec![Seg::new(vec![look.span(Tone::Muted, span)]).leaves(2)]
+pub fn facts(look: &Look) -> Vec<Seg> {
+    vec![Seg::new(vec![look.span(Tone::Muted, "last 30 min")]).leaves(2)]
 }
 
 /// Draws three lines: errors, deaths, marks.
 pub fn draw(buf: &mut Buffer, area: Rect, snap: &Snapshot, look: &Look) {
-    let n = cells(area);
-    if n == 0 {
+    let room = usize::from(area.width.saturating_sub(LABEL + 1));
+    if room == 0 {
         return;
     }
+    // The half hour ends at the right; columns that it does not fill stay before it.
+    let n = snap.past.columns(room);
+    let time = |line| {
+        let all = after_label(line);
+        let width = u16::try_from(n).unwrap_or(all.width).min(all.width);
+        Rect { x: all.right() - width, width, ..all }
+    };
     let series = [("errors", Tone::Warn, &snap.past.errors), ("deaths", Tone::Bad, &snap.past.deaths)];
     for (i, (label, tone, counts)) in series.into_iter().enumerate() {
         let line = nth_line(area, u16::try_from(i).unwrap_or(0));
         put_label(buf, line, label, look);
         let shown = snap.past.cells(counts, n);
-        put(buf, after_label(line), &[look.span(tone, cell::spark(&shown))]);
+        put(buf, time(line), &[look.span(tone, cell::spark(&shown))]);
     }
     let line = nth_line(area, 2);
     put_label(buf, line, "marks", look);
-    put_marks(buf, after_label(line), snap, look);
+    put_marks(buf, time(line), snap, look);
 }
 
 fn put_label(buf: &mut Buffer, line: Rect, label: &'static str, look: &Look) {
@@ -66,6 +70,12 @@ fn put_marks(buf: &mut Buffer, line: Rect, snap: &Snapshot, look: &Look) {
         Rect { x: line.x + u16::try_from(now_from).unwrap_or(0), width: 3, ..line },
         &[look.span(Tone::Faint, "now")],
     );
+    let oldest = look.minute(snap.now.minus(HALF_HOUR));
+    let far = width >= 40 && snap.since.is_some();
+    if far {
+        put(buf, line, &[look.span(Tone::Faint, oldest.clone())]);
+    }
+    let from = if far { oldest.len() + 2 } else { 0 };
     let mut free = now_from.saturating_sub(2);
     for mark in snap.past.marks.iter().rev() {
         let Some(at) = snap.past.column(mark.at, width).filter(|at| *at < width) else { continue };
@@ -77,7 +87,7 @@ fn put_marks(buf: &mut Buffer, line: Rect, snap: &Snapshot, look: &Look) {
         let Some((start, text)) = words.into_iter().find_map(|t| {
             let w = human::width(&t) + 1;
             let start = at.min(free.checked_sub(w)?);
-            (at - start <= w + 4).then_some((start, t))
+            (start >= from && at - start <= w + 4).then_some((start, t))
         }) else {
             continue;
         };

@@ -1,22 +1,60 @@
 //! The rows of the Handshakes pane: probed endpoints with their direct twins, then those that wait for a probe.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::event::probe::{Answer, ClosedBy, Failure, FailureKind, Route, TargetId, Tls};
+use crate::event::probe::{Answer, Failure, FailureKind, Route, TargetId, Tls};
 use crate::event::site::Place;
-use crate::human;
 use crate::model::Model;
-use crate::model::probes::{Closed, Outcome, Phases, Probe, ProbeState};
+use crate::model::probes::{Outcome, Phases, Probe, ProbeState, Uptime};
 use crate::time::Timestamp;
 
 use super::super::light::Light;
+use super::outcome;
 use super::seen::{self, SeenPath, SeenRow};
 
 /// Paths that only clients know of which each gets a row; clients choose paths.
 const ONLY_SEEN: usize = 8;
 /// A tunnel that was lost this lately still colours its row.
 const LATELY: Duration = Duration::from_secs(120);
+
+/// The windows of the time up; the last is all that is known.
+pub const WINDOWS: [Option<Duration>; 3] = [Some(Duration::from_secs(300)), Some(Duration::from_secs(3_600)), None];
+
+/// The heartbeat of a probe.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beats {
+    /// Pings sent.
+    pub pings: u64,
+    /// Pongs received.
+    pub pongs: u64,
+    /// Between the latest two pings.
+    pub period: Option<Duration>,
+    /// Texts sent.
+    pub questions: u64,
+    /// Texts answered.
+    pub answers: u64,
+    /// Texts not answered in time.
+    pub unanswered: u64,
+    /// How long the latest answer took.
+    pub answer_time: Option<Duration>,
+}
+
+/// How a probe gets to its server.
+#[derive(Clone, Debug, Default)]
+pub struct Way {
+    /// Addresses of the name.
+    pub addresses: Vec<SocketAddr>,
+    /// Those that failed before one answered, and how.
+    pub tried: Vec<String>,
+    /// The unix socket that it goes through.
+    pub unix_socket: Option<String>,
+    /// The HTTP proxy that it goes through.
+    pub http_proxy: Option<String>,
+    /// Our end of the latest connection and the peer's.
+    pub ends: Option<(SocketAddr, SocketAddr)>,
+}
 
 /// One endpoint by one route.
 #[derive(Clone, Debug)]
@@ -37,8 +75,10 @@ pub struct EndpointRow {
     pub word: String,
     /// How long the tunnel has been open.
     pub held: Option<Duration>,
-    /// The phases of the latest attempt.
+    /// The phases of the latest attempt; while one is on its way, of the one before.
     pub phases: Phases,
+    /// The longest that any row took to open or fail: what the bars are drawn against.
+    pub slowest: Duration,
     /// Latest round-trip time.
     pub rtt: Option<Duration>,
     /// Their median.
@@ -59,8 +99,14 @@ pub struct EndpointRow {
     pub answer: Option<Answer>,
     /// Where it failed, or how the last tunnel ended, in a sentence.
     pub said: Option<String>,
-    /// What happened when, newest first.
-    pub history: Vec<(Timestamp, String)>,
+    /// What happened when, oldest first.
+    pub history: Vec<(Timestamp, Outcome)>,
+    /// How it is held open.
+    pub beats: Beats,
+    /// How it is reached.
+    pub way: Way,
+    /// The time up of the last 5 minutes, the last hour, and of all that is known.
+    pub uptimes: [Option<Uptime>; 3],
     /// Where the configuration has it, and what is behind it.
     pub site: Option<String>,
     /// The line of that location.
@@ -76,6 +122,15 @@ impl EndpointRow {
     #[must_use]
     pub fn is_twin(&self) -> bool {
         self.route == Some(Route::Direct)
+    }
+
+    /// Why the latest attempt failed, when it did.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        match self.history.last() {
+            Some((_, Outcome::Failed(f))) => Some(f),
+            _ => None,
+        }
     }
 }
 
@@ -99,6 +154,10 @@ pub fn rows(model: &Model) -> Vec<EndpointRow> {
         }
     }
     put_seen(model, &mut rows);
+    let slowest = rows.iter().filter_map(|r| r.phases.total()).max().unwrap_or_default();
+    for row in &mut rows {
+        row.slowest = slowest;
+    }
     rows
 }
 
@@ -190,6 +249,7 @@ fn unknown(url: String) -> EndpointRow {
         word: "found".into(),
         held: None,
         phases: Phases::default(),
+        slowest: Duration::ZERO,
         rtt: None,
         p50: None,
         p99: None,
@@ -201,6 +261,9 @@ fn unknown(url: String) -> EndpointRow {
         answer: None,
         said: None,
         history: Vec::new(),
+        beats: Beats::default(),
+        way: Way::default(),
+        uptimes: [None; 3],
         site: None,
         place: None,
         seen: Vec::new(),
@@ -210,16 +273,15 @@ fn unknown(url: String) -> EndpointRow {
 
 fn probed(target: &TargetId, p: &Probe, now: Timestamp) -> EndpointRow {
     let (light, word) = state(p, now);
-    let label = without_scheme(if target.route == Route::Proxy { &target.endpoint } else { &target.url });
     EndpointRow {
         id: stable_id(&[&target.endpoint, &target.url]),
         endpoint: target.endpoint.to_string(),
         route: Some(target.route),
-        label: label.to_owned(),
+        label: label(target).to_owned(),
         light,
         word,
         held: p.held(now),
-        phases: p.phases,
+        phases: if p.state == ProbeState::Dialing { p.phases_before } else { p.phases },
         rtt: p.rtt,
         p50: p.rtt_quantile(0.5),
         p99: p.rtt_quantile(0.99),
@@ -229,10 +291,37 @@ fn probed(target: &TargetId, p: &Probe, now: Timestamp) -> EndpointRow {
         tls: p.tls.clone(),
         request: p.request.clone(),
         answer: p.answer.clone(),
-        said: p.history.back().and_then(|(_, o)| sentence(o)),
-        history: p.history.iter().rev().map(|(at, o)| (*at, said(o))).collect(),
+        said: p.history.back().filter(|(_, o)| *o != Outcome::Opened).map(|(_, o)| outcome::said(o)),
+        history: p.history.iter().cloned().collect(),
+        beats: Beats {
+            pings: p.pings,
+            pongs: p.pongs,
+            period: p.ping_period,
+            questions: p.questions,
+            answers: p.answers,
+            unanswered: p.unanswered,
+            answer_time: p.answer_time,
+        },
+        way: Way {
+            addresses: p.addresses.clone(),
+            tried: p.tried.clone(),
+            unix_socket: p.unix_socket.clone(),
+            http_proxy: p.http_proxy.clone(),
+            ends: p.ends.or(p.last_ends),
+        },
+        uptimes: WINDOWS.map(|w| p.uptime(now, w)),
         ..unknown(target.url.to_string())
     }
+}
+
+/// The URL that clients use; of a direct twin its address, and the path only where it is another one.
+fn label(target: &TargetId) -> &str {
+    let own = without_scheme(&target.url);
+    if target.route == Route::Proxy {
+        return without_scheme(&target.endpoint);
+    }
+    let address = own.split('/').next().unwrap_or(own);
+    if path_of(own) == path_of(&target.endpoint) && !address.is_empty() { address } else { own }
 }
 
 /// While an attempt is under way, the row says how the one before ended: it must not flicker.
@@ -242,11 +331,11 @@ fn state(p: &Probe, now: Timestamp) -> (Light, String) {
         ProbeState::Open(_) if lost_lately(p, now) => (Light::Warn, "open".into()),
         ProbeState::Open(_) => (Light::Ok, "open".into()),
         ProbeState::Failed(f) => (Light::Bad, failure_word(f, p)),
-        ProbeState::Closed(c) => (Light::Warn, closed_word(c)),
+        ProbeState::Closed(c) => (Light::Warn, outcome::closed(c)),
         ProbeState::Stopped => (Light::Idle, "off".into()),
         ProbeState::Dialing | ProbeState::Fresh => match p.history.back() {
             Some((_, Outcome::Failed(f))) => (Light::Bad, failure_word(f, p)),
-            Some((_, Outcome::Closed(c))) => (Light::Warn, closed_word(c)),
+            Some((_, Outcome::Closed(c))) => (Light::Warn, outcome::closed(c)),
             _ => (Light::Idle, "dialing".into()),
         },
     }
@@ -261,64 +350,6 @@ fn failure_word(f: &Failure, p: &Probe) -> String {
     let status = p.answer.as_ref().map(|a| a.status);
     match (f.kind, status) {
         (FailureKind::HttpStatus, Some(status)) => status.to_string(),
-        _ => kind_word(f.kind).to_owned(),
-    }
-}
-
-const fn kind_word(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::NameNotFound => "no name",
-        FailureKind::ConnectionRefused => "refused",
-        FailureKind::Timeout => "timeout",
-        FailureKind::Unreachable => "no route",
-        FailureKind::TlsExpired => "expired",
-        FailureKind::TlsNameMismatch => "tls name",
-        FailureKind::TlsUntrusted => "untrusted",
-        FailureKind::TlsFailed => "tls",
-        FailureKind::NotTls => "no tls",
-        FailureKind::ClosedEarly => "closed",
-        FailureKind::Reset => "reset",
-        FailureKind::HttpStatus => "status",
-        FailureKind::AcceptMismatch => "accept",
-        FailureKind::BadUpgradeHeaders => "headers",
-        FailureKind::NotHttp => "no http",
-        FailureKind::SubprotocolMismatch => "subproto",
-        FailureKind::Io => "i/o",
-    }
-}
-
-fn closed_word(c: &Closed) -> String {
-    match (c.by, c.code) {
-        (ClosedBy::ServerClose, Some(code)) => format!("code {code}"),
-        (ClosedBy::ServerClose, None) => "closed".into(),
-        (ClosedBy::Fin, _) => "cut".into(),
-        (ClosedBy::Reset, _) => "reset".into(),
-        (ClosedBy::PongTimeout, _) => "no pong".into(),
-        (ClosedBy::ProtocolError, _) => "protocol".into(),
-        (ClosedBy::Us, _) => "off".into(),
-    }
-}
-
-fn sentence(outcome: &Outcome) -> Option<String> {
-    (!matches!(outcome, Outcome::Opened)).then(|| said(outcome))
-}
-
-fn said(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Opened => "101, open".into(),
-        Outcome::Failed(f) => f.said.clone(),
-        Outcome::Closed(c) => {
-            let how = match c.by {
-                ClosedBy::ServerClose => "the server closed",
-                ClosedBy::Fin => "FIN without a close frame",
-                ClosedBy::Reset => "reset",
-                ClosedBy::PongTimeout => "no pong came",
-                ClosedBy::ProtocolError => "the server broke the protocol",
-                ClosedBy::Us => "closed by us",
-            };
-            let code = c.code.map_or_else(String::new, |c| format!(" with {c}"));
-            let reason = if c.reason.is_empty() { String::new() } else { format!(" ({})", c.reason) };
-            format!("{how}{code}{reason} after {}, silent for {}", human::span(c.held), human::span(c.idle))
-        }
+        _ => outcome::kind(f.kind).to_owned(),
     }
 }

@@ -4,6 +4,7 @@ pub mod backend;
 pub mod endpoint;
 pub mod error;
 pub mod finding;
+pub mod outcome;
 pub mod past;
 pub mod seen;
 pub mod tunnel;

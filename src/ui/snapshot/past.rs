@@ -42,16 +42,16 @@ impl Past {
         Self { errors, deaths, marks: model.marks.iter().cloned().collect(), newest, age }
     }
 
-    /// How many buckets go into one of `cells` columns, so that everything known is shown.
+    /// How many of `room` columns the half hour takes: as many as whole buckets give, and one since the newest is not full.
     #[must_use]
-    pub fn per_cell(&self, cells: usize) -> usize {
-        self.age.div_ceil(cells.max(1)).max(1)
+    pub fn columns(&self, room: usize) -> usize {
+        (CELLS.div_ceil(per_cell(room)) + 1).min(room)
     }
 
     /// `series` in `cells` columns. Columns stand on multiples of their width, so that old ones never change.
     #[must_use]
     pub fn cells(&self, series: &[u64], cells: usize) -> Vec<u64> {
-        let per = i64::try_from(self.per_cell(cells)).unwrap_or(1);
+        let per = i64::try_from(per_cell(cells)).unwrap_or(1);
         let last = self.newest.div_euclid(per);
         let mut out = vec![0; cells];
         for (back, n) in series.iter().rev().enumerate() {
@@ -67,17 +67,15 @@ impl Past {
     /// The column of `cells` in which a moment lies.
     #[must_use]
     pub fn column(&self, at: Timestamp, cells: usize) -> Option<usize> {
-        let per = i64::try_from(self.per_cell(cells)).unwrap_or(1);
+        let per = i64::try_from(per_cell(cells)).unwrap_or(1);
         let ago = self.newest.div_euclid(per) - at.secs().div_euclid(BUCKET_S).div_euclid(per);
         cells.checked_sub(usize::try_from(ago).ok()?.checked_add(1)?)
     }
+}
 
-    /// The time that `cells` columns cover.
-    #[must_use]
-    pub fn span(&self, cells: usize) -> Duration {
-        let buckets = (self.per_cell(cells) * cells).min(CELLS);
-        Duration::from_secs(BUCKET_S.unsigned_abs() * buckets as u64)
-    }
+/// How many buckets go into one of `cells` columns.
+fn per_cell(cells: usize) -> usize {
+    CELLS.div_ceil(cells.max(1))
 }
 
 #[cfg(test)]
@@ -104,12 +102,16 @@ mod tests {
     }
 
     #[test]
-    fn a_young_past_is_drawn_wide() {
+    fn the_span_is_the_same_at_every_width() {
         let past = Past { newest: 1_000, age: 10, ..Past::default() };
-        assert_eq!(past.per_cell(100), 1);
-        assert_eq!(past.span(100), Duration::from_secs(500));
-        assert_eq!(past.column(Timestamp::from_secs(5_000), 100), Some(99));
+        for (room, columns) in [(400, 361), (360, 360), (148, 121), (69, 61), (29, 29)] {
+            assert_eq!(past.columns(room), columns, "{room}");
+            let of = |bucket: i64| past.column(Timestamp::from_secs(bucket * BUCKET_S), columns);
+            assert_eq!(of(1_000), Some(columns - 1));
+            assert!(of(641).is_some_and(|c| c <= 1), "{room}: half an hour ago stands at the left");
+            assert_eq!(of(600), None, "{room}");
+        }
         assert_eq!(past.column(Timestamp::from_secs(9_000), 100), None, "the future has no column");
-        assert_eq!(past.column(Timestamp::from_secs(0), 100), None);
+        assert_eq!(past.columns(0), 0);
     }
 }
