@@ -1,6 +1,7 @@
 //! The two kinds of nginx log as line parsers.
 
 use super::batch::{Batch, LineParser, Parsed};
+use super::categories::Categories;
 use crate::event::Event;
 use crate::event::log::{AccessBatch, AccessEntry, ErrorBatch, ErrorEntry};
 use crate::event::tally::JOINT;
@@ -16,6 +17,7 @@ const LONGEST_JOINED: usize = 4_096;
 #[derive(Clone, Debug, Default)]
 pub(super) struct ErrorLines {
     times: TimeCache,
+    categories: Categories,
 }
 
 impl LineParser for ErrorLines {
@@ -24,10 +26,9 @@ impl LineParser for ErrorLines {
     fn line(&mut self, line: &[u8]) -> Parsed<ErrorEntry> {
         if let Some(parsed) = error::parse(line) {
             // A date that no calendar has is no date of nginx.
-            return self
-                .times
-                .at(parsed.time)
-                .map_or(Parsed::Unparsed, |at| Parsed::Entry(error::entry(&parsed, line, at)));
+            let Some(at) = self.times.at(parsed.time) else { return Parsed::Unparsed };
+            let category = self.categories.of(&parsed);
+            return Parsed::Entry(error::entry_of_category(&parsed, line, at, category));
         }
         if error::skim::has_date(line) || error::parse_console(line).is_some() {
             Parsed::Unparsed
