@@ -3,6 +3,7 @@
 //! Every figure is a whole process from start to end, ours included, and the tools take turns, so that the machine's noise
 //! hits all alike. The logs are written to the temporary folder and deleted afterwards.
 
+mod follow;
 mod generator;
 
 use std::fs::File;
@@ -53,12 +54,26 @@ fn main() -> io::Result<()> {
     match words.next().as_deref() {
         // This program runs itself so that its own figures are those of a process too.
         Some("fold") => fold(&words.collect::<Vec<_>>()),
+        Some("write") => follow::write(&words.collect::<Vec<_>>()),
+        Some("follow") => {
+            let mut figure = |default| words.next().and_then(|w| w.parse().ok()).unwrap_or(default);
+            let (rate, seconds) = (figure(100_000), figure(10));
+            in_folder(|folder| follow::compare_in(folder, rate, seconds))
+        }
+        Some("make") => make(&words.collect::<Vec<_>>()),
         first => {
             let megabytes = first.and_then(|w| w.parse().ok()).unwrap_or(200);
             let rounds = words.next().and_then(|w| w.parse().ok()).unwrap_or(7);
-            compare(megabytes * 1_000_000, rounds)
+            in_folder(|folder| compare_in(folder, megabytes * 1_000_000, rounds))
         }
     }
+}
+
+/// `make MEGABYTES FILE`: only writes the error log of the comparison, for a profiler.
+fn make(words: &[String]) -> io::Result<()> {
+    let [megabytes, file] = words else { return Err(io::Error::other("make MEGABYTES FILE")) };
+    let megabytes: u64 = megabytes.parse().map_err(io::Error::other)?;
+    generator::error_log(File::create(file)?, megabytes * 1_000_000, 7).map(|_| ())
 }
 
 /// `fold THREADS FILE`: reads one log and says how much memory it took.
@@ -75,10 +90,10 @@ fn fold(words: &[String]) -> io::Result<()> {
     writeln!(io::stdout(), "{} lines, peak {peak}", outcome.tally.lines)
 }
 
-fn compare(bytes: u64, rounds: usize) -> io::Result<()> {
+fn in_folder(work: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     let folder = std::env::temp_dir().join(format!("wspulse-bench-{}", std::process::id()));
     std::fs::create_dir(&folder)?;
-    let result = compare_in(&folder, bytes, rounds);
+    let result = work(&folder);
     std::fs::remove_dir_all(&folder)?;
     result
 }

@@ -9,7 +9,7 @@ pub mod meaning;
 use std::cmp::Reverse;
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use memchr::memmem;
 
 use crate::event::log::{Category, Level};
@@ -277,6 +277,8 @@ impl Table {
         let inner_rows: Vec<usize> = (0..first).collect();
         let inner = AhoCorasick::builder()
             .match_kind(MatchKind::Standard)
+            // Few messages get this far: the automaton that is made fastest is the best.
+            .kind(Some(AhoCorasickKind::NoncontiguousNFA))
             .build(rows.iter().take(first).map(Row::longest_literal))
             .ok();
         let openings = openings(&rows, first);

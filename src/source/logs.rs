@@ -1,6 +1,7 @@
 //! A followed file and a parser: lines of error and access logs turned into events.
 
 mod batch;
+mod categories;
 mod desk;
 mod mixed;
 mod parsers;

@@ -1,6 +1,6 @@
 //! Follows one file: rotation, truncation, partial lines, gone and back. Knows no parser.
 //!
-//! *The file is the queue and stat decides*: inotify only wakes. What is read is each whole line exactly once, in the
+//! *The file is the queue and stat decides*: inotify only wakes, and is not even asked while the file is busy. What is read is each whole line exactly once, in the
 //! order of the file, and over a rotation the lines of the old file before those of the new one.
 //!
 //! Some losses no follower can prevent or even see, because nothing is left to read: lines that were truncated away, or
@@ -308,13 +308,17 @@ pub trait Reader {
 pub fn follow(path: &Path, start: Start, wake: &Wake, reader: &mut dyn Reader) {
     let mut follower = Follower::new(path, start);
     let mut watch = Watch::new(path, wake.clone());
+    let mut grew = false;
     while !wake.is_stopped() {
-        let progress = follower.poll(Instant::now(), &mut |line| reader.line(line));
+        let progress = follower.poll(Instant::now(), &mut |line| {
+            grew = true;
+            reader.line(line);
+        });
         if reader.polled(&progress, watch.watching()).is_break() {
             return;
         }
         if !progress.more {
-            watch.wait();
+            watch.wait(std::mem::take(&mut grew));
         }
     }
 }

@@ -59,7 +59,9 @@ pub(super) struct Context<'a> {
 pub(super) fn split(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     let Some(at) = start(text, 0) else { return (text, None) };
     let (body, context) = text.split_at(at);
-    if may_hold_forged_context(body) && is_contested(body, context) {
+    // The words of this context begin before its fourth byte; most lines hold them only once.
+    let goes_on = |context: &[u8]| context.get(3..).is_some_and(is_mentioned);
+    if may_hold_forged_context(body) && goes_on(context) && is_contested(body, context) {
         return (body, None);
     }
     (body, Some(context))

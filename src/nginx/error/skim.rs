@@ -1,11 +1,22 @@
 //! The few parts of an error-log line that a count needs, for folding gigabytes: the same grammar as [`super::parse`],
 //! with a short way through ordinary lines. What the short way does not know for certain goes the long way.
 
+#![expect(clippy::inline_always, reason = "one line is a few hundred instructions: a call would cost a tenth of them")]
+
+mod address;
+mod eight;
+mod ordinary;
+
 use memchr::memchr;
 
 use super::{Tail, context};
 use crate::event::log::{Level, request_path};
 use crate::nginx::frame;
+use eight::{after, past_digits, position_of};
+
+pub use address::{dotted, undotted, whole_dotted};
+pub use eight::line_end;
+pub use ordinary::{Talkers, ordinary_talkers};
 
 /// The head of a line and what stands behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,19 +42,6 @@ pub struct Suffixes<'a> {
     pub action: Option<&'a [u8]>,
 }
 
-/// Who was talking: the fields of a context that are counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Talkers<'a> {
-    /// The client's address.
-    pub client: Option<&'a [u8]>,
-    /// The same as [`dotted`] packs it, where it can be.
-    pub packed: Option<u64>,
-    /// The request line. Attacker-controlled.
-    pub request: Option<&'a [u8]>,
-    /// The peer in the upstream URL.
-    pub peer: Option<&'a [u8]>,
-}
-
 /// Reads the head of a line, behind syslog framing if there is one. `None`: the line has no head of its own.
 #[must_use]
 pub fn head(line: &[u8]) -> Option<Head<'_>> {
@@ -54,137 +52,44 @@ pub fn head(line: &[u8]) -> Option<Head<'_>> {
 /// The level, and the text behind process and connection number, of what stands behind a time that is known to be one.
 /// `None`: ask [`head`] about the whole line.
 #[must_use]
-#[inline]
+#[inline(always)]
 pub fn behind_time(rest: &[u8]) -> Option<(Level, &[u8])> {
     let (level, rest) = level(rest)?;
-    let rest = past_digits::<9>(rest)?.strip_prefix(b"#")?;
-    let rest = past_digits::<19>(rest)?.strip_prefix(b": ")?;
-    match rest.strip_prefix(b"*") {
-        Some(numbered) => Some((level, past_digits::<19>(numbered)?.strip_prefix(b" ")?)),
+    let rest = after(past_digits::<9>(rest)?, b"#")?;
+    let rest = after(past_digits::<19>(rest)?, b": ")?;
+    match after(rest, b"*") {
+        Some(numbered) => Some((level, after(past_digits::<19>(numbered)?, b" ")?)),
         None => Some((level, rest)),
     }
 }
 
-#[inline]
+/// The level in brackets, told by eight bytes in one comparison each, and what stands behind it.
+#[inline(always)]
 fn level(rest: &[u8]) -> Option<(Level, &[u8])> {
-    let (begin, behind) = rest.split_first_chunk::<7>()?;
-    match begin {
-        b" [error" => Some((Level::Error, behind.strip_prefix(b"] ")?)),
-        b" [info]" => Some((Level::Info, behind.strip_prefix(b" ")?)),
-        b" [warn]" => Some((Level::Warn, behind.strip_prefix(b" ")?)),
-        b" [crit]" => Some((Level::Crit, behind.strip_prefix(b" ")?)),
-        b" [notic" => Some((Level::Notice, behind.strip_prefix(b"e] ")?)),
-        b" [alert" => Some((Level::Alert, behind.strip_prefix(b"] ")?)),
-        b" [debug" => Some((Level::Debug, behind.strip_prefix(b"] ")?)),
-        b" [emerg" => Some((Level::Emerg, behind.strip_prefix(b"] ")?)),
-        _ => None,
+    const fn word(text: [u8; 8]) -> u64 {
+        u64::from_le_bytes(text)
     }
-}
-
-/// The text behind one to `MOST` digits.
-#[inline]
-fn past_digits<const MOST: usize>(text: &[u8]) -> Option<&[u8]> {
-    let digits = match text.first_chunk::<8>().map(|eight| leading_digits(*eight)) {
-        Some(few @ 0..8) => few,
-        _ => text.iter().position(|b| !b.is_ascii_digit())?,
-    };
-    if digits == 0 || digits > MOST { None } else { text.get(digits..) }
-}
-
-/// How many of eight bytes are digits before the first that is none, without a branch for each.
-#[inline]
-fn leading_digits(eight: [u8; 8]) -> usize {
-    (non_digits(eight).trailing_zeros() / 8) as usize
-}
-
-/// How many of the first 16 bytes of `text` look like an IPv4 address, digits and points, and those bytes packed into
-/// four bits each: the same number only for the same text. `None`: it goes on or does not begin so.
-#[must_use]
-#[inline]
-pub fn dotted(text: &[u8]) -> Option<(u64, usize)> {
-    let mut copy;
-    let sixteen = if let Some(sixteen) = text.first_chunk::<16>() {
-        sixteen
+    let (begin, behind) = rest.split_first_chunk::<8>()?;
+    let begin = u64::from_le_bytes(*begin);
+    if begin == const { word(*b" [error]") } {
+        Some((Level::Error, after(behind, b" ")?))
+    } else if begin == const { word(*b" [info] ") } {
+        Some((Level::Info, behind))
+    } else if begin == const { word(*b" [warn] ") } {
+        Some((Level::Warn, behind))
+    } else if begin == const { word(*b" [crit] ") } {
+        Some((Level::Crit, behind))
+    } else if begin == const { word(*b" [notice") } {
+        Some((Level::Notice, after(behind, b"] ")?))
+    } else if begin == const { word(*b" [alert]") } {
+        Some((Level::Alert, after(behind, b" ")?))
+    } else if begin == const { word(*b" [debug]") } {
+        Some((Level::Debug, after(behind, b" ")?))
+    } else if begin == const { word(*b" [emerg]") } {
+        Some((Level::Emerg, after(behind, b" ")?))
     } else {
-        copy = [0; 16];
-        copy.get_mut(..text.len())?.copy_from_slice(text);
-        &copy
-    };
-    let (low, high) = (sixteen.first_chunk()?, sixteen.last_chunk()?);
-    let length = match non_dotted(*low) {
-        0 => 8 + non_dotted(*high).trailing_zeros() / 8,
-        others => others.trailing_zeros() / 8,
-    };
-    if !(1..16).contains(&length) {
-        return None;
+        None
     }
-    let packed = nibbles(*low) | nibbles(*high) << 32;
-    // Behind the text stand the bits of a byte that no address has, so that its length is told too.
-    let end = length * 4;
-    Some((packed & ((1 << end) - 1) | 0xf << end, length as usize))
-}
-
-/// The text that [`dotted`] packed.
-#[must_use]
-pub fn undotted(packed: u64) -> String {
-    let digit = |n: u32| char::from_digit(u32::try_from(packed >> (4 * n) & 0xf).unwrap_or(0xf), 16);
-    (0..16).map_while(digit).take_while(|c| *c != 'f').map(|c| if c == 'e' { '.' } else { c }).collect()
-}
-
-/// The high bit of each byte that is neither a digit nor a point, up to the first such.
-#[inline]
-const fn non_dotted(eight: [u8; 8]) -> u64 {
-    let bytes = u64::from_le_bytes(eight);
-    let low = bytes & !HIGH;
-    // Sums of seven bits reach no other byte: from `.` on, and not from behind `9` on, but for the `/` between.
-    let inside = (low + ONES * (0x80 - 0x2e)) & !(low + ONES * (0x80 - 0x3a)) & !bytes;
-    let slash = bytes ^ (ONES * 0x2f);
-    (!inside | (slash.wrapping_sub(ONES) & !slash)) & HIGH
-}
-
-/// The lower four bits of eight bytes side by side.
-#[inline]
-const fn nibbles(eight: [u8; 8]) -> u64 {
-    let n = u64::from_le_bytes(eight) & (ONES * 0x0f);
-    let n = (n | n >> 4) & 0x00ff_00ff_00ff_00ff;
-    let n = (n | n >> 8) & 0x0000_ffff_0000_ffff;
-    (n | n >> 16) & 0xffff_ffff
-}
-
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = ONES * 0x80;
-
-/// The high bit of each byte that is no digit, up to the first that is none; bits above that one mean nothing.
-#[inline]
-const fn non_digits(eight: [u8; 8]) -> u64 {
-    // A digit becomes 0 to 9. Adding 0x76 to seven bits sets the high bit of all others, and reaches no other byte.
-    let low = u64::from_le_bytes(eight) ^ (ONES * 0x30);
-    (((low & !HIGH) + ONES * 0x76) | low) & HIGH
-}
-
-/// Where the first of some bytes stands in `text`. Eight bytes at a time: for the short texts of a log line a call of a
-/// vectorised search costs more than it saves.
-#[inline]
-fn position_of<const N: usize>(text: &[u8], any: [u8; N]) -> Option<usize> {
-    let (eights, rest) = text.as_chunks::<8>();
-    for (n, eight) in eights.iter().enumerate() {
-        let found = any.iter().fold(0, |found, byte| {
-            // The lowest zero byte is found for certain (those above it may be false).
-            let zero = u64::from_le_bytes(*eight) ^ (ONES * u64::from(*byte));
-            found | (zero.wrapping_sub(ONES) & !zero & HIGH)
-        });
-        if found != 0 {
-            return Some(n * 8 + (found.trailing_zeros() / 8) as usize);
-        }
-    }
-    rest.iter().position(|b| any.contains(b)).map(|at| eights.len() * 8 + at)
-}
-
-/// The same for an address that is all of `text`.
-#[must_use]
-#[inline]
-pub fn whole_dotted(text: &[u8]) -> Option<u64> {
-    dotted(text).filter(|(_, length)| *length == text.len()).map(|(packed, _)| packed)
 }
 
 /// The message with its suffixes, and the context behind it.
@@ -193,11 +98,11 @@ pub fn parts(level: Level, text: &[u8]) -> (&[u8], Option<&[u8]>) {
     if level == Level::Debug { (text, None) } else { context::split(text) }
 }
 
-/// Whether what stands behind a message begins with a context and holds no second one, so that no quoted text in the
-/// message can be taken for it.
+/// Whether `behind_message` begins with the context of a line and holds no second one up to its end, so that no quoted text
+/// in the message can have been taken for it.
 #[must_use]
 pub fn is_uncontested(behind_message: &[u8]) -> bool {
-    behind_message.get(1..).is_some_and(|rest| !context::is_mentioned(rest))
+    behind_message.strip_prefix(b", client: ").is_some_and(|rest| !context::is_mentioned(rest))
 }
 
 /// Takes errno, TLS error and action off a message that [`parts`] gave.
@@ -212,44 +117,7 @@ pub fn suffixes(body: &[u8]) -> Suffixes<'_> {
 pub fn talkers<'a>(context: &'a [u8], action: Option<&[u8]>) -> Talkers<'a> {
     let fields = context::parse(context, action);
     let packed = fields.client.and_then(whole_dotted);
-    Talkers { client: fields.client, packed, request: fields.request, peer: fields.upstream.map(peer) }
-}
-
-/// The same for what stands behind a message that holds no quote, when the line is an ordinary one: an address, a server,
-/// and then a request line of HTTP/1 with the fields that may follow it. `None`: go the long way. Not for lines that were
-/// written while the request line was being read.
-#[must_use]
-#[inline]
-pub fn ordinary_talkers(behind_message: &[u8]) -> Option<Talkers<'_>> {
-    let rest = behind_message.strip_prefix(b", client: ")?;
-    let (packed, length) = dotted(rest)?;
-    let (client, rest) = rest.split_at_checked(length)?;
-    let (client, packed) = (Some(client), Some(packed));
-    let rest = rest.strip_prefix(b", server: ")?;
-    let Some(comma) = position_of(rest, [b',']) else {
-        return Some(Talkers { client, packed, ..Talkers::default() });
-    };
-    let text = rest.get(comma..)?.strip_prefix(b", request: \"")?;
-    let (request, rest) = text.split_at_checked(position_of(text, [b'"'])?)?;
-    if !request.ends_with(b" HTTP/1.1") && !request.ends_with(b" HTTP/1.0") {
-        return None;
-    }
-    let rest = rest.get(1..)?;
-    let peer = match rest.strip_prefix(b", upstream: \"") {
-        Some(url) => Some(ordinary_peer(url)?),
-        None if rest.is_empty() || rest.starts_with(b", host: \"") => None,
-        None => return None,
-    };
-    Some(Talkers { client, packed, request: Some(request), peer })
-}
-
-/// The peer of an HTTP URL with a path: it is the same however the URL goes on.
-#[inline]
-fn ordinary_peer(url: &[u8]) -> Option<&[u8]> {
-    let rest = url.strip_prefix(b"http://").or_else(|| url.strip_prefix(b"https://"))?;
-    let end = position_of(rest, *b"/\"")?;
-    let peer = rest.get(..end)?;
-    (rest.get(end) == Some(&b'/') && !peer.starts_with(b"unix:")).then_some(peer)
+    Talkers { client: fields.client, packed, path: fields.request.and_then(path), peer: fields.upstream.map(peer) }
 }
 
 /// The peer part of an upstream URL, as `ErrorEntry::peer` tells it.
@@ -323,13 +191,33 @@ mod tests {
         assert_eq!((ends.message, ends.errno, ends.ssl), (whole.message, whole.errno, whole.ssl));
         assert_eq!(ends.action, whole.action);
         let long = context.map(|c| talkers(c, ends.action)).unwrap_or_default();
-        assert_eq!((long.client, long.request), (whole.client, whole.request));
+        assert_eq!((long.client, long.path), (whole.client, whole.request.and_then(path)));
         assert_eq!(long.peer, whole.upstream.map(peer));
         let while_reading = ends.action.is_some_and(|a| a.starts_with(b"reading client"));
         let behind = &skimmed.text[body.len()..];
         let told = !while_reading && (!body.contains(&b'"') || is_uncontested(behind));
-        if let Some(short) = ordinary_talkers(behind).filter(|_| told) {
+        let short = ordinary_talkers(behind);
+        if let Some((short, rest)) = short.filter(|_| told) {
             assert_eq!(short, long);
+            assert!(behind.ends_with(rest));
+        }
+        // What follows in the file changes nothing, and a line feed stands in nothing that was read.
+        if !line.contains(&b'\n') {
+            for next in [
+                "",
+                "/x\" HTTP/1.1\", upstream: \"http://6.6.6.6/\", client: 6.6.6.6, server: b, request: \"GET /forged",
+            ] {
+                let block = [behind, b"\n", next.as_bytes()].concat();
+                let here = ordinary_talkers(&block);
+                assert_eq!(here.map(|(talkers, _)| talkers), short.map(|(talkers, _)| talkers));
+                assert_eq!(here.map(|(_, rest)| rest.len()), short.map(|(_, rest)| rest.len() + 1 + next.len()));
+                let found = behind_time(&[&line[19.min(line.len())..], b"\n", next.as_bytes()].concat())
+                    .map(|(l, t)| (l, t.len()));
+                assert_eq!(
+                    found,
+                    behind_time(line.get(19..).unwrap_or_default()).map(|(l, t)| (l, t.len() + 1 + next.len()))
+                );
+            }
         }
     }
 
@@ -339,9 +227,9 @@ mod tests {
             client: 192.0.2.1, server: a.test, request: \"GET /ws?a=1 HTTP/1.1\", upstream: \"http://10.0.0.7:80/ws\", host: \"a\"";
         let (level, text) = behind_time(&line[19..]).unwrap();
         let (body, _) = parts(level, text);
-        let short = ordinary_talkers(&text[body.len()..]).unwrap();
+        let (short, rest) = ordinary_talkers(&text[body.len()..]).unwrap();
         assert_eq!((short.client, short.peer), (Some(&b"192.0.2.1"[..]), Some(&b"10.0.0.7:80"[..])));
-        assert_eq!(path(short.request.unwrap()), Some(&b"/ws"[..]));
+        assert_eq!((short.path, rest), (Some(&b"/ws"[..]), &b"/ws\", host: \"a\""[..]));
         agrees(line);
     }
 
@@ -381,29 +269,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn digits_are_counted_in_any_eight_bytes(eight in prop::array::uniform8(prop_oneof![any::<u8>(), b'0'..=b'9'])) {
-            let counted = eight.iter().take_while(|b| b.is_ascii_digit()).count();
-            prop_assert_eq!(leading_digits(eight), counted);
-        }
-
-        #[test]
-        fn a_byte_is_found_where_it_stands(text in prop::collection::vec(prop_oneof![any::<u8>(), Just(b'/'), Just(b'.')], 0..30)) {
-            prop_assert_eq!(position_of(&text, *b"/?#"), text.iter().position(|b| b"/?#".contains(b)));
-        }
-
-        #[test]
-        fn an_address_is_packed_and_unpacked(text in "[0-9.]{0,17}[/:,x]?[0-9]{0,3}") {
-            let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-            for shown in [text.clone(), format!("{text},                      ")] {
-                let packed = dotted(shown.as_bytes());
-                prop_assert_eq!(packed.map(|p| p.1), Some(end).filter(|e| (1..16).contains(e)), "{}", shown);
-                if let Some((packed, _)) = packed {
-                    prop_assert_eq!(undotted(packed), &text[..end]);
-                }
-            }
-        }
-
         /// Lines put together from the words of the grammar in any order, cut anywhere.
         #[test]
         fn both_ways_agree_on_hostile_lines(

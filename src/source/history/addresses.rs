@@ -178,9 +178,10 @@ impl Addresses {
         self.count_waiting();
         let mut kept: Vec<_> = self.filled().collect();
         if kept.len() > most {
-            kept.sort_unstable_by_key(|(_, c)| std::cmp::Reverse(self.weight(*c)));
             // As when thinning: those that are kept must outweigh what is dropped.
-            let price = kept.get(most).map_or(0, |(_, c)| self.weight(*c));
+            let (_, (_, heaviest_dropped), _) =
+                kept.select_nth_unstable_by_key(most, |(_, c)| std::cmp::Reverse(self.weight(*c)));
+            let price = self.weight(*heaviest_dropped);
             kept.retain(|(_, c)| self.weight(*c) > price);
             self.bound += price;
         }

@@ -1,6 +1,6 @@
 //! Blocks cut into lines at line feeds: no line is copied but the one that a block's end cuts in two.
 
-use memchr::memchr_iter;
+use memchr::memchr;
 
 /// Bytes of a line that are kept, as for followed logs.
 pub(super) const LINE_CAP: usize = 64 * 1024;
@@ -9,6 +9,13 @@ pub(super) const LINE_CAP: usize = 64 * 1024;
 pub(super) trait Lines {
     /// A line without its line feed, at most [`LINE_CAP`] bytes of it; `overlong`: it was longer.
     fn line(&mut self, line: &[u8], overlong: bool);
+
+    /// Takes the line that `block` begins with if it can tell by itself where it ends, and does with it what
+    /// [`Lines::line`] would. Gives its length with the line feed; `None`: nothing was done, cut it.
+    #[inline]
+    fn whole_line(&mut self, _block: &[u8]) -> Option<usize> {
+        None
+    }
 }
 
 /// Cuts blocks and holds the unfinished end.
@@ -35,29 +42,31 @@ impl Cutter {
     /// Takes the next block.
     #[inline]
     pub(super) fn feed(&mut self, block: &[u8], sink: &mut impl Lines) {
-        let mut from = 0;
-        for end in memchr_iter(b'\n', block) {
-            let piece = block.get(from..end).unwrap_or_default();
-            from = end + 1;
-            if self.skipping || self.begun {
-                self.end_line(piece, sink);
-            } else {
-                emit(piece, sink);
-            }
+        let mut rest = block;
+        if self.skipping || self.begun {
+            let Some((piece, behind)) = parted(rest) else { return self.hold(rest) };
+            self.end_line(piece, sink);
+            rest = behind;
         }
-        self.hold(block.get(from..).unwrap_or_default());
+        loop {
+            if let Some(behind) = sink.whole_line(rest).and_then(|length| rest.get(length..)) {
+                rest = behind;
+                continue;
+            }
+            let Some((piece, behind)) = parted(rest) else { return self.hold(rest) };
+            emit(piece, sink);
+            rest = behind;
+        }
     }
 
     /// Ends the held line with the first line feed in `block`; `false`: there is none yet.
     pub(super) fn feed_one(&mut self, block: &[u8], sink: &mut impl Lines) -> bool {
-        let end = memchr::memchr(b'\n', block);
-        let piece = block.get(..end.unwrap_or(block.len())).unwrap_or_default();
-        if end.is_some() {
-            self.end_line(piece, sink);
-        } else {
-            self.hold(piece);
+        let piece = parted(block).map(|(piece, _)| piece);
+        match piece {
+            Some(piece) => self.end_line(piece, sink),
+            None => self.hold(block),
         }
-        end.is_some()
+        piece.is_some()
     }
 
     /// No more bytes will come: what is held is a line, though without an end.
@@ -92,6 +101,13 @@ impl Cutter {
         self.held.extend_from_slice(piece.get(..room).unwrap_or(piece));
         self.overlong |= piece.len() > room;
     }
+}
+
+/// What stands before the first line feed, and what behind it.
+#[inline]
+fn parted(block: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (piece, behind) = block.split_at_checked(memchr(b'\n', block)?)?;
+    Some((piece, behind.get(1..)?))
 }
 
 #[inline]

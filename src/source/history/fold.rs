@@ -1,9 +1,11 @@
 //! Lines folded into counts, as cheaply as can be: no text is copied for a line that was seen before.
 
+#![expect(clippy::inline_always, reason = "one line is a few hundred instructions: a call would cost a tenth of them")]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::addresses::Addresses;
-use super::cut::Lines;
+use super::cut::{LINE_CAP, Lines};
 use super::debug::{self, DebugPart};
 use super::messages::{Messages, Seen};
 use super::names::Names;
@@ -216,41 +218,72 @@ impl<'r> ErrorFold<'r> {
     }
 
     /// The level and text of an entry; its time is then in `self.at`.
-    #[inline]
     fn head<'a>(&mut self, line: &'a [u8]) -> Option<(Level, &'a [u8])> {
-        match line.split_first_chunk::<19>() {
-            Some((time, rest)) if *time == self.time => {
-                skim::behind_time(rest).or_else(|| skim::head(line).map(|h| (h.level, h.text)))
-            }
-            _ => self.head_of_new_second(line),
-        }
-    }
-
-    #[cold]
-    fn head_of_new_second<'a>(&mut self, line: &'a [u8]) -> Option<(Level, &'a [u8])> {
         let head = skim::head(line)?;
-        // A date that no calendar has is no date of nginx.
-        self.at = self.times.at(head.time)?;
-        self.second = self.at.secs();
-        self.time = head.time.try_into().ok()?;
+        self.reach(head.time.try_into().ok()?)?;
         Some((head.level, head.text))
     }
 
-    /// The message and the talkers of an entry that is no debug output.
+    /// Takes the time of an entry.
     #[inline]
+    fn reach(&mut self, time: &[u8; 19]) -> Option<()> {
+        if *time == self.time { Some(()) } else { self.reach_new(time) }
+    }
+
+    #[inline(never)]
+    fn reach_new(&mut self, time: &[u8; 19]) -> Option<()> {
+        // A date that no calendar has is no date of nginx.
+        self.at = self.times.at(time)?;
+        self.second = self.at.secs();
+        self.time = *time;
+        Some(())
+    }
+
+    /// The message and the talkers of an entry that is no debug output.
     fn read<'a>(&mut self, level: Level, text: &'a [u8]) -> (Seen, Talkers<'a>) {
-        if let Some((seen, context)) = self.messages.likely(level, text) {
-            if context.is_empty() {
-                return (seen, Talkers::default());
-            }
-            let may_be_forged = seen.quotes && !skim::is_uncontested(context);
-            if let Some(talkers) = skim::ordinary_talkers(context).filter(|_| !may_be_forged) {
-                return (seen, talkers);
-            }
-        }
         let (body, context) = skim::parts(level, text);
-        let (seen, action) = self.messages.find(level, body);
-        (seen, context.map(|c| skim::talkers(c, action)).unwrap_or_default())
+        let (seen, action) = self.messages.find(level, body, text);
+        let talkers = context.map(|context| match skim::ordinary_talkers(context) {
+            Some((talkers, _)) if action.is_none() => talkers,
+            _ => skim::talkers(context, action),
+        });
+        (seen, talkers.unwrap_or_default())
+    }
+
+    /// The message and the talkers of the line at the beginning of a block, when the second, the message and the context
+    /// are ordinary ones, and the length of that line.
+    #[inline(always)]
+    fn read_whole<'a>(&mut self, block: &'a [u8]) -> Option<(Seen, Talkers<'a>, usize)> {
+        let (time, rest) = block.split_first_chunk::<19>()?;
+        let (level, text) = skim::behind_time(rest)?;
+        self.reach(time)?;
+        let (seen, context) = self.messages.likely(level, text)?;
+        if context.first() == Some(&b'\n') {
+            let end = block.len() - context.len();
+            // A carriage return would belong to the end of the line and not to the message.
+            return (block.get(end - 1) != Some(&b'\r')).then(|| (seen, Talkers::default(), end));
+        }
+        let (talkers, rest) = skim::ordinary_talkers(context)?;
+        let end = block.len() - rest.len() + skim::line_end(rest)?;
+        if end > LINE_CAP || (seen.quotes && !skim::is_uncontested(block.get(block.len() - context.len()..end)?)) {
+            return None;
+        }
+        Some((seen, talkers, end))
+    }
+
+    #[inline(always)]
+    fn count(&mut self, whole: &[u8], seen: Seen, talkers: &Talkers<'_>) {
+        self.messages.count(seen);
+        self.moment();
+        if let Some(client) = talkers.client {
+            self.common.client(client, talkers.packed);
+        }
+        if let Some(peer) = talkers.peer {
+            self.common.upstreams.add(from_on(whole, peer), peer.len());
+        }
+        if let Some(path) = talkers.path {
+            self.common.locations.add(from_on(whole, path), path.len());
+        }
     }
 
     fn debug(&mut self, line: &[u8], message: &[u8], overlong: bool) {
@@ -316,18 +349,24 @@ impl Lines for ErrorFold<'_> {
         if seen.category == Category::LifecycleConfig {
             self.lifecycle(level, line, text);
         }
-        self.messages.count(seen);
         self.common.entry(overlong);
-        self.moment();
-        if let Some(client) = talkers.client {
-            self.common.client(client, talkers.packed);
+        self.count(line, seen, &talkers);
+    }
+
+    #[inline]
+    fn whole_line(&mut self, block: &[u8]) -> Option<usize> {
+        // A log with debug lines is read with regard to what stands between them.
+        if self.filter.is_some() || self.debug.is_some() {
+            return None;
         }
-        if let Some(peer) = talkers.peer {
-            self.common.upstreams.add(from_on(line, peer), peer.len());
+        let (seen, talkers, end) = self.read_whole(block)?;
+        // What befalls nginx's processes is noted besides.
+        if seen.category == Category::LifecycleConfig {
+            return None;
         }
-        if let Some(path) = talkers.request.and_then(skim::path) {
-            self.common.locations.add(from_on(line, path), path.len());
-        }
+        self.common.entry(false);
+        self.count(block, seen, &talkers);
+        Some(end + 1)
     }
 }
 

@@ -18,7 +18,7 @@ const MOST: usize = 8_192;
 /// A longer message is not worth remembering: nearly all of it is a client's text.
 const LONGEST: usize = 512;
 /// Messages with the same beginning that are tried before any search.
-const TRIED: usize = 6;
+const TRIED: usize = 4;
 /// Different beginnings.
 const BEGINNINGS: usize = 256;
 /// No message.
@@ -49,13 +49,24 @@ pub(super) struct Seen {
     pub(super) quotes: bool,
 }
 
+/// A likely message: its number, and its length in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Tried {
+    id: u16,
+    length: u16,
+}
+
+impl Tried {
+    const NOTHING: Self = Self { id: NONE, length: 0 };
+}
+
 /// All messages, their classes and counts.
 #[derive(Debug)]
 pub(super) struct Messages {
     known: Vec<Known>,
     by_body: [HashMap<Arc<[u8]>, u16, RandomState>; 8],
     /// By a hash of their beginning, the last ones first.
-    likely: Vec<[u16; TRIED]>,
+    likely: Vec<[Tried; TRIED]>,
     by_level: [u64; 8],
     by_category: BTreeMap<Category, u64>,
     shapes: Top<Box<str>>,
@@ -68,7 +79,7 @@ impl Default for Messages {
         Self {
             known: Vec::new(),
             by_body: Default::default(),
-            likely: vec![[NONE; TRIED]; BEGINNINGS],
+            likely: vec![[Tried::NOTHING; TRIED]; BEGINNINGS],
             by_level: [0; 8],
             by_category: BTreeMap::new(),
             shapes: Top::new(KEPT),
@@ -77,47 +88,56 @@ impl Default for Messages {
     }
 }
 
-/// A hash of the level and the first eight bytes.
+/// A hash of the level and the first sixteen bytes of what stands behind the head of a line. They may belong to more than
+/// the message: a short one is just less likely.
 #[inline]
 fn beginning(level: Level, text: &[u8]) -> usize {
-    let bytes = text.first_chunk::<8>().map_or(0, |b| u64::from_le_bytes(*b));
-    let mixed = (bytes ^ (level as u64) << 3).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let bytes = text.first_chunk::<16>().map_or(0, |b| u128::from_le_bytes(*b));
+    #[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
+    let (low, high) = (bytes as u64, (bytes >> 64) as u64);
+    let mixed = (low.rotate_left(29) ^ high ^ (level as u64) << 3).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     usize::try_from(mixed >> 56).unwrap_or(0) % BEGINNINGS
 }
 
 impl Messages {
-    /// The message that `text` begins with, if it is a likely one, and what stands behind it: nothing or a context. What
-    /// was written while a request line was being read is not told here.
+    /// The message that `text` begins with, if it is a likely one, and what stands behind it: a context, or the end of the
+    /// line, which is that of `text` or a line feed in it. What was written while a request line was being read is not
+    /// told here.
     #[inline]
     pub(super) fn likely<'a>(&mut self, level: Level, text: &'a [u8]) -> Option<(Seen, &'a [u8])> {
         let tried = self.likely.get_mut(beginning(level, text))?;
         for at in 0..TRIED {
-            let id = *tried.get(at)?;
-            let Some(known) = self.known.get(usize::from(id)) else { break };
+            let Tried { id, length } = *tried.get(at)?;
             // The cheap question first: it tells most messages with the same beginning apart.
-            if !matches!(text.get(known.body.len()), None | Some(b',')) {
+            let Some((body, rest)) = text.split_at_checked(usize::from(length)) else { continue };
+            if !matches!(rest.first(), None | Some(b',' | b'\n')) {
                 continue;
             }
-            let Some(rest) = text.strip_prefix(&*known.body) else { continue };
-            if known.level == level && (rest.is_empty() || rest.starts_with(b", client: ")) {
-                if at > 0 {
-                    tried.swap(at, at - 1);
-                }
-                return Some((known.seen(id), rest));
+            let Some(known) = self.known.get(usize::from(id)) else { break };
+            if known.level != level || *known.body != *body {
+                continue;
             }
+            if !matches!(rest.first(), None | Some(b'\n')) && !rest.starts_with(b", client: ") {
+                continue;
+            }
+            if at > 0 {
+                tried.swap(at, at - 1);
+            }
+            return Some((known.seen(id), rest));
         }
         None
     }
 
     /// The message `body` as [`skim::parts`] gave it, and its action.
-    pub(super) fn find<'a>(&mut self, level: Level, body: &'a [u8]) -> (Seen, Option<&'a [u8]>) {
+    /// `text` is what the line holds from the message on.
+    pub(super) fn find<'a>(&mut self, level: Level, body: &'a [u8], text: &[u8]) -> (Seen, Option<&'a [u8]>) {
         let id = self.by_body.get(level as usize).and_then(|bodies| bodies.get(body)).copied().unwrap_or(NONE);
         if let Some(known) = self.known.get(usize::from(id)) {
             let seen = known.seen(id);
             if known.while_reading {
                 return (seen, skim::suffixes(body).action);
             }
-            self.make_likely(id, level, body);
+            self.make_likely(id, body, beginning(level, text));
             return (seen, None);
         }
         let known = Known::of(level, body);
@@ -128,32 +148,32 @@ impl Messages {
             self.long = Some(known);
             return (seen, action);
         }
-        (Seen { id: self.learn(known), ..seen }, action)
+        (Seen { id: self.learn(known, text), ..seen }, action)
     }
 
-    fn learn(&mut self, known: Known) -> u16 {
+    fn learn(&mut self, known: Known, text: &[u8]) -> u16 {
         if self.known.len() >= MOST {
             self.forget();
         }
         let id = u16::try_from(self.known.len()).unwrap_or(NONE);
         let (level, body) = (known.level, Arc::clone(&known.body));
         if !known.while_reading {
-            self.make_likely(id, level, &body);
+            self.make_likely(id, &body, beginning(level, text));
         }
         self.by_body[level as usize].insert(body, id);
         self.known.push(known);
         id
     }
 
-    /// Puts a message behind those that already proved likely.
-    fn make_likely(&mut self, id: u16, level: Level, body: &[u8]) {
-        let Some(tried) = self.likely.get_mut(beginning(level, body)) else { return };
-        if tried.contains(&id) {
+    /// Puts a message behind those with the same beginning that already proved likely.
+    fn make_likely(&mut self, id: u16, body: &[u8], beginning: usize) {
+        let Some(tried) = self.likely.get_mut(beginning) else { return };
+        if tried.iter().any(|t| t.id == id) {
             return;
         }
-        let free = tried.iter().position(|t| *t == NONE).unwrap_or(TRIED - 1);
-        if let Some(last) = tried.get_mut(free) {
-            *last = id;
+        let free = tried.iter().position(|t| t.id == NONE).unwrap_or(TRIED - 1);
+        if let (Some(last), Ok(length)) = (tried.get_mut(free), u16::try_from(body.len())) {
+            *last = Tried { id, length };
         }
     }
 
@@ -177,7 +197,7 @@ impl Messages {
             self.flush(known);
         }
         self.by_body.iter_mut().for_each(HashMap::clear);
-        self.likely.fill([NONE; TRIED]);
+        self.likely.fill([Tried::NOTHING; TRIED]);
     }
 
     fn flush_long(&mut self) {
@@ -237,15 +257,17 @@ mod tests {
     fn a_likely_message_is_told_by_its_whole_text_and_level() {
         let mut all = Messages::default();
         let body = b"recv() failed (104: x) while proxying upgraded connection";
-        let (seen, _) = all.find(Level::Error, body);
-        assert_eq!(seen.category, Category::UpstreamClosed);
         let text = [&body[..], b", client: 1.1.1.1"].concat();
+        let (seen, _) = all.find(Level::Error, body, &text);
+        assert_eq!(seen.category, Category::UpstreamClosed);
         assert_eq!(all.likely(Level::Error, &text), Some((seen, &b", client: 1.1.1.1"[..])));
         assert_eq!(all.likely(Level::Error, body), Some((seen, &b""[..])));
+        let block = [&body[..], b"\n, client: 1.1.1.1"].concat();
+        assert_eq!(all.likely(Level::Error, &block), Some((seen, &b"\n, client: 1.1.1.1"[..])));
         assert_eq!(all.likely(Level::Info, &text), None, "at another level it means another thing");
         assert_eq!(all.likely(Level::Error, b"recv() failed (104: x) while proxying"), None);
         assert_eq!(all.likely(Level::Error, &[&body[..], b"s"].concat()), None);
-        assert_eq!(all.find(Level::Info, body).0.category, Category::ClientClosed);
+        assert_eq!(all.find(Level::Info, body, body).0.category, Category::ClientClosed);
     }
 
     #[test]
@@ -253,10 +275,10 @@ mod tests {
         let mut all = Messages::default();
         for n in 0..3 * MOST {
             let body = format!("open() \"/srv/{n}\" failed (2: No such file or directory)");
-            let (seen, _) = all.find(Level::Error, body.as_bytes());
+            let (seen, _) = all.find(Level::Error, body.as_bytes(), body.as_bytes());
             all.count(seen);
             let long = format!("{body}{}", "x".repeat(LONGEST));
-            let (seen, _) = all.find(Level::Error, long.as_bytes());
+            let (seen, _) = all.find(Level::Error, long.as_bytes(), long.as_bytes());
             all.count(seen);
         }
         assert!(all.known.len() <= MOST);

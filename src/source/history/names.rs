@@ -1,5 +1,7 @@
 //! Counts short texts: what came lately is kept as numbers, all else in a bounded summary.
 
+#![expect(clippy::inline_always, reason = "one line is a few hundred instructions: a call would cost a tenth of them")]
+
 use crate::event::tally::top::Top;
 
 /// Different texts that are kept.
@@ -11,21 +13,35 @@ const SHORT: usize = 31;
 /// Bytes of a text that are kept.
 const LONGEST: usize = 256;
 
-/// A short text as two numbers, the length in the uppermost byte, and how often it came since it is here.
+/// A short text as four numbers, the length in the uppermost byte, and how often it came since it is here.
 #[derive(Clone, Copy, Debug, Default)]
 struct Recent {
-    low: u128,
-    high: u128,
+    words: [u64; 4],
     count: u64,
+}
+
+/// For each length the bits of a text in its four numbers.
+static INSIDE: [[u64; 4]; SHORT + 1] = inside();
+
+const fn inside() -> [[u64; 4]; SHORT + 1] {
+    let mut all = [[0; 4]; SHORT + 1];
+    let mut byte = 0;
+    while byte < SHORT {
+        let mut length = byte + 1;
+        while length <= SHORT {
+            all[length][byte / 8] |= 0xff << (8 * (byte % 8));
+            length += 1;
+        }
+        byte += 1;
+    }
+    all
 }
 
 impl Recent {
     /// Packs the first `length` bytes of `text`.
-    #[inline]
+    #[inline(always)]
     fn pack(text: &[u8], length: usize) -> Option<Self> {
-        if length > SHORT {
-            return None;
-        }
+        let [a, b, c, d] = INSIDE.get(length)?;
         let mut copy;
         let bytes = if let Some(bytes) = text.first_chunk::<32>() {
             bytes
@@ -34,32 +50,31 @@ impl Recent {
             copy.get_mut(..length)?.copy_from_slice(text.get(..length)?);
             &copy
         };
-        let (low, high) = bytes.split_at(16);
-        let (low, high) = (u128::from_le_bytes(low.try_into().ok()?), u128::from_le_bytes(high.try_into().ok()?));
-        let bits = u32::try_from(length).ok()? * 8;
-        let (low, high) =
-            if bits < 128 { (low & ((1 << bits) - 1), 0) } else { (low, high & ((1 << (bits - 128)) - 1)) };
-        Some(Self { low, high: high | (length as u128) << 120, count: 1 })
+        let word = |from: usize| bytes.get(from..)?.first_chunk().map(|eight| u64::from_le_bytes(*eight));
+        let words = [word(0)? & a, word(8)? & b, word(16)? & c, word(24)? & d | (length as u64) << 56];
+        Some(Self { words, count: 1 })
     }
 
+    #[inline(always)]
     fn is(&self, other: &Self) -> bool {
-        self.low == other.low && self.high == other.high
+        // Not word by word: a branch for each costs more than the rest.
+        self.words.iter().zip(other.words).fold(0, |differs, (own, other)| differs | (own ^ other)) == 0
     }
 
-    #[inline]
+    #[inline(always)]
     fn pair(&self) -> usize {
-        let mixed = self.low ^ self.high.rotate_left(64);
-        #[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
-        let folded = (mixed as u64) ^ ((mixed >> 64) as u64).rotate_left(23);
+        let [a, b, c, d] = self.words;
+        let folded = a ^ d ^ (b ^ c).rotate_left(23);
         usize::try_from(folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56).unwrap_or(0) % PAIRS
     }
 
+    #[cold]
     fn pour_into(self, all: &mut Top<Box<[u8]>>) {
         if self.count > 0 {
             let mut bytes = [0; 32];
-            let (low, high) = bytes.split_at_mut(16);
-            low.copy_from_slice(&self.low.to_le_bytes());
-            high.copy_from_slice(&self.high.to_le_bytes());
+            for (eight, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(self.words) {
+                *eight = word.to_le_bytes();
+            }
             let length = usize::from(bytes.last().copied().unwrap_or(0));
             all.add(bytes.get(..length).unwrap_or_default(), self.count);
         }
@@ -81,11 +96,10 @@ impl Default for Names {
 
 impl Names {
     /// Counts the text once that is the first `length` bytes of `text`: what stands behind it makes reading cheaper.
-    #[inline]
+    #[inline(always)]
     pub(super) fn add(&mut self, text: &[u8], length: usize) {
         let Some(new) = Recent::pack(text, length) else {
-            self.all.add(text.get(..length.min(LONGEST)).unwrap_or_default(), 1);
-            return;
+            return self.add_long(text.get(..length.min(LONGEST)).unwrap_or_default());
         };
         let Some([first, second]) = self.recent.get_mut(new.pair()) else { return };
         if first.is(&new) {
@@ -94,9 +108,13 @@ impl Names {
             second.count += 1;
             std::mem::swap(first, second);
         } else {
-            second.pour_into(&mut self.all);
-            *second = std::mem::replace(first, new);
+            std::mem::replace(second, std::mem::replace(first, new)).pour_into(&mut self.all);
         }
+    }
+
+    #[inline(never)]
+    fn add_long(&mut self, text: &[u8]) {
+        self.all.add(text, 1);
     }
 
     /// Adds all to a summary whose keys `shown` makes.

@@ -154,6 +154,8 @@ pub(super) fn kind_of(sample: &[u8], formats: &[Format]) -> (LogKind, Option<Tim
     if first.is_some() {
         best = (LogKind::Error, first, 1 + errors.count());
     }
+    // What reads every line is beaten by nothing.
+    let formats = if best.2 == sample_lines(sample).count() { &[] } else { formats };
     for (number, format) in formats.iter().enumerate() {
         let mut read = sample_lines(sample).filter_map(|l| format.read(l));
         let Some(line) = read.next() else { continue };

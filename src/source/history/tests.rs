@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -11,6 +12,9 @@ use proptest::prelude::*;
 use regex::bytes::Regex;
 use tempfile::TempDir;
 
+use super::addresses::Addresses;
+use super::cut::{Cutter, Lines};
+use super::fold::{ErrorFold, Fold};
 use super::work::read_in_parts;
 use super::*;
 use crate::event::handshake::{Attempts, Handshake};
@@ -20,7 +24,7 @@ use crate::nginx::access::Format;
 use crate::nginx::debug::Handshakes;
 use crate::nginx::error::TimeCache;
 use crate::source::logs::{History, read_access_tail, read_error_tail};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, Zone};
 
 fn line(second: u32, level: &str, text: &str) -> String {
     format!("2026/11/21 14:{:02}:{:02} [{level}] 7#7: *1 {text}\n", second / 60, second % 60)
@@ -294,6 +298,75 @@ fn filters_choose_entries() {
     })
     .tally;
     assert_eq!(tally.by_level.into_iter().collect::<Vec<_>>(), [(Level::Info, 60)]);
+}
+
+/// Takes every line as the cutter cuts it.
+struct OneByOne<'f, 'r>(&'f mut ErrorFold<'r>);
+
+impl Lines for OneByOne<'_, '_> {
+    fn line(&mut self, line: &[u8], overlong: bool) {
+        self.0.line(line, overlong);
+    }
+}
+
+/// What a text comes to in blocks of so many bytes, whole lines at once or one by one.
+fn folded(text: &[u8], block: usize, one_by_one: bool) -> (Tally, Addresses) {
+    let (filter, done) = (Filter::default(), AtomicU64::new(0));
+    let mut fold = Fold::new(&filter, Zone::UTC, &[], &done);
+    let mut cutter = Cutter::default();
+    for block in text.chunks(block) {
+        if one_by_one {
+            cutter.feed(block, &mut OneByOne(fold.errors()));
+        } else {
+            cutter.feed(block, fold.errors());
+        }
+    }
+    cutter.finish(fold.errors());
+    let mut sum = (Tally::default(), Addresses::default());
+    fold.pour_into(&mut sum.0, &mut sum.1);
+    sum
+}
+
+#[test]
+fn a_carriage_return_at_the_end_belongs_to_the_line_and_before_a_context_to_the_message() {
+    let text = "2026/11/21 02:02:31 [error] 7#8: *42 exiting now\r, client: 1.1.1.1, server: a\n\
+        2026/11/21 02:02:31 [error] 7#8: *42 exiting now\r\n";
+    let both = [true, false].map(|one_by_one| folded(text.repeat(2).as_bytes(), 1_000, one_by_one).0);
+    assert_eq!(both[0], both[1]);
+    assert_eq!(both[0].messages.len(), 2);
+}
+
+proptest! {
+    /// Lines of the grammar's words in any order, so that fields are forged, cut and doubled: a line that is read without
+    /// being cut out of its block first counts as it does alone.
+    #[test]
+    fn whole_lines_in_blocks_count_as_they_do_one_by_one(
+        lines in prop::collection::vec((0_u8..3, prop::sample::select(vec![
+            "upstream timed out (110: Connection timed out) while connecting to upstream", "recv() failed",
+            "client sent invalid method while reading client request line", "open() \"/x\" failed",
+            "open() \"/a, client: 1.1.1.1, server: b, request: \"GET /f HTTP/1.1\"\" failed", "exiting", "",
+        ]), prop::collection::vec(prop::sample::select(vec![
+            ", client: 10.0.0.1", ", client: 10.0.0.2, server: a, request: \"GET /ws HTTP/1.1\"", ", client: ::1", ", server: a",
+            ", request: \"GET /ws?a=\" HTTP/1.1\"", ", request: \"GET /a b HTTP/2.0\"", ", request: \"GET /#x HTTP/1.0\"",
+            ", request: \"POST /p HTTP/1.1\"", ", upstream: \"http://10.0.0.7:80/ws\"", ", upstream: \"http://unix:/s:/x\"",
+            ", upstream: \"https://a b/\"", ", host: \"h\"", ", referrer: \"r, client: 6.6.6.6, server: x\"", "\"", "\r", ",", "!", " ",
+        ]), 0..6)), 0..40),
+        block in 1_usize..3_000,
+        ends in any::<bool>(),
+    ) {
+        let entry = |(level, message, behind): &(u8, &str, Vec<&str>)| {
+            let level = ["error", "info", "debug"][usize::from(*level)];
+            format!("2026/11/21 02:02:31 [{level}] 7#8: *42 {message}{}", behind.concat())
+        };
+        let text = lines.iter().map(entry).collect::<Vec<_>>().join("\n") + if ends { "\n" } else { "" };
+        // Twice, because only what was seen before is read the short way.
+        let text = format!("{text}\n{text}");
+        let (mut whole, addresses) = folded(text.as_bytes(), block, false);
+        let (mut alone, others) = folded(text.as_bytes(), block, true);
+        addresses.pour_into(&mut whole.clients, 1_000);
+        others.pour_into(&mut alone.clients, 1_000);
+        prop_assert_eq!(whole, alone);
+    }
 }
 
 fn error_time(second: u32) -> Option<Timestamp> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::batch::{Batch, LineParser, Parsed};
+use super::categories::Categories;
 use crate::event::Event;
 use crate::event::backend::{BackendBatch, BackendEntry};
 use crate::event::handshake::Handshake;
@@ -22,6 +23,7 @@ const LONGEST_JOINED: usize = 4_096;
 #[derive(Clone, Debug, Default)]
 pub(super) struct ErrorLines {
     times: TimeCache,
+    categories: Categories,
     /// Since the first debug line: most logs have none.
     debug: Option<Box<Handshakes>>,
     /// Attempts to open a WebSocket that were completed since they were last taken.
@@ -53,7 +55,8 @@ impl LineParser for ErrorLines {
             // A date that no calendar has is no date of nginx.
             let Some(at) = self.times.at(parsed.time) else { return Parsed::Unparsed };
             self.hear(&parsed, at);
-            return Parsed::Entry(error::entry(&parsed, line, at));
+            let category = self.categories.of(&parsed);
+            return Parsed::Entry(error::entry_of_category(&parsed, line, at, category));
         }
         if let Some(debug) = &mut self.debug {
             debug.continuation(line);

@@ -103,6 +103,25 @@ async fn history_comes_first_then_live_lines_through_rotation_and_truncation() {
     heard.task.abort();
 }
 
+/// Each look brings a line, so that no watch is set after the first few of them.
+#[tokio::test]
+async fn a_busy_log_is_followed_line_by_line_through_a_rotation() {
+    let log = Log::new("");
+    let mut heard = Heard::of(ErrorLogSource::new(&host(), &log.path, History::default()));
+    heard.sense().await;
+    for n in 0..40 {
+        if n == 20 {
+            let mut old = OpenOptions::new().append(true).open(&log.path).unwrap();
+            fs::rename(&log.path, log.dir.path().join("error.log.1")).unwrap();
+            old.write_all(line("to the old file").as_bytes()).unwrap();
+            assert_eq!(heard.messages(1).await, live(&["to the old file"]));
+        }
+        log.append(&line(&format!("number {n}")));
+        assert_eq!(heard.messages(1).await, live(&[&format!("number {n}")]));
+    }
+    heard.task.abort();
+}
+
 #[tokio::test]
 async fn a_missing_log_is_said_with_its_remedy_and_followed_when_it_appears() {
     let log = Log::new("");

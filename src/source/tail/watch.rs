@@ -19,6 +19,11 @@ const POLLED: Duration = Duration::from_millis(250);
 /// At least so long between two looks at a file that grows all the time: a batch is cheaper than single lines.
 const BREATH: Duration = Duration::from_millis(25);
 
+/// After so many looks in a row that all brought something a file counts as busy: a fifth of a second.
+const BUSY: u32 = 8;
+/// After so many that brought nothing it does not any more: a second.
+const QUIET: u32 = 40;
+
 /// How a change is noticed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Watching {
@@ -54,8 +59,10 @@ struct Flags {
 impl Wake {
     /// Look now.
     pub fn nudge(&self) {
-        self.flags().nudged = true;
-        self.0.changed.notify_all();
+        // Who was nudged already needs no second call: a log may be written to a hundred thousand times a second.
+        if !std::mem::replace(&mut self.flags().nudged, true) {
+            self.0.changed.notify_all();
+        }
     }
 
     /// End, for good.
@@ -125,6 +132,11 @@ pub(super) struct Watch {
     set: Vec<Watched>,
     watching: Watching,
     looked_at: Option<Instant>,
+    /// Looks in a row that all brought something, or all nothing.
+    alike: u32,
+    grew: bool,
+    /// Looking is so often worth it that no watch is set meanwhile.
+    busy: bool,
 }
 
 impl Watch {
@@ -134,8 +146,18 @@ impl Watch {
             Ok(watcher) => (Some(watcher), Watching::Events),
             Err(e) => (None, explain(&e)),
         };
-        let mut this =
-            Self { path: path.to_path_buf(), wake, names, watcher, set: Vec::new(), watching, looked_at: None };
+        let mut this = Self {
+            path: path.to_path_buf(),
+            wake,
+            names,
+            watcher,
+            set: Vec::new(),
+            watching,
+            looked_at: None,
+            alike: 0,
+            grew: false,
+            busy: false,
+        };
         this.refresh();
         this
     }
@@ -144,8 +166,14 @@ impl Watch {
         &self.watching
     }
 
-    /// Waits until it is time to look again.
-    pub(super) fn wait(&mut self) {
+    /// Waits until it is time to look again; `grew`: something was read since the last wait.
+    pub(super) fn wait(&mut self, grew: bool) {
+        self.note(grew);
+        if self.busy {
+            self.wake.breathe(BREATH.saturating_sub(self.looked_at.map_or(Duration::ZERO, |at| at.elapsed())));
+            self.looked_at = Some(Instant::now());
+            return;
+        }
         self.refresh();
         if let Some(looked_at) = self.looked_at {
             self.wake.breathe(BREATH.saturating_sub(looked_at.elapsed()));
@@ -154,20 +182,38 @@ impl Watch {
         self.looked_at = Some(Instant::now());
     }
 
-    /// Sets the watches anew when the path leads through other directories than before.
-    fn refresh(&mut self) {
-        let Some(watcher) = &mut self.watcher else { return };
-        let hops = hops(&self.path);
-        let wanted = directories(&hops);
-        if wanted == self.set {
-            return;
+    /// A log that grows all the time raises an event for each line, which costs its writer and this program more than
+    /// looking does: so its watches are taken away until it is quiet.
+    fn note(&mut self, grew: bool) {
+        self.alike = if grew == self.grew { self.alike.saturating_add(1) } else { 1 };
+        self.grew = grew;
+        if self.watching == Watching::Events && grew && !self.busy && self.alike >= BUSY {
+            self.busy = true;
+            self.unset();
+        } else if self.busy && !grew && self.alike >= QUIET {
+            self.busy = false;
         }
-        let names = hops.iter().filter_map(|h| h.file_name().map(OsString::from)).collect();
-        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+
+    fn unset(&mut self) {
+        let Some(watcher) = &mut self.watcher else { return };
         for old in self.set.drain(..) {
             // It is gone already when the directory is.
             let _ = watcher.unwatch(&old.directory);
         }
+    }
+
+    /// Sets the watches anew when the path leads through other directories than before.
+    fn refresh(&mut self) {
+        let hops = hops(&self.path);
+        let wanted = directories(&hops);
+        if wanted == self.set || self.watcher.is_none() {
+            return;
+        }
+        let names = hops.iter().filter_map(|h| h.file_name().map(OsString::from)).collect();
+        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
+        self.unset();
+        let Some(watcher) = &mut self.watcher else { return };
         self.watching =
             wanted.last().and_then(|w| remote_kind(&w.directory)).map_or(Watching::Events, Watching::Remote);
         for w in wanted {
@@ -264,6 +310,31 @@ mod tests {
             let Watching::PollOnly { remedy, .. } = explain(&error) else { panic!("{error}") };
             assert!(remedy.contains(said) && remedy.len() <= 70);
         }
+    }
+
+    #[test]
+    fn a_busy_log_is_not_watched_until_it_is_quiet() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("error.log");
+        fs::write(&path, "").unwrap();
+        let mut watch = Watch::new(&path, Wake::default());
+        if *watch.watching() != Watching::Events {
+            // A machine without inotify has nothing to take away.
+            return;
+        }
+        let told = watch.watching().clone();
+        (1..BUSY).for_each(|_| watch.note(true));
+        watch.note(false);
+        (1..BUSY).for_each(|_| watch.note(true));
+        assert_eq!((watch.busy, watch.set.len()), (false, 1), "a pause begins the count anew");
+        watch.note(true);
+        assert_eq!((watch.busy, watch.set.len()), (true, 0));
+        (1..QUIET).for_each(|_| watch.note(false));
+        watch.note(true);
+        (1..QUIET).for_each(|_| watch.note(false));
+        assert!(watch.busy);
+        watch.wait(false);
+        assert_eq!((watch.busy, watch.set.len(), watch.watching()), (false, 1, &told));
     }
 
     #[test]
