@@ -12,7 +12,7 @@ const MOST: usize = 16;
 /// A pile stands so many times as high as what is beside it: no smooth hill does that within a few per cent of an age.
 const STEEP: f64 = 4.0;
 /// The natural logarithm of the chance at which a pile is believed. A log offers some thousands of places for one.
-const BELIEVED: f64 = -14.0;
+const BELIEVED: f64 = -18.0;
 /// Windows on either side that are compared.
 const NEAR: u64 = 2;
 const FAR: u64 = 10;

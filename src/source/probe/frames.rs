@@ -333,12 +333,11 @@ mod tests {
             let mut wire = Vec::new();
             for (head, part) in [(0x01, a), (0x80, b)] {
                 wire.push(head);
-                match u8::try_from(part.len()) {
-                    Ok(short @ 0..=125) => wire.push(short),
-                    _ => {
-                        wire.push(126);
-                        wire.extend(u16::try_from(part.len()).unwrap().to_be_bytes());
-                    }
+                if let Ok(short @ 0..=125) = u8::try_from(part.len()) {
+                    wire.push(short);
+                } else {
+                    wire.push(126);
+                    wire.extend(u16::try_from(part.len()).unwrap().to_be_bytes());
                 }
                 wire.extend(part);
             }
