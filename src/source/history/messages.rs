@@ -99,6 +99,16 @@ fn beginning(level: Level, text: &[u8]) -> usize {
     usize::try_from(mixed >> 56).unwrap_or(0) % BEGINNINGS
 }
 
+/// Whether a message may end where `rest` begins: at a context, or at the end of the line.
+#[inline]
+fn may_end_message(rest: &[u8]) -> bool {
+    match rest.first() {
+        None | Some(b'\n') => true,
+        Some(b',') => rest.starts_with(b", client: "),
+        Some(_) => false,
+    }
+}
+
 impl Messages {
     /// The message that `text` begins with, if it is a likely one, and what stands behind it: a context, or the end of the
     /// line, which is that of `text` or a line feed in it. What was written while a request line was being read is not
@@ -106,18 +116,17 @@ impl Messages {
     #[inline]
     pub(super) fn likely<'a>(&mut self, level: Level, text: &'a [u8]) -> Option<(Seen, &'a [u8])> {
         let tried = self.likely.get_mut(beginning(level, text))?;
+        let mut missed = None;
         for at in 0..TRIED {
             let Tried { id, length } = *tried.get(at)?;
-            // The cheap question first: it tells most messages with the same beginning apart.
             let Some((body, rest)) = text.split_at_checked(usize::from(length)) else { continue };
-            if !matches!(rest.first(), None | Some(b',' | b'\n')) {
+            // The cheap questions first: they tell most messages with the same beginning apart.
+            if missed == Some(length) || !may_end_message(rest) {
                 continue;
             }
             let Some(known) = self.known.get(usize::from(id)) else { break };
             if known.level != level || *known.body != *body {
-                continue;
-            }
-            if !matches!(rest.first(), None | Some(b'\n')) && !rest.starts_with(b", client: ") {
+                missed = Some(length);
                 continue;
             }
             if at > 0 {
@@ -125,7 +134,14 @@ impl Messages {
             }
             return Some((known.seen(id), rest));
         }
-        None
+        self.alike(level, text.split_at_checked(usize::from(missed?))?)
+    }
+
+    /// Messages that differ in a number are often equally long, and too many to be tried one by one.
+    fn alike<'a>(&self, level: Level, (body, rest): (&[u8], &'a [u8])) -> Option<(Seen, &'a [u8])> {
+        let id = *self.by_body.get(level as usize)?.get(body)?;
+        let known = self.known.get(usize::from(id)).filter(|k| !k.while_reading)?;
+        Some((known.seen(id), rest))
     }
 
     /// The message `body` as [`skim::parts`] gave it, and its action.
@@ -268,6 +284,19 @@ mod tests {
         assert_eq!(all.likely(Level::Error, b"recv() failed (104: x) while proxying"), None);
         assert_eq!(all.likely(Level::Error, &[&body[..], b"s"].concat()), None);
         assert_eq!(all.find(Level::Info, body, body).0.category, Category::ClientClosed);
+    }
+
+    #[test]
+    fn one_of_many_messages_that_differ_in_a_number_is_told_by_its_whole_text() {
+        let mut all = Messages::default();
+        let text = |n: usize| format!("limiting requests, excess: 20.{n:03} by zone \"a\", client: 1.1.1.1");
+        let found: Vec<Seen> =
+            (0..500).map(|n| all.find(Level::Error, &text(n).as_bytes()[..45], text(n).as_bytes()).0).collect();
+        for (n, seen) in found.into_iter().enumerate() {
+            assert_eq!(all.likely(Level::Error, text(n).as_bytes()), Some((seen, &b", client: 1.1.1.1"[..])));
+        }
+        assert_eq!(all.likely(Level::Error, text(500).as_bytes()), None);
+        assert_eq!(all.likely(Level::Info, text(7).as_bytes()), None);
     }
 
     #[test]
