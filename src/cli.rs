@@ -94,6 +94,10 @@ A filter: words, key:value, key=value, idle>30s, age<1m, bytes>=1M, client:10.0.
 
 Exit codes: 0 looked, whatever was seen; 2 the socket tables cannot be read, or wrong usage; 130 Ctrl-C.";
 
+/// The themes of the screen, and the word for the one that fits the terminal's background.
+pub const THEMES: [&str; 10] =
+    ["auto", "dark", "light", "contrast", "contrast-light", "colorblind", "colorblind-light", "ansi", "mono", "none"];
+
 /// See why WebSockets through nginx fail: handshakes, tunnels and errors on one screen.
 #[derive(Debug, Parser)]
 #[command(name = "wspulse", version, about, long_about = None, after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -104,6 +108,15 @@ pub struct Cli {
     /// Options of the dashboard.
     #[command(flatten)]
     pub look: LookArgs,
+    /// Show every option with its value and where that was said, and end
+    #[arg(long, help_heading = "Settings")]
+    pub print_config: bool,
+    /// Write a settings file with every option as a comment, and end
+    #[arg(long, help_heading = "Settings")]
+    pub print_config_template: bool,
+    /// List the themes, and end
+    #[arg(long, help_heading = "Settings")]
+    pub print_themes: bool,
 }
 
 /// The commands.
@@ -242,12 +255,15 @@ pub struct LookArgs {
     /// Write every event to FILE as JSON lines
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub record: Option<PathBuf>,
-    /// dark, light or mono [default: dark, mono when NO_COLOR is set]
-    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    /// A theme of --print-themes; auto asks the terminal for its background [default: auto, mono when NO_COLOR is set]
+    #[arg(long, value_name = "NAME", value_parser = THEMES, help_heading = "Output", hide_possible_values = true)]
     pub theme: Option<String>,
     /// Whether to use colour [default: auto]
     #[arg(long, value_enum, help_heading = "Output")]
     pub color: Option<ColorMode>,
+    /// The settings file [default: $XDG_CONFIG_HOME/wspulse/config.toml over /etc/wspulse/config.toml]
+    #[arg(long, value_name = "FILE", help_heading = "Settings")]
+    pub config: Option<PathBuf>,
     /// The program's own log
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     pub log_file: Option<PathBuf>,
@@ -291,9 +307,12 @@ pub struct DemoArgs {
     /// Use the installed nginx instead of the embedded proxy
     #[arg(long)]
     pub nginx: bool,
-    /// dark, light or mono
-    #[arg(long, value_name = "NAME")]
+    /// A theme of --print-themes [default: auto]
+    #[arg(long, value_name = "NAME", value_parser = THEMES, hide_possible_values = true)]
     pub theme: Option<String>,
+    /// The settings file [default: $XDG_CONFIG_HOME/wspulse/config.toml over /etc/wspulse/config.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Whether to use colour
     #[arg(long, value_enum)]
     pub color: Option<ColorMode>,

@@ -1,5 +1,8 @@
 //! What was meant: defaults, environment and flags folded into one set of values. Nothing is opened here.
 
+pub mod file;
+pub mod layers;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -12,7 +12,10 @@ use tokio::time::{Instant, sleep_until};
 use crate::diagnose::diagnose;
 use crate::diagnose::finding::Diagnosis;
 use crate::settings::Settings;
-use crate::ui::{self, Effect, ScreenState, Snapshot};
+use crate::settings::file::Item;
+use crate::ui::background::{self, Heard, Listener};
+use crate::ui::theme::Depth;
+use crate::ui::{self, Effect, Keymap, ScreenState, Snapshot};
 
 use super::session::Session;
 use super::terminal::{Screen, watch_for_death};
@@ -55,13 +58,15 @@ impl Ending {
 ///
 /// # Errors
 /// When the terminal or the recording cannot be written, or a signal handler cannot be set.
-pub async fn run(settings: Settings) -> anyhow::Result<Ending> {
-    let mut state = ScreenState::new(settings.theme.as_deref(), settings.ascii);
+pub async fn run(settings: Settings, chosen: &Choices) -> anyhow::Result<Ending> {
+    let mut state = chosen.state(&settings);
     let mut endings = Endings::listen()?;
     let mut screen = Screen::open().context(NO_KEYS)?;
     let mut session = Session::start(settings)?;
     let mut keys = EventStream::new();
     let mut face = Face::new(&session);
+    let mut background = Some(Listener::default()).filter(|_| state.follows_background() && can_be_asked(&env));
+    let mut unasked = background.is_some();
     let mut dirty = true;
     let mut next_frame = Instant::now();
     loop {
@@ -70,9 +75,11 @@ pub async fn run(settings: Settings) -> anyhow::Result<Ending> {
             ending = endings.next() => return Ok(ending),
             input = keys.next() => match input {
                 Some(Ok(input)) => {
-                    if let Some(ending) = face.input(&mut session, &mut state, &input) {
-                        session.say_goodbye().await;
-                        return Ok(ending);
+                    for input in heard(&mut background, &mut state, input) {
+                        if let Some(ending) = face.input(&mut session, &mut state, &input) {
+                            session.say_goodbye().await;
+                            return Ok(ending);
+                        }
                     }
                     dirty = true;
                     next_frame = Instant::now();
@@ -84,6 +91,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<Ending> {
                 if face.draw(&mut screen, &session, &mut state).is_err() {
                     return Ok(Ending::TerminalGone);
                 }
+                // The first frame waits for nothing, so the question comes after it.
+                if std::mem::take(&mut unasked) && screen.say(background::QUESTION).is_err() {
+                    return Ok(Ending::TerminalGone);
+                }
                 dirty = false;
                 next_frame = Instant::now() + FRAME;
             }
@@ -91,6 +102,60 @@ pub async fn run(settings: Settings) -> anyhow::Result<Ending> {
                 // While frozen nothing is drawn but the answer to a key.
                 dirty |= !events?.is_empty() && !state.is_frozen();
             }
+        }
+    }
+}
+
+/// What the person has chosen for every screen.
+#[derive(Debug, Default)]
+pub struct Choices {
+    /// Other keys for actions.
+    pub keys: Vec<Item>,
+    /// What of the settings does not count, and why.
+    pub warnings: Vec<String>,
+}
+
+impl Choices {
+    fn state(&self, settings: &Settings) -> ScreenState {
+        let (mut keys, mut warnings) = (Keymap::default(), self.warnings.clone());
+        for item in &self.keys {
+            if let Err(e) = keys.give(&item.name, &item.values) {
+                warnings.push(format!("settings, line {}: {e}", item.line));
+            }
+        }
+        let state = ScreenState::new(settings.theme.as_deref(), settings.ascii).with_keys(keys);
+        let mut state = state.at_depth(Depth::of(&env));
+        if let Some(light) = env("COLORFGBG").and_then(|text| background::hinted(&text)) {
+            state.set_background(light);
+        }
+        if let Some((first, more)) = warnings.split_first() {
+            let rest = if more.is_empty() { String::new() } else { format!("   (and {} more)", more.len()) };
+            state.say(format!("{first}{rest}"));
+        }
+        state
+    }
+}
+
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Whether the terminal may be asked for its background: these would print the question, or pass it on to several others.
+fn can_be_asked(env: &dyn Fn(&str) -> Option<String>) -> bool {
+    let term = env("TERM").unwrap_or_default();
+    let is_screen = term.starts_with("screen") && env("TMUX").is_none();
+    !(term.is_empty() || matches!(term.as_str(), "dumb" | "linux" | "Eterm") || is_screen)
+}
+
+/// The inputs that are meant for the program; an answer of the terminal is not.
+fn heard(background: &mut Option<Listener>, state: &mut ScreenState, input: Input) -> Vec<Input> {
+    let (Some(listener), Input::Key(key)) = (background.as_mut(), &input) else { return vec![input] };
+    match listener.hear(*key) {
+        Heard::Keys(keys) => keys.into_iter().map(Input::Key).collect(),
+        Heard::Light(light) => {
+            *background = None;
+            state.set_background(light);
+            Vec::new()
         }
     }
 }

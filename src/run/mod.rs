@@ -1,5 +1,6 @@
 //! The rooms that see both sides: they wire sources to the model and the model to a face.
 
+pub mod config;
 pub mod dashboard;
 pub mod demo;
 pub mod headless;
@@ -27,9 +28,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use self::config::Start;
+use self::dashboard::Choices;
 use self::inputs::Missing;
 use self::when::End;
-use crate::cli::{Cli, Command, DemoArgs, LookArgs};
+use crate::cli::{Command, DemoArgs, LookArgs};
 use crate::settings::Settings;
 use crate::time::Clock;
 
@@ -44,11 +47,21 @@ pub const COULD_NOT_LOOK: u8 = 2;
 ///
 /// # Errors
 /// Whatever kept it from looking; the caller prints it and exits with [`COULD_NOT_LOOK`].
-pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
+pub fn main(start: Start) -> anyhow::Result<ExitCode> {
+    if let Some(text) = printed(&start) {
+        out::print(&text)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Start { cli, keys, warnings, .. } = start;
+    // The dashboard says them on its own screen.
+    let chosen = Choices { keys, warnings };
+    if !matches!(cli.command, None | Some(Command::Demo(_))) || !io::stdout().is_terminal() {
+        chosen.warnings.iter().for_each(|w| out::complain(&format!("wspulse: {w}")));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let code = runtime.block_on(async {
         match cli.command {
-            None => look(&cli.look).await,
+            None => look(&cli.look, &chosen).await,
             Some(Command::Check(args)) => judge::run(&args, settings(&args.look, Missing::Refused)?).await,
             Some(Command::Logs(args)) => logs::run(&args).await,
             Some(Command::IdleTimeout(args)) => silence::run(&args, settings(&args.look, Missing::Refused)?).await,
@@ -56,7 +69,7 @@ pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
             Some(Command::Sockets(args)) => {
                 sockets::run(&args, settings(&sockets::look_args(&args), Missing::Refused)?).await
             }
-            Some(Command::Demo(args)) => demo(&args).await,
+            Some(Command::Demo(args)) => demo(&args, &chosen).await,
             Some(Command::Stream(args)) => {
                 // A stream begins with the present unless it is told otherwise.
                 let settings = Settings { reach: None, ..settings(&args.look, Missing::Awaited)? };
@@ -68,17 +81,29 @@ pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
     code
 }
 
-async fn look(args: &LookArgs) -> anyhow::Result<ExitCode> {
+/// What asks for a text about the settings instead of a look.
+fn printed(start: &Start) -> Option<String> {
+    let cli = &start.cli;
+    if cli.print_config {
+        Some(config::print(start))
+    } else if cli.print_config_template {
+        Some(config::template())
+    } else {
+        cli.print_themes.then(config::themes)
+    }
+}
+
+async fn look(args: &LookArgs, chosen: &Choices) -> anyhow::Result<ExitCode> {
     let settings = settings(args, Missing::PatternAwaited)?;
     if !io::stdout().is_terminal() {
         anyhow::bail!(
             "stdout is no terminal, so there is no dashboard; use 'wspulse check' for one look or 'wspulse stream' for JSON lines"
         );
     }
-    Ok(ExitCode::from(dashboard::run(settings).await?.code()))
+    Ok(ExitCode::from(dashboard::run(settings, chosen).await?.code()))
 }
 
-async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+async fn demo(args: &DemoArgs, chosen: &Choices) -> anyhow::Result<ExitCode> {
     let look = LookArgs {
         theme: args.theme.clone(),
         color: args.color,
@@ -95,7 +120,7 @@ async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         (Some(picture), _) => demo::picture::write(settings, picture).await?,
         (None, Some(duration)) => headless::watch(settings, duration, args.format).await?,
         (None, None) if !io::stdout().is_terminal() => headless::watch(settings, DEMO_HEADLESS, args.format).await?,
-        (None, None) => ExitCode::from(dashboard::run(settings).await?.code()),
+        (None, None) => ExitCode::from(dashboard::run(settings, chosen).await?.code()),
     };
     world.stop().await;
     Ok(code)

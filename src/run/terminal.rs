@@ -1,6 +1,6 @@
 //! The terminal: taken over, given back whatever happens, and watched for its death.
 
-use std::io::{self, BufWriter, IsTerminal as _, Stdout};
+use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _};
 use std::mem::ManuallyDrop;
 use std::panic;
 use std::thread;
@@ -44,6 +44,16 @@ impl Screen {
         }
         let terminal = ratatui::Terminal::new(CrosstermBackend::new(out)).inspect_err(|_| restore())?;
         Ok(Self { terminal: ManuallyDrop::new(terminal) })
+    }
+
+    /// Writes a sequence that changes no cell: a question, a copy to the clipboard.
+    ///
+    /// # Errors
+    /// When the terminal cannot be written.
+    pub fn say(&mut self, sequence: &str) -> io::Result<()> {
+        let out = self.terminal.backend_mut();
+        out.write_all(sequence.as_bytes())?;
+        io::Write::flush(out)
     }
 
     /// Draws one frame; only cells that changed are written.

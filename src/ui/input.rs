@@ -7,7 +7,7 @@ use crate::model::errors::kept::By as ErrorsBy;
 
 use super::drill::View;
 use super::filter;
-use super::keys::{Action, action_for};
+use super::keys::Action;
 use super::narrow;
 use super::pane::Pane;
 use super::panes::groups;
@@ -40,7 +40,7 @@ pub fn handle_key(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent) -> Ef
 
 fn one_key(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent) -> Effect {
     state.notice = None;
-    let action = action_for(key);
+    let action = state.keys.action_for(key);
     if action == Some(Action::Interrupt) {
         return Effect::Interrupt;
     }
@@ -138,6 +138,7 @@ fn act(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
         }
         Action::Theme => {
             state.theme = state.theme.next();
+            state.follows_background = false;
             state.notice = Some(format!("theme {}", state.theme.name));
         }
         Action::NextView => turn_view(state, true),

@@ -1,5 +1,7 @@
 //! The table of keys: what the program answers to, what the help shows and what the key line hints at are one.
 
+use std::borrow::Cow;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::pane::Pane;
@@ -64,10 +66,13 @@ pub enum Action {
 }
 
 /// One line of the table.
+#[derive(Debug)]
 pub struct Binding {
+    /// What `[keys]` of the settings file and the palette call it.
+    pub name: &'static str,
     codes: &'static [KeyCode],
     control: bool,
-    /// As people write the keys.
+    /// As people write the keys that it has unless the settings file gives it others.
     pub shown: &'static str,
     /// What it does, for the help.
     pub does: &'static str,
@@ -77,8 +82,14 @@ pub struct Binding {
     pub action: Action,
 }
 
-const fn key(codes: &'static [KeyCode], shown: &'static str, does: &'static str, action: Action) -> Binding {
-    Binding { codes, control: false, shown, does, hint: None, action }
+const fn key(
+    name: &'static str,
+    codes: &'static [KeyCode],
+    shown: &'static str,
+    does: &'static str,
+    action: Action,
+) -> Binding {
+    Binding { name, codes, control: false, shown, does, hint: None, action }
 }
 
 impl Binding {
@@ -97,37 +108,37 @@ use KeyCode::{BackTab, Char, Down, End, Enter, Esc, Home, Left, PageDown, PageUp
 
 /// All keys, in the order of the help and of the key line.
 pub static KEYS: &[Binding] = &[
-    key(&[Tab], "Tab", "focus the next pane", Action::NextPane).hint("pane", 3),
-    key(&[BackTab], "Shift-Tab", "focus the pane before", Action::PreviousPane),
-    key(&[Char('1')], "1", "focus Handshakes", Action::Focus(Pane::Handshakes)),
-    key(&[Char('2')], "2", "focus Connections", Action::Focus(Pane::Connections)),
-    key(&[Char('3')], "3", "focus Errors", Action::Focus(Pane::Errors)),
-    key(&[Char('4')], "4", "focus Findings", Action::Focus(Pane::Findings)),
-    key(&[Char('5')], "5", "focus Timeline", Action::Focus(Pane::Timeline)),
-    key(&[Char('j'), Down], "j ↓", "down", Action::Down),
-    key(&[Char('k'), Up], "k ↑", "up", Action::Up),
-    key(&[Char('g'), Home], "g Home", "first row", Action::Top),
-    key(&[Char('G'), End], "G End", "last row", Action::Bottom),
-    key(&[PageDown], "PgDn", "one page down", Action::PageDown),
-    key(&[PageUp], "PgUp", "one page up", Action::PageUp),
-    key(&[Char('/')], "/", "filter (below)", Action::Filter).hint("filter", 5),
-    key(&[Char('s')], "s", "sort by the next column", Action::Sort).hint("sort", 7),
-    key(&[Char('S')], "S", "sort the other way round", Action::Reverse),
-    key(&[Enter], "Enter", "details, further in", Action::Details).hint("details", 2),
-    key(&[Esc], "Esc", "back, up; clears filter", Action::Back),
-    key(&[Char('v'), Right], "v →", "next view: groups", Action::NextView),
-    key(&[Char('V'), Left], "V ←", "the view before", Action::PreviousView),
-    key(&[Char('e')], "e", "next error in time", Action::NextError),
-    key(&[Char('E')], "E", "previous error in time", Action::PreviousError),
-    key(&[Char('f')], "f", "freeze the screen, go on", Action::Freeze).hint("freeze", 6),
-    key(&[Char('z')], "z", "the focused pane alone", Action::Zoom).hint("zoom", 9),
-    key(&[Char('p')], "p", "probe endpoint on/off", Action::Probe).hint("probe", 8),
-    key(&[Char('d')], "d", "findings, why and fix", Action::Findings).hint("findings", 4),
-    key(&[Char('r')], "r", "reset the counters", Action::Reset),
-    key(&[Char('t')], "t", "next theme", Action::Theme),
-    key(&[Char('?')], "?", "this help", Action::Help).hint("help", 1),
-    key(&[Char('q')], "q", "quit", Action::Quit).hint("quit", 0),
-    key(&[Char('c')], "Ctrl-C", "quit, exit code 130", Action::Interrupt).control(),
+    key("next-pane", &[Tab], "Tab", "focus the next pane", Action::NextPane).hint("pane", 3),
+    key("previous-pane", &[BackTab], "Shift-Tab", "focus the pane before", Action::PreviousPane),
+    key("focus-handshakes", &[Char('1')], "1", "focus Handshakes", Action::Focus(Pane::Handshakes)),
+    key("focus-connections", &[Char('2')], "2", "focus Connections", Action::Focus(Pane::Connections)),
+    key("focus-errors", &[Char('3')], "3", "focus Errors", Action::Focus(Pane::Errors)),
+    key("focus-findings", &[Char('4')], "4", "focus Findings", Action::Focus(Pane::Findings)),
+    key("focus-timeline", &[Char('5')], "5", "focus Timeline", Action::Focus(Pane::Timeline)),
+    key("down", &[Char('j'), Down], "j ↓", "down", Action::Down),
+    key("up", &[Char('k'), Up], "k ↑", "up", Action::Up),
+    key("top", &[Char('g'), Home], "g Home", "first row", Action::Top),
+    key("bottom", &[Char('G'), End], "G End", "last row", Action::Bottom),
+    key("page-down", &[PageDown], "PgDn", "one page down", Action::PageDown),
+    key("page-up", &[PageUp], "PgUp", "one page up", Action::PageUp),
+    key("filter", &[Char('/')], "/", "filter (below)", Action::Filter).hint("filter", 5),
+    key("sort", &[Char('s')], "s", "sort by the next column", Action::Sort).hint("sort", 7),
+    key("reverse", &[Char('S')], "S", "sort the other way round", Action::Reverse),
+    key("details", &[Enter], "Enter", "details, further in", Action::Details).hint("details", 2),
+    key("back", &[Esc], "Esc", "back, up; clears filter", Action::Back),
+    key("next-view", &[Char('v'), Right], "v →", "next view: groups", Action::NextView),
+    key("previous-view", &[Char('V'), Left], "V ←", "the view before", Action::PreviousView),
+    key("next-error", &[Char('e')], "e", "next error in time", Action::NextError),
+    key("previous-error", &[Char('E')], "E", "previous error in time", Action::PreviousError),
+    key("freeze", &[Char('f')], "f", "freeze the screen, go on", Action::Freeze).hint("freeze", 6),
+    key("zoom", &[Char('z')], "z", "the focused pane alone", Action::Zoom).hint("zoom", 9),
+    key("probe", &[Char('p')], "p", "probe endpoint on/off", Action::Probe).hint("probe", 8),
+    key("findings", &[Char('d')], "d", "findings, why and fix", Action::Findings).hint("findings", 4),
+    key("reset", &[Char('r')], "r", "reset the counters", Action::Reset),
+    key("theme", &[Char('t')], "t", "next theme", Action::Theme),
+    key("help", &[Char('?')], "?", "this help", Action::Help).hint("help", 1),
+    key("quit", &[Char('q')], "q", "quit", Action::Quit).hint("quit", 0),
+    key("interrupt", &[Char('c')], "Ctrl-C", "quit, exit code 130", Action::Interrupt).control(),
 ];
 
 /// What the key line hints at besides help and quit: the word for each key, and when it leaves.
@@ -168,22 +179,159 @@ pub static OVER_LINE: Hints = &[
 /// Hints over any other layer.
 pub static OVER_PANES: Hints = &[(Action::Back, "back", 1), (Action::Down, "scroll", 2)];
 
-/// How the key for an action is written.
-#[must_use]
-pub fn shown(action: Action) -> &'static str {
-    KEYS.iter().find(|b| b.action == action).map_or("", |b| b.shown)
+/// One key, with Ctrl or without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stroke {
+    code: KeyCode,
+    control: bool,
 }
 
-/// What a key asks for; `None` for keys without a meaning.
-#[must_use]
-pub fn action_for(event: KeyEvent) -> Option<Action> {
-    let control = event.modifiers.contains(KeyModifiers::CONTROL);
-    let held = event.modifiers.intersects(KeyModifiers::ALT | KeyModifiers::SUPER);
-    // A terminal may say Shift-Tab as Tab with Shift.
-    let back = event.code == Tab && event.modifiers.contains(KeyModifiers::SHIFT);
-    let code = if back { BackTab } else { event.code };
-    let found = KEYS.iter().find(|b| b.control == control && !held && b.codes.contains(&code));
-    found.map(|b| b.action)
+/// Keys that have a name, as the settings file writes them.
+const NAMED: [(&str, KeyCode); 13] = [
+    ("BackTab", BackTab),
+    ("Down", Down),
+    ("End", End),
+    ("Enter", Enter),
+    ("Esc", Esc),
+    ("Home", Home),
+    ("Left", Left),
+    ("PgDn", PageDown),
+    ("PgUp", PageUp),
+    ("Right", Right),
+    ("Space", Char(' ')),
+    ("Tab", Tab),
+    ("Up", Up),
+];
+
+impl Stroke {
+    /// `x`, `Ctrl-X`, `F5`, `PgDn`.
+    fn parse(text: &str) -> Option<Self> {
+        let (control, rest) = match text.split_at_checked(5) {
+            Some((ctrl, rest)) if ctrl.eq_ignore_ascii_case("ctrl-") => (true, rest),
+            _ => (false, text),
+        };
+        let mut letters = rest.chars();
+        let code = match (letters.next(), letters.next()) {
+            (Some(c), None) if !c.is_control() => Char(if control { c.to_ascii_lowercase() } else { c }),
+            _ => {
+                NAMED.iter().find(|(name, _)| name.eq_ignore_ascii_case(rest)).map(|(_, code)| *code).or_else(|| {
+                    let n = rest.strip_prefix(['F', 'f'])?.parse().ok()?;
+                    (1..=12).contains(&n).then_some(KeyCode::F(n))
+                })?
+            }
+        };
+        Some(Self { code, control })
+    }
+
+    fn written(self) -> Cow<'static, str> {
+        let name: Cow<'static, str> = match self.code {
+            Char(' ') => "Space".into(),
+            Char(c) if self.control => c.to_ascii_uppercase().to_string().into(),
+            Char(c) => c.to_string().into(),
+            KeyCode::F(n) => format!("F{n}").into(),
+            code => NAMED.iter().find(|(_, c)| *c == code).map_or("?", |(name, _)| name).into(),
+        };
+        if self.control { format!("Ctrl-{name}").into() } else { name }
+    }
+}
+
+impl Binding {
+    fn strokes(&self) -> impl Iterator<Item = Stroke> {
+        self.codes.iter().map(|code| Stroke { code: *code, control: self.control })
+    }
+
+    /// The keys that it has unless the settings file gives it others, as that file writes them.
+    #[must_use]
+    pub fn written(&self) -> Vec<String> {
+        self.strokes().map(|s| s.written().into_owned()).collect()
+    }
+}
+
+/// Which key does what on this screen: the table, with the settings file's own keys laid over it.
+#[derive(Clone, Debug)]
+pub struct Keymap {
+    bound: Vec<Bound>,
+}
+
+#[derive(Clone, Debug)]
+struct Bound {
+    binding: &'static Binding,
+    strokes: Vec<Stroke>,
+    shown: Cow<'static, str>,
+}
+
+impl Default for Keymap {
+    fn default() -> Self {
+        let bound = |b: &'static Binding| Bound { binding: b, strokes: b.strokes().collect(), shown: b.shown.into() };
+        Self { bound: KEYS.iter().map(bound).collect() }
+    }
+}
+
+impl Keymap {
+    /// Gives the action called `name` these keys and takes them from whoever had them. Ctrl-C stays what it is, so that
+    /// there is always a way out.
+    ///
+    /// # Errors
+    /// One sentence about a name or a key that there is not; nothing is changed then.
+    pub fn give(&mut self, name: &str, keys: &[String]) -> Result<(), String> {
+        let Some(at) = self.bound.iter().position(|b| b.binding.name == name) else {
+            let names: Vec<&str> = KEYS.iter().map(|b| b.name).collect();
+            return Err(format!("there is no action '{name}'; there are {}", names.join(", ")));
+        };
+        if self.bound[at].binding.action == Action::Interrupt {
+            return Err("Ctrl-C always quits and cannot be given another key".to_owned());
+        }
+        let mut strokes = Vec::new();
+        for key in keys {
+            let stroke = Stroke::parse(key).ok_or_else(|| {
+                format!("there is no key '{}'; keys are x, Ctrl-X, F5, Space, PgDn, Enter ...", key.escape_default())
+            })?;
+            if stroke == (Stroke { code: Char('c'), control: true }) {
+                return Err("Ctrl-C always quits and cannot do anything else".to_owned());
+            }
+            strokes.push(stroke);
+        }
+        for other in &mut self.bound {
+            let before = other.strokes.len();
+            other.strokes.retain(|s| !strokes.contains(s));
+            if other.strokes.len() != before {
+                other.shown = written(&other.strokes);
+            }
+        }
+        self.bound[at].shown = written(&strokes);
+        self.bound[at].strokes = strokes;
+        Ok(())
+    }
+
+    /// Every line of the table with how its keys are written now; nothing where it has none.
+    pub fn lines(&self) -> impl Iterator<Item = (&'static Binding, &str)> {
+        self.bound.iter().map(|b| (b.binding, b.shown.as_ref()))
+    }
+
+    /// How the key for an action is written.
+    #[must_use]
+    pub fn shown(&self, action: Action) -> &str {
+        self.bound.iter().find(|b| b.binding.action == action).map_or("", |b| &b.shown)
+    }
+
+    /// What a key asks for; `None` for keys without a meaning.
+    #[must_use]
+    pub fn action_for(&self, event: KeyEvent) -> Option<Action> {
+        let control = event.modifiers.contains(KeyModifiers::CONTROL);
+        if event.modifiers.intersects(KeyModifiers::ALT | KeyModifiers::SUPER) {
+            return None;
+        }
+        // A terminal may say Shift-Tab as Tab with Shift.
+        let back = event.code == Tab && event.modifiers.contains(KeyModifiers::SHIFT);
+        let code = if back { BackTab } else { event.code };
+        let stroke = Stroke { code, control };
+        self.bound.iter().find(|b| b.strokes.contains(&stroke)).map(|b| b.binding.action)
+    }
+}
+
+fn written(strokes: &[Stroke]) -> Cow<'static, str> {
+    let all: Vec<Cow<'static, str>> = strokes.iter().map(|s| s.written()).collect();
+    all.join(" ").into()
 }
 
 #[cfg(test)]
@@ -191,7 +339,7 @@ mod tests {
     use super::*;
 
     fn press(code: KeyCode, modifiers: KeyModifiers) -> Option<Action> {
-        action_for(KeyEvent::new(code, modifiers))
+        Keymap::default().action_for(KeyEvent::new(code, modifiers))
     }
 
     #[test]
@@ -215,5 +363,46 @@ mod tests {
         assert_eq!(press(Tab, KeyModifiers::SHIFT), Some(Action::PreviousPane));
         assert_eq!(press(BackTab, KeyModifiers::SHIFT), Some(Action::PreviousPane));
         assert_eq!(press(Char('3'), KeyModifiers::NONE), Some(Action::Focus(Pane::Errors)));
+    }
+
+    #[test]
+    fn every_action_has_a_name_of_its_own_and_every_key_can_be_written_and_read() {
+        let mut names: Vec<&str> = KEYS.iter().map(|b| b.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), KEYS.len());
+        for b in KEYS {
+            for stroke in b.strokes() {
+                assert_eq!(Stroke::parse(&stroke.written()), Some(stroke), "{}", b.name);
+            }
+        }
+    }
+
+    #[test]
+    fn an_action_takes_its_new_key_from_whoever_had_it() {
+        let mut map = Keymap::default();
+        map.give("quit", &["x".into(), "F10".into(), "ctrl-q".into()]).expect("keys");
+        map.give("freeze", &["Space".into()]).expect("a key");
+        map.give("zoom", &["f".into()]).expect("a key");
+        let of = |code, modifiers| map.action_for(KeyEvent::new(code, modifiers));
+        assert_eq!(of(Char('x'), KeyModifiers::NONE), Some(Action::Quit));
+        assert_eq!(of(Char('q'), KeyModifiers::CONTROL), Some(Action::Quit));
+        assert_eq!(of(KeyCode::F(10), KeyModifiers::NONE), Some(Action::Quit));
+        assert_eq!(of(Char('q'), KeyModifiers::NONE), None);
+        assert_eq!(of(Char(' '), KeyModifiers::NONE), Some(Action::Freeze));
+        assert_eq!(of(Char('f'), KeyModifiers::NONE), Some(Action::Zoom));
+        assert_eq!(of(Char('z'), KeyModifiers::NONE), None);
+        assert_eq!(map.shown(Action::Quit), "x F10 Ctrl-Q");
+    }
+
+    #[test]
+    fn what_cannot_be_given_changes_nothing() {
+        let mut map = Keymap::default();
+        assert!(map.give("quitt", &["x".into()]).is_err_and(|e| e.contains("there are next-pane")));
+        assert!(map.give("quit", &["xx".into()]).is_err_and(|e| e.contains("no key 'xx'")));
+        assert!(map.give("quit", &["Ctrl-C".into()]).is_err());
+        assert!(map.give("interrupt", &["x".into()]).is_err());
+        assert_eq!(map.shown(Action::Quit), "q");
+        assert_eq!(map.action_for(KeyEvent::new(Char('c'), KeyModifiers::CONTROL)), Some(Action::Interrupt));
     }
 }

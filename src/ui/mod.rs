@@ -1,5 +1,6 @@
 //! The screen: draws snapshots, turns keys into choices. Knows no clock, no file and no socket.
 
+pub mod background;
 pub mod draw;
 pub mod drill;
 pub mod filter;
@@ -26,5 +27,7 @@ mod tests;
 
 pub use draw::draw;
 pub use input::{handle_key, handle_mouse};
+pub use keys::{KEYS, Keymap};
 pub use snapshot::Snapshot;
-pub use state::{Effect, ScreenState};
+pub use state::{AUTO_THEME, Effect, ScreenState};
+pub use theme::{THEMES, Theme};

@@ -12,7 +12,7 @@ use crate::human;
 use crate::model::legs::Leg;
 use crate::time::Timestamp;
 
-use super::keys::{Binding, KEYS};
+use super::keys::Keymap;
 use super::pane::Pane;
 use super::panes::{cell, header};
 use super::snapshot::Snapshot;
@@ -87,7 +87,7 @@ pub fn page(
     let mut page = Page { look, width, lines: Vec::new() };
     let title = match popup {
         Popup::Help => {
-            help(&mut page);
+            help(&mut page, &state.keys);
             "Keys".to_owned()
         }
         Popup::Findings => {
@@ -129,12 +129,13 @@ pub fn page(
     Some((title, page.lines))
 }
 
-fn help(page: &mut Page<'_>) {
-    let row = |b: &Binding| {
-        let key = page.look.span(Tone::Accent, format!("{:<NAME$}", b.shown));
-        vec![key, page.look.span(Tone::Plain, b.does)]
+fn help(page: &mut Page<'_>, keys: &Keymap) {
+    let bound = keys.lines().filter(|(_, shown)| !shown.is_empty());
+    let row = |shown: &str, does: &'static str| {
+        let key = page.look.span(Tone::Accent, format!("{shown:<NAME$}"));
+        vec![key, page.look.span(Tone::Plain, does)]
     };
-    let rows: Vec<Vec<Span<'static>>> = KEYS.iter().map(row).collect();
+    let rows: Vec<Vec<Span<'static>>> = bound.map(|(b, shown)| row(shown, b.does)).collect();
     let widest = rows.iter().map(|r| spans_width(r)).max().unwrap_or(0) + 3;
     // Two columns where they fit, so that all keys are seen at once.
     let columns = if page.width >= 2 * widest - 3 { 2 } else { 1 };

@@ -4,12 +4,16 @@ use ratatui::layout::Rect;
 
 use super::drill::Drill;
 use super::filter::Filter;
+use super::keys::Keymap;
 use super::memo::Memo;
 use super::pane::Pane;
 use super::text::Look;
-use super::theme::Theme;
+use super::theme::{Depth, Theme};
 use crate::report::sockets::By;
 use crate::time::Timestamp;
+
+/// The name of the theme that follows the terminal's background.
+pub const AUTO_THEME: &str = "auto";
 
 /// What a key or click asks of the program around the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,11 +77,15 @@ pub struct Spot {
 
 /// Everything chosen.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "four switches that know nothing of each other")]
+#[expect(clippy::struct_excessive_bools, reason = "five switches that know nothing of each other")]
 pub struct ScreenState {
     pub(super) theme: &'static Theme,
+    /// The theme follows the background until somebody chooses one.
+    pub(super) follows_background: bool,
+    pub(super) depth: Depth,
     pub(super) ascii: bool,
     pub(super) utc: bool,
+    pub(super) keys: Keymap,
     pub(super) focus: Pane,
     pub(super) panes: [PaneState; 5],
     /// How far the Errors pane is zoomed in.
@@ -108,8 +116,11 @@ impl ScreenState {
         panes[Pane::Connections.index()].sort = Some(super::panes::connections::TIME_LEFT);
         Self {
             theme: theme.and_then(Theme::by_name).unwrap_or_else(Theme::dark),
+            follows_background: theme.is_none_or(|name| name == AUTO_THEME),
+            depth: Depth::default(),
             ascii,
             utc: false,
+            keys: Keymap::default(),
             focus: Pane::Handshakes,
             panes,
             drill: Drill::default(),
@@ -132,6 +143,40 @@ impl ScreenState {
     pub fn in_utc(mut self) -> Self {
         self.utc = true;
         self
+    }
+
+    /// The same screen in as many colours as the terminal has.
+    #[must_use]
+    pub fn at_depth(mut self, depth: Depth) -> Self {
+        self.theme = self.theme.at(depth);
+        self.depth = depth;
+        self
+    }
+
+    /// Whether the theme depends on what the terminal's background is.
+    #[must_use]
+    pub const fn follows_background(&self) -> bool {
+        self.follows_background
+    }
+
+    /// The terminal's background is light, or it is not.
+    pub fn set_background(&mut self, light: bool) {
+        let name = if light { "light" } else { "dark" };
+        if let Some(theme) = Theme::by_name(name).filter(|_| self.follows_background) {
+            self.theme = theme.at(self.depth);
+        }
+    }
+
+    /// The same screen with other keys.
+    #[must_use]
+    pub fn with_keys(mut self, keys: Keymap) -> Self {
+        self.keys = keys;
+        self
+    }
+
+    /// Says one sentence in the key line, until the next key.
+    pub fn say(&mut self, said: String) {
+        self.notice = Some(said);
     }
 
     /// The screen is held: new data must not reach it.

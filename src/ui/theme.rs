@@ -29,11 +29,246 @@ pub enum Tone {
     Bad,
 }
 
+/// How many colours the terminal knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// The sixteen of ECMA-48 and aixterm, in whatever shades the person gave them.
+    Sixteen,
+    /// xterm's 256.
+    #[default]
+    Indexed,
+    /// Red, green and blue of eight bits each.
+    True,
+}
+
+impl Depth {
+    /// Read off the environment: COLORTERM says `truecolor` or `24bit`, TERM names its colours or a terminal that has few.
+    #[must_use]
+    pub fn of(env: &dyn Fn(&str) -> Option<String>) -> Self {
+        let (colorterm, term) = (env("COLORTERM").unwrap_or_default(), env("TERM").unwrap_or_default());
+        if matches!(colorterm.as_str(), "truecolor" | "24bit") || term.ends_with("-direct") {
+            Self::True
+        } else if matches!(term.as_str(), "linux" | "xterm" | "vt100" | "vt220" | "ansi" | "screen" | "cygwin") {
+            Self::Sixteen
+        } else {
+            Self::Indexed
+        }
+    }
+}
+
+/// One colour at every depth.
+#[derive(Clone, Copy)]
+struct Shade {
+    rgb: (u8, u8, u8),
+    index: u8,
+    named: Option<Color>,
+}
+
+const fn shade(rgb: u32, index: u8, named: Color) -> Shade {
+    let [_, r, g, b] = rgb.to_be_bytes();
+    Shade { rgb: (r, g, b), index, named: Some(named) }
+}
+
+/// A shade of grey that sixteen colours cannot tell from the foreground.
+const fn grey(rgb: u32, index: u8) -> Shade {
+    let [_, r, g, b] = rgb.to_be_bytes();
+    Shade { rgb: (r, g, b), index, named: None }
+}
+
+impl Shade {
+    const fn at(self, depth: Depth) -> Option<Color> {
+        match depth {
+            Depth::True => Some(Color::Rgb(self.rgb.0, self.rgb.1, self.rgb.2)),
+            Depth::Indexed => Some(Color::Indexed(self.index)),
+            Depth::Sixteen => self.named,
+        }
+    }
+
+    const fn text(self, depth: Depth) -> Style {
+        match self.at(depth) {
+            Some(color) => Style::new().fg(color),
+            None => Style::new(),
+        }
+    }
+
+    const fn ground(self, depth: Depth) -> Style {
+        match self.at(depth) {
+            Some(color) => Style::new().bg(color),
+            None => Style::new().add_modifier(Modifier::BOLD),
+        }
+    }
+}
+
+/// The shades of one theme.
+struct Palette {
+    accent: Shade,
+    good: Shade,
+    warn: Shade,
+    bad: Shade,
+    muted: Shade,
+    faint: Shade,
+    rule: Shade,
+    selected: Shade,
+}
+
+impl Palette {
+    const fn theme(&self, name: &'static str, said: &'static str, light: bool, depth: Depth) -> Theme {
+        Theme {
+            name,
+            said,
+            light,
+            depth,
+            accent: self.accent.text(depth),
+            good: self.good.text(depth),
+            warn: self.warn.text(depth),
+            bad: self.bad.text(depth),
+            muted: self.muted.text(depth),
+            faint: self.faint.text(depth),
+            rule: self.rule.text(depth),
+            selected: self.selected.ground(depth),
+        }
+    }
+}
+
+use Color::{
+    Black, Blue, Cyan, DarkGray, Gray, Green, LightBlue, LightCyan, LightGreen, LightRed, LightYellow, Magenta, Red,
+    White, Yellow,
+};
+
+const DARK: Palette = Palette {
+    accent: shade(0x0086_b4f5, 111, Cyan),
+    good: shade(0x0085_d08c, 114, Green),
+    warn: shade(0x00e0_b35c, 179, Yellow),
+    bad: shade(0x00f8_6f6f, 203, Red),
+    muted: grey(0x00a9_adb8, 248),
+    faint: shade(0x0079_7f8c, 243, DarkGray),
+    rule: shade(0x004b_505b, 239, DarkGray),
+    selected: grey(0x002b_2f38, 236),
+};
+
+const LIGHT: Palette = Palette {
+    accent: shade(0x0018_5fc4, 26, Blue),
+    good: shade(0x001d_7f35, 28, Green),
+    warn: shade(0x009a_5b00, 130, Magenta),
+    bad: shade(0x00c8_1e1e, 160, Red),
+    muted: grey(0x0054_5963, 240),
+    faint: shade(0x0073_7985, 243, DarkGray),
+    rule: shade(0x00b9_bec8, 250, Gray),
+    selected: grey(0x00e4_e8ef, 254),
+};
+
+/// Contrast with black of at least 7:1 (WCAG 2.1 success criterion 1.4.6).
+const CONTRAST_DARK: Palette = Palette {
+    accent: shade(0x007f_dbff, 123, LightCyan),
+    good: shade(0x0066_ff66, 83, LightGreen),
+    warn: shade(0x00ff_d23f, 220, LightYellow),
+    bad: shade(0x00ff_8f8f, 210, LightRed),
+    muted: shade(0x00e4_e4e4, 254, White),
+    faint: shade(0x00c6_c6c6, 251, Gray),
+    rule: shade(0x00a8_a8a8, 248, Gray),
+    selected: shade(0x0000_3a8c, 18, Blue),
+};
+
+/// Contrast with white of at least 7:1.
+const CONTRAST_LIGHT: Palette = Palette {
+    accent: shade(0x0000_3f9e, 18, Blue),
+    good: shade(0x0000_5a1e, 22, Green),
+    warn: shade(0x0070_3c00, 58, Magenta),
+    bad: shade(0x0099_0000, 88, Red),
+    muted: shade(0x0030_3030, 236, Black),
+    faint: shade(0x004a_4a4a, 239, Black),
+    rule: shade(0x006c_6c6c, 242, DarkGray),
+    selected: shade(0x00ff_e9a8, 223, Yellow),
+};
+
+/// Blue, orange and vermilion, which differ in lightness too: told apart with protanopia, deuteranopia and tritanopia
+/// (after Okabe and Ito, Color Universal Design, 2008).
+const COLOR_BLIND: Palette = Palette {
+    accent: shade(0x00b8_a5f0, 147, LightCyan),
+    good: shade(0x0056_b4e9, 74, LightBlue),
+    warn: shade(0x00f0_e442, 227, Yellow),
+    bad: shade(0x00e8_6d1f, 202, LightRed),
+    muted: grey(0x00a9_adb8, 248),
+    faint: shade(0x0079_7f8c, 243, DarkGray),
+    rule: shade(0x004b_505b, 239, DarkGray),
+    selected: grey(0x002b_2f38, 236),
+};
+
+const COLOR_BLIND_LIGHT: Palette = Palette {
+    accent: shade(0x006a_3fb5, 61, Magenta),
+    good: shade(0x0000_5f9e, 25, Blue),
+    warn: shade(0x008a_6d00, 94, Yellow),
+    bad: shade(0x00b8_3f00, 130, Red),
+    muted: grey(0x0054_5963, 240),
+    faint: shade(0x0073_7985, 243, DarkGray),
+    rule: shade(0x00b9_bec8, 250, Gray),
+    selected: grey(0x00e4_e8ef, 254),
+};
+
+/// The terminal's own sixteen colours at every depth.
+const ANSI: Theme = Theme {
+    name: "ansi",
+    said: "the terminal's own sixteen colours",
+    light: false,
+    depth: Depth::Sixteen,
+    accent: Style::new().fg(Cyan),
+    good: Style::new().fg(Green),
+    warn: Style::new().fg(Yellow),
+    bad: Style::new().fg(Red),
+    muted: Style::new(),
+    faint: Style::new().fg(DarkGray),
+    rule: Style::new().fg(DarkGray),
+    selected: Style::new().add_modifier(Modifier::BOLD),
+};
+
+const MONO: Theme = Theme {
+    name: "mono",
+    said: "no colour: bold, dim and underline alone",
+    light: false,
+    depth: Depth::Sixteen,
+    accent: Style::new().add_modifier(Modifier::BOLD),
+    good: Style::new(),
+    warn: Style::new().add_modifier(Modifier::BOLD),
+    bad: Style::new().add_modifier(Modifier::BOLD).add_modifier(Modifier::UNDERLINED),
+    muted: Style::new(),
+    faint: Style::new().add_modifier(Modifier::DIM),
+    rule: Style::new().add_modifier(Modifier::DIM),
+    selected: Style::new().add_modifier(Modifier::BOLD),
+};
+
+/// How many themes there are.
+const COUNT: usize = 8;
+
+const fn all(depth: Depth) -> [Theme; COUNT] {
+    let (mut ansi, mut mono) = (ANSI, MONO);
+    (ansi.depth, mono.depth) = (depth, depth);
+    [
+        DARK.theme("dark", "for dark backgrounds", false, depth),
+        LIGHT.theme("light", "for light backgrounds", true, depth),
+        CONTRAST_DARK.theme("contrast", "high contrast, dark", false, depth),
+        CONTRAST_LIGHT.theme("contrast-light", "high contrast, light", true, depth),
+        COLOR_BLIND.theme("colorblind", "blue, yellow and orange, dark", false, depth),
+        COLOR_BLIND_LIGHT.theme("colorblind-light", "blue, ochre and brown, light", true, depth),
+        ansi,
+        mono,
+    ]
+}
+
+static SIXTEEN: [Theme; COUNT] = all(Depth::Sixteen);
+static TRUE: [Theme; COUNT] = all(Depth::True);
+/// All themes in 256 colours; the first is the default and the last needs no colour at all.
+pub static THEMES: [Theme; COUNT] = all(Depth::Indexed);
+
 /// One set of colours.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Theme {
     /// What `--theme` calls it.
     pub name: &'static str,
+    /// What it is for, in few words.
+    pub said: &'static str,
+    /// Made for a light background.
+    pub light: bool,
+    depth: Depth,
     accent: Style,
     good: Style,
     warn: Style,
@@ -44,64 +279,8 @@ pub struct Theme {
     selected: Style,
 }
 
-const fn fg(index: u8) -> Style {
-    Style::new().fg(Color::Indexed(index))
-}
-
-const fn named(color: Color) -> Style {
-    Style::new().fg(color)
-}
-
-/// All themes; the first is the default and the last needs no colour at all.
-pub static THEMES: [Theme; 4] = [
-    Theme {
-        name: "dark",
-        accent: fg(111),
-        good: fg(114),
-        warn: fg(179),
-        bad: fg(203),
-        muted: fg(248),
-        faint: fg(243),
-        rule: fg(239),
-        selected: Style::new().bg(Color::Indexed(236)),
-    },
-    Theme {
-        name: "light",
-        accent: fg(26),
-        good: fg(28),
-        warn: fg(130),
-        bad: fg(160),
-        muted: fg(240),
-        faint: fg(244),
-        rule: fg(250),
-        selected: Style::new().bg(Color::Indexed(254)),
-    },
-    Theme {
-        name: "ansi",
-        accent: named(Color::Cyan),
-        good: named(Color::Green),
-        warn: named(Color::Yellow),
-        bad: named(Color::Red),
-        muted: Style::new(),
-        faint: named(Color::DarkGray),
-        rule: named(Color::DarkGray),
-        selected: Style::new().add_modifier(Modifier::BOLD),
-    },
-    Theme {
-        name: "mono",
-        accent: Style::new().add_modifier(Modifier::BOLD),
-        good: Style::new(),
-        warn: Style::new().add_modifier(Modifier::BOLD),
-        bad: Style::new().add_modifier(Modifier::BOLD).add_modifier(Modifier::UNDERLINED),
-        muted: Style::new(),
-        faint: Style::new().add_modifier(Modifier::DIM),
-        rule: Style::new().add_modifier(Modifier::DIM),
-        selected: Style::new().add_modifier(Modifier::BOLD),
-    },
-];
-
 impl Theme {
-    /// The theme that `--theme` names; `none` is another word for `mono`.
+    /// The theme that `--theme` names, in 256 colours; `none` is another word for `mono`.
     #[must_use]
     pub fn by_name(name: &str) -> Option<&'static Self> {
         let name = if name == "none" { "mono" } else { name };
@@ -120,11 +299,27 @@ impl Theme {
         &THEMES[THEMES.len() - 1]
     }
 
-    /// The theme after this one, round and round.
+    /// The theme after this one, round and round, at the same depth.
     #[must_use]
     pub fn next(&self) -> &'static Self {
-        let at = THEMES.iter().position(|t| t.name == self.name).unwrap_or(0);
-        &THEMES[(at + 1) % THEMES.len()]
+        let all = Self::all(self.depth);
+        let at = all.iter().position(|t| t.name == self.name).unwrap_or(0);
+        &all[(at + 1) % all.len()]
+    }
+
+    /// This theme in as many colours as the terminal has.
+    #[must_use]
+    pub fn at(&self, depth: Depth) -> &'static Self {
+        let all = Self::all(depth);
+        all.iter().find(|t| t.name == self.name).unwrap_or(&all[0])
+    }
+
+    fn all(depth: Depth) -> &'static [Self; COUNT] {
+        match depth {
+            Depth::Sixteen => &SIXTEEN,
+            Depth::Indexed => &THEMES,
+            Depth::True => &TRUE,
+        }
     }
 
     /// How text of this tone looks.
@@ -256,6 +451,10 @@ mod tests {
             theme = theme.next();
         }
         assert_eq!(theme, Theme::dark());
+        for depth in [Depth::Sixteen, Depth::True] {
+            assert_eq!(theme.at(depth).next().name, theme.next().name);
+            assert_eq!(theme.at(depth).at(Depth::Indexed), theme);
+        }
         assert_eq!(Theme::by_name("none"), Some(Theme::mono()));
         assert_eq!(Theme::by_name("beige"), None);
     }
@@ -266,6 +465,50 @@ mod tests {
             let style = Theme::mono().style(tone);
             assert_eq!((style.fg, style.bg), (None, None), "{tone:?}");
         }
+    }
+
+    /// Relative luminance (WCAG 2.1).
+    fn luminance((r, g, b): (u8, u8, u8)) -> f64 {
+        let part = |c: u8| {
+            let c = f64::from(c) / 255.0;
+            if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b)
+    }
+
+    fn contrast(one: (u8, u8, u8), other: (u8, u8, u8)) -> f64 {
+        let (a, b) = (luminance(one), luminance(other));
+        (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    }
+
+    #[test]
+    fn text_stands_out_from_its_background() {
+        let (black, white) = ((0, 0, 0), (255, 255, 255));
+        for (palette, ground, least) in [
+            (DARK, black, 4.5),
+            (LIGHT, white, 4.5),
+            (CONTRAST_DARK, black, 7.0),
+            (CONTRAST_LIGHT, white, 7.0),
+            (COLOR_BLIND, black, 4.5),
+            (COLOR_BLIND_LIGHT, white, 4.5),
+        ] {
+            for shade in [palette.accent, palette.good, palette.warn, palette.bad, palette.muted] {
+                let found = contrast(shade.rgb, ground);
+                assert!(found >= least, "{:06x?} on {ground:?}: {found:.1}", shade.rgb);
+            }
+            assert!(contrast(palette.faint.rgb, ground) >= 3.0);
+        }
+    }
+
+    #[test]
+    fn the_depth_is_read_off_the_environment() {
+        let of = |pairs: &'static [(&str, &str)]| {
+            Depth::of(&move |name| pairs.iter().find(|(k, _)| *k == name).map(|(_, v)| (*v).to_owned()))
+        };
+        assert_eq!(of(&[("TERM", "xterm-256color"), ("COLORTERM", "truecolor")]), Depth::True);
+        assert_eq!(of(&[("TERM", "tmux-256color")]), Depth::Indexed);
+        assert_eq!(of(&[("TERM", "linux")]), Depth::Sixteen);
+        assert_eq!(of(&[]), Depth::Indexed);
     }
 
     #[test]

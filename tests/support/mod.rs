@@ -19,6 +19,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub fn wspulse() -> Command {
     let mut c = Command::new(env!("CARGO_BIN_EXE_wspulse"));
     c.env_remove("NO_COLOR").env("TZ", "UTC").env("LC_ALL", "C.UTF-8");
+    // The settings of whoever runs the tests stay out of them.
+    c.env("XDG_CONFIG_HOME", "/nowhere");
     c
 }
 

@@ -7,7 +7,7 @@ use ratatui::text::Span;
 use crate::human;
 
 use super::super::drill::View;
-use super::super::keys::{self, Action, KEYS};
+use super::super::keys::{self, Action};
 use super::super::pane::Pane;
 use super::super::snapshot::Snapshot;
 use super::super::state::{Popup, ScreenState};
@@ -39,14 +39,14 @@ pub(super) fn draw(buf: &mut Buffer, line: Rect, snap: &Snapshot, state: &Screen
         return;
     }
     let (mut left, mut right) = (Vec::new(), Vec::new());
-    for b in KEYS {
+    for (b, shown) in state.keys.lines().filter(|(_, shown)| !shown.is_empty()) {
         let Some((word, leave)) = b.hint else { continue };
-        let seg = Seg::new(hint(look, b.shown, word)).leaves(leave);
+        let seg = Seg::new(hint(look, shown, word)).leaves(leave);
         let end = matches!(b.action, Action::Help | Action::Quit);
         if end { &mut right } else { &mut left }.push(seg);
     }
     if let Some(hints) = own_hints(state) {
-        let segs = hints.iter().map(|(a, word, leave)| Seg::new(hint(look, keys::shown(*a), word)).leaves(*leave));
+        let segs = hints.iter().map(|(a, word, leave)| Seg::new(hint(look, state.keys.shown(*a), word)).leaves(*leave));
         left = segs.collect();
     }
     put_ends(buf, line, left, right);
