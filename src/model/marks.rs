@@ -32,6 +32,8 @@ pub enum MarkKind {
     Started,
     /// nginx went.
     Stopped,
+    /// A worker died, or went while others of its generation go on.
+    WorkerGone,
     /// A probe began to fail.
     ProbeDown,
     /// A probe works again.
@@ -42,6 +44,10 @@ pub enum MarkKind {
 #[derive(Clone, Debug, Default)]
 pub struct Marks {
     kept: VecDeque<Mark>,
+    /// Workers that died of a signal, as the error log says, newest last.
+    died: VecDeque<(Timestamp, u32)>,
+    /// The only worker was replaced by another: a reload or a death, which the process table does not tell apart.
+    replaced: Option<(Timestamp, u32)>,
 }
 
 impl Marks {
@@ -56,9 +62,43 @@ impl Marks {
 
     /// nginx was reloaded, by whatever witness; the second one says nothing new.
     pub fn reloaded(&mut self, at: Timestamp) {
-        let near = |m: &Mark| m.kind == MarkKind::Reload && m.at.since(at).max(at.since(m.at)) <= SAME;
-        if !self.kept.iter().any(near) {
+        if !self.kept.iter().any(|m| m.kind == MarkKind::Reload && near(m.at, at)) {
             self.push(Mark { at, kind: MarkKind::Reload, said: "reload".into() });
+        }
+    }
+
+    /// A worker died of a signal, as the error log says.
+    pub fn died(&mut self, at: Timestamp, worker: u32, signal: u32) {
+        if self.died.iter().any(|(_, w)| *w == worker) {
+            return;
+        }
+        if self.died.len() == KEPT {
+            self.died.pop_front();
+        }
+        self.died.push_back((at, worker));
+        let taken = |(seen, w): (Timestamp, u32)| w == worker && near(seen, at);
+        if let Some((seen, _)) = self.replaced.take_if(|r| taken(*r)) {
+            self.kept.retain(|m| m.kind != MarkKind::Reload || m.at != seen);
+        }
+        self.kept.retain(|m| m.kind != MarkKind::WorkerGone || !near(m.at, at) || m.said != gone(worker));
+        self.push(Mark { at, kind: MarkKind::WorkerGone, said: format!("worker {worker} signal {signal}") });
+    }
+
+    /// Workers that the process table no longer has, or that drain, while a new one serves.
+    fn replaced(&mut self, at: Timestamp, retired: &[u32], all: bool) {
+        let unexplained: Vec<u32> =
+            retired.iter().copied().filter(|w| !self.died.iter().any(|(_, d)| d == w)).collect();
+        match (unexplained.as_slice(), all) {
+            ([], _) => {}
+            (_, true) => {
+                self.replaced = retired.first().filter(|_| retired.len() == 1).map(|w| (at, *w));
+                self.reloaded(at);
+            }
+            (some, false) => {
+                for worker in some {
+                    self.push(Mark { at, kind: MarkKind::WorkerGone, said: gone(*worker) });
+                }
+            }
         }
     }
 
@@ -74,8 +114,13 @@ impl Marks {
         for m in new {
             match old.iter().find(|o| o.pid == m.pid) {
                 None => self.push(Mark { at, kind: MarkKind::Started, said: "nginx started".into() }),
-                Some(o) if reloaded(o, m) => self.reloaded(at),
-                Some(_) => {}
+                Some(o) => {
+                    let served = o.workers.iter().filter(|w| !w.shutting_down).count();
+                    let retired = retired(o, m);
+                    if has_new_worker(o, m) {
+                        self.replaced(at, &retired, retired.len() == served);
+                    }
+                }
             }
         }
         for gone in old.iter().filter(|o| new.iter().all(|m| m.pid != o.pid)) {
@@ -84,14 +129,24 @@ impl Marks {
     }
 }
 
-/// The master is the same and a worker that was not there before serves beside (or instead of) an older one.
-fn reloaded(old: &Master, new: &Master) -> bool {
-    let fresh = new.workers.iter().any(|w| !w.shutting_down && old.workers.iter().all(|o| o.pid != w.pid));
-    let retired = old
-        .workers
-        .iter()
-        .any(|o| !o.shutting_down && new.workers.iter().find(|w| w.pid == o.pid).is_none_or(|w| w.shutting_down));
-    fresh && retired
+fn near(one: Timestamp, other: Timestamp) -> bool {
+    one.since(other).max(other.since(one)) <= SAME
+}
+
+fn gone(worker: u32) -> String {
+    format!("worker {worker} gone")
+}
+
+/// A worker serves that was not there before.
+fn has_new_worker(old: &Master, new: &Master) -> bool {
+    new.workers.iter().any(|w| !w.shutting_down && old.workers.iter().all(|o| o.pid != w.pid))
+}
+
+/// Workers that served and do so no longer.
+fn retired(old: &Master, new: &Master) -> Vec<u32> {
+    let served = old.workers.iter().filter(|w| !w.shutting_down);
+    let serves = |pid| new.workers.iter().any(|w| w.pid == pid && !w.shutting_down);
+    served.map(|w| w.pid).filter(|pid| !serves(*pid)).collect()
 }
 
 #[cfg(test)]
@@ -111,5 +166,36 @@ mod tests {
             marks.reloaded(at(1_000 + s * 20));
         }
         assert_eq!(marks.iter().count(), KEPT);
+    }
+
+    fn master(workers: &[u32]) -> Vec<Master> {
+        let worker = |pid: &u32| crate::event::process::Worker { pid: *pid, ..Default::default() };
+        vec![Master { pid: 1, workers: workers.iter().map(worker).collect(), ..Master::default() }]
+    }
+
+    fn said(marks: &Marks) -> Vec<&str> {
+        marks.iter().map(|m| m.said.as_str()).collect()
+    }
+
+    #[test]
+    fn a_worker_that_dies_is_no_reload() {
+        let at = |s| Timestamp::from_secs(s);
+        let mut marks = Marks::default();
+        // One of two: the process table alone tells, and the log says how.
+        marks.compare(at(10), Some(&master(&[2, 3])), &master(&[3, 4]));
+        assert_eq!(said(&marks), ["worker 2 gone"]);
+        marks.died(at(9), 2, 11);
+        assert_eq!(said(&marks), ["worker 2 signal 11"]);
+        // The only one: a reload until the log says otherwise, and not even that when the log was first.
+        let mut marks = Marks::default();
+        marks.compare(at(20), Some(&master(&[2])), &master(&[3]));
+        assert_eq!(said(&marks), ["reload"]);
+        marks.died(at(20), 2, 9);
+        assert_eq!(said(&marks), ["worker 2 signal 9"]);
+        marks.died(at(40), 3, 9);
+        marks.compare(at(41), Some(&master(&[3])), &master(&[4]));
+        assert_eq!(said(&marks), ["worker 2 signal 9", "worker 3 signal 9"]);
+        marks.compare(at(90), Some(&master(&[4, 5])), &master(&[6, 7]));
+        assert_eq!(said(&marks).last(), Some(&"reload"));
     }
 }

@@ -188,6 +188,9 @@ impl Model {
     fn apply_incident(&mut self, e: &ErrorEntry) {
         let Some(incident) = Incident::read(e.level, e.pid, e.message.as_bytes()) else { return };
         self.lifecycle.note(e.at, incident);
+        if let Incident::Crash { worker, signal } = incident {
+            self.marks.died(e.at, worker, signal);
+        }
         // Only when old workers go was the new configuration good.
         if let (Incident::Drain { .. }, Some(at)) = (incident, self.lifecycle.reload_before(e.at)) {
             self.marks.reloaded(at);

@@ -162,7 +162,7 @@ fn tab_spans(
             Pane::Handshakes | Pane::Timeline => 0,
             Pane::Connections => snap.tunnels.living as u64,
             Pane::Errors => snap.error_total,
-            Pane::Findings => snap.findings.len() as u64,
+            Pane::Findings => snap.findings.iter().filter(|r| r.over.is_none()).count() as u64,
         };
         let name = match names {
             2 => pane.title(),

@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 
 use super::keys::Keymap;
 use super::pane::Pane;
-use super::panes::{cell, header};
+use super::panes::{self, cell, header};
 use super::snapshot::Snapshot;
 use super::snapshot::finding::FindingRow;
 use super::snapshot::tunnel::{TunnelRow, light};
@@ -160,7 +160,10 @@ fn findings(page: &mut Page<'_>, snap: &Snapshot) {
     if snap.findings.is_empty() {
         page.exact("Nothing is wrong as far as can be seen.", Tone::Plain);
     }
-    for row in &snap.findings {
+    for (n, row) in snap.findings.iter().enumerate() {
+        if row.over.is_some() && n.checked_sub(1).is_none_or(|before| snap.findings[before].over.is_none()) {
+            page.head("No longer");
+        }
         page.blank();
         let sign = page.look.span(row.light.tone(), row.light.sign());
         let id = page.look.span(Tone::Strong, format!(" {}", row.finding.id));
@@ -183,6 +186,9 @@ fn finding(page: &mut Page<'_>, row: &FindingRow) {
     page.pair("about", &row.about);
     let sure = format!("{}, {}", f.severity.word(), format!("{:?}", f.confidence).to_lowercase());
     page.toned("severity", &sure, row.light.word_tone());
+    if let Some(when) = panes::findings::when(row, page.look) {
+        page.pair("time", &when);
+    }
     if !f.because.is_empty() {
         page.pair("because of", &f.because.join(", "));
     }

@@ -8,7 +8,7 @@ use super::super::snapshot::Snapshot;
 use super::super::snapshot::finding::FindingRow;
 use super::super::table::{Column, MARGIN, Sort, mark};
 use super::super::text::{Look, Seg, cut_words, nth_line, put, put_ends, wrap};
-use super::super::theme::Tone;
+use super::super::theme::{self, Tone};
 use super::cell;
 
 /// Lines of a finding's sentence, at most.
@@ -63,7 +63,11 @@ pub fn wanted(rows: &[FindingRow], width: u16) -> u16 {
     u16::try_from(rows.iter().map(lines).sum::<usize>()).unwrap_or(u16::MAX)
 }
 
+/// The sentence in lines; what is over has only its head.
 fn sentence(row: &FindingRow, width: u16) -> Vec<String> {
+    if row.over.is_some() {
+        return Vec::new();
+    }
     wrap(&row.finding.said, usize::from(width.saturating_sub(MARGIN + 2).max(8)))
 }
 
@@ -95,15 +99,26 @@ pub fn draw(buf: &mut Buffer, area: Rect, rows: &[&FindingRow], selected: Option
     }
 }
 
+/// `since 13:58`, or `13:58 to 14:02` of what is over.
+#[must_use]
+pub fn when(row: &FindingRow, look: &Look) -> Option<String> {
+    match (row.since, row.over) {
+        (Some(since), Some(over)) => Some(format!("{} to {}", look.minute(since), look.minute(over))),
+        (None, Some(over)) => Some(format!("until {}", look.minute(over))),
+        (since, None) => since.map(|t| format!("since {}", look.minute(t))),
+    }
+}
+
 fn put_head(buf: &mut Buffer, line: Rect, row: &FindingRow, look: &Look) {
     let inner = Rect { x: line.x + MARGIN.min(line.width), width: line.width.saturating_sub(MARGIN), ..line };
-    let head = vec![
-        look.span(row.light.tone(), row.light.sign()),
-        look.span(Tone::Plain, " "),
-        look.span(if row.finding.is_serious() { Tone::Strong } else { Tone::Plain }, row.finding.id),
-    ];
+    let (sign, tone) = match row.over {
+        Some(_) => (look.span(Tone::Faint, theme::CHECK), Tone::Faint),
+        None if row.finding.is_serious() => (look.span(row.light.tone(), row.light.sign()), Tone::Strong),
+        None => (look.span(row.light.tone(), row.light.sign()), Tone::Plain),
+    };
+    let head = vec![sign, look.span(Tone::Plain, " "), look.span(tone, row.finding.id)];
     let about = Seg::new(vec![look.span(Tone::Muted, row.about.clone())]).leaves(2);
-    let since = row.since.map(|t| look.minute(t));
-    let right = since.map(|t| Seg::new(vec![look.span(Tone::Faint, format!("since {t}"))]).leaves(1));
+    let when = when(row, look);
+    let right = when.map(|when| Seg::new(vec![look.span(Tone::Faint, when)]).leaves(1));
     put_ends(buf, inner, vec![Seg::new(head), about], right.into_iter().collect());
 }

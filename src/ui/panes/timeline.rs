@@ -104,7 +104,7 @@ pub const fn sign(mark: &Mark) -> (&'static str, Tone) {
     match mark.kind {
         MarkKind::Reload => ("↻", Tone::Accent),
         MarkKind::Started => (theme::OK, Tone::Good),
-        MarkKind::Stopped | MarkKind::ProbeDown => (theme::BAD, Tone::Bad),
+        MarkKind::Stopped | MarkKind::WorkerGone | MarkKind::ProbeDown => (theme::BAD, Tone::Bad),
         MarkKind::ProbeUp => (theme::CHECK, Tone::Good),
     }
 }

@@ -67,7 +67,7 @@ pub struct Snapshot {
     pub ended: Vec<AccessEntry>,
     /// The level of the error log that is least talkative, when the configuration tells.
     pub log_level: Option<Level>,
-    /// Findings.
+    /// Findings: those that hold, then those that held until lately.
     pub findings: Vec<FindingRow>,
     /// Timeline.
     pub past: Past,
@@ -111,16 +111,16 @@ impl Snapshot {
     /// What `model` and `diagnosis` show now.
     #[must_use]
     pub fn of(model: &Model, diagnosis: &Diagnosis) -> Self {
-        Self::with(model, diagnosis, Tunnels::of(model))
+        Self::with(model, diagnosis, Tunnels::of(model), &[])
     }
 
     /// The same as the successor of this one: what did not change is shared.
     #[must_use]
     pub fn after(&self, model: &Model, diagnosis: &Diagnosis) -> Self {
-        Self::with(model, diagnosis, self.tunnels.after(model))
+        Self::with(model, diagnosis, self.tunnels.after(model), &self.findings)
     }
 
-    fn with(model: &Model, diagnosis: &Diagnosis, tunnels: Tunnels) -> Self {
+    fn with(model: &Model, diagnosis: &Diagnosis, tunnels: Tunnels, findings: &[FindingRow]) -> Self {
         let (serving, draining) = model.workers();
         let version = model.masters().iter().find_map(|m| m.version).or(model.site.as_ref().and_then(|s| s.version));
         let lines = model.errors.kept();
@@ -142,7 +142,7 @@ impl Snapshot {
             ended: error::ended(model, &lines),
             lines,
             log_level: logs.map(|l| l.level).min(),
-            findings: finding::rows(diagnosis),
+            findings: finding::rows(diagnosis, findings, model.since, model.now),
             past: Past::of(model),
             headroom: headroom(model),
             since: model.since,
