@@ -156,3 +156,29 @@ fn a_recording_replayed_gives_the_same_model() {
     assert!(live.ends_with(&again), "live:\n{live}\nreplayed:\n{again}");
     assert!(wspulse::run::stream::read("{\"schema\":\"other/9\"}").is_err());
 }
+
+#[test]
+fn an_action_is_found_by_name_a_row_is_copied_and_a_report_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = wspulse();
+    command.arg("demo").current_dir(folder.path()).env_remove("TMUX");
+    let mut t = Terminal::start(command, 30, 100);
+    t.until("an open endpoint", |s| s.contains("open"));
+    t.send(":");
+    t.shows("Actions");
+    t.send("thli");
+    t.until("one theme", |s| s.contains("theme light") && !s.contains("theme mono"));
+    t.send("\r");
+    t.until("the panes", |s| !s.contains("Actions"));
+    t.send("y");
+    t.until("the copy", |_| String::from_utf8_lossy(&t.bytes()).contains("\u{1b}]52;c;d3M6"));
+    t.send("x");
+    t.shows("addresses are hidden");
+    t.send("w");
+    t.shows("report written");
+    let reports: Vec<_> = std::fs::read_dir(folder.path()).expect("our folder").flatten().collect();
+    let text = std::fs::read_to_string(reports[0].path()).expect("the report");
+    assert!(text.starts_with("# "), "{text}");
+    t.send("q");
+    assert_eq!(t.ended().code(), Some(0));
+}

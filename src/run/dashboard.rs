@@ -1,5 +1,9 @@
 //! The live screen: keys, then frame, then events, so that a flood of log lines never starves the keyboard.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,14 +15,17 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::diagnose::diagnose;
 use crate::diagnose::finding::Diagnosis;
+use crate::human::redact;
+use crate::report::{self, Report};
 use crate::settings::Settings;
 use crate::settings::file::Item;
+use crate::time::Timestamp;
 use crate::ui::background::{self, Heard, Listener};
 use crate::ui::theme::Depth;
 use crate::ui::{self, Effect, Keymap, ScreenState, Snapshot};
 
 use super::session::Session;
-use super::terminal::{Screen, watch_for_death};
+use super::terminal::{Screen, copy_sequence, watch_for_death};
 
 /// The shortest time between two frames that nobody asked for by a key.
 const FRAME: Duration = Duration::from_millis(100);
@@ -76,7 +83,8 @@ pub async fn run(settings: Settings, chosen: &Choices) -> anyhow::Result<Ending>
             input = keys.next() => match input {
                 Some(Ok(input)) => {
                     for input in heard(&mut background, &mut state, input) {
-                        if let Some(ending) = face.input(&mut session, &mut state, &input) {
+                        let effect = face.input(&mut state, &input);
+                        if let Some(ending) = face.act(effect, &mut session, &mut state, &mut screen) {
                             session.say_goodbye().await;
                             return Ok(ending);
                         }
@@ -184,22 +192,56 @@ impl Face {
         screen.draw(|frame| ui::draw(frame, frame.area(), &self.snapshot, state))
     }
 
-    /// Answers one key, click or resize; `Some` ends the dashboard.
-    fn input(&self, session: &mut Session, state: &mut ScreenState, input: &Input) -> Option<Ending> {
-        let effect = match input {
+    /// Answers one key, click or resize.
+    fn input(&self, state: &mut ScreenState, input: &Input) -> Effect {
+        match input {
             Input::Key(key) if key.kind != KeyEventKind::Release => ui::handle_key(state, &self.snapshot, *key),
             Input::Mouse(mouse) => ui::handle_mouse(state, &self.snapshot, *mouse),
             _ => Effect::None,
-        };
+        }
+    }
+
+    /// Does what a key asked for beyond the screen; `Some` ends the dashboard.
+    fn act(
+        &self,
+        effect: Effect,
+        session: &mut Session,
+        state: &mut ScreenState,
+        screen: &mut Screen,
+    ) -> Option<Ending> {
         match effect {
             Effect::None => {}
             Effect::Quit => return Some(Ending::Quit),
             Effect::Interrupt => return Some(Ending::Interrupted),
             Effect::ResetCounters => session.model_mut().reset_counters(),
             Effect::ToggleProbe(url) => session.toggle_probe(&url),
+            Effect::Copy(text) => {
+                if screen.say(&copy_sequence(&text, env("TMUX").is_some())).is_err() {
+                    return Some(Ending::TerminalGone);
+                }
+            }
+            Effect::WriteReport => {
+                let report = Report::of(session.model(), &self.diagnosis, env!("CARGO_PKG_VERSION"));
+                let text = report::markdown(&report);
+                let text = if state.is_redacted() { redact::addresses(&text) } else { text };
+                state.say(match write_report(&text, session.model().now) {
+                    Ok(path) => format!("report written: {}", path.display()),
+                    Err(e) => format!("no report: {e:#}"),
+                });
+            }
         }
         None
     }
+}
+
+/// Writes a report into the current folder, readable by its owner alone; never over another file.
+fn write_report(text: &str, now: Timestamp) -> anyhow::Result<PathBuf> {
+    let stamp: String = now.to_string().chars().filter(char::is_ascii_alphanumeric).take(15).collect();
+    let path = std::env::current_dir()?.join(format!("wspulse-{stamp}.md"));
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(&path);
+    file.and_then(|mut f| f.write_all(text.as_bytes())).with_context(|| path.display().to_string())?;
+    Ok(path)
 }
 
 /// Everything from outside that ends the dashboard.

@@ -12,6 +12,7 @@ use crossterm::terminal::{
     BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
     enable_raw_mode,
 };
+use data_encoding::BASE64;
 use ratatui::Frame;
 use ratatui::backend::CrosstermBackend;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -65,6 +66,16 @@ impl Screen {
         self.terminal.draw(render)?;
         execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)
     }
+}
+
+/// The sequence that puts `text` on the clipboard of the person's own terminal, also through ssh (xterm's ctlseqs, OSC 52).
+///
+/// tmux takes it for itself where `set-clipboard` is `on`; by default it passes on only what is wrapped for it, and that only
+/// where `allow-passthrough` is on. So it gets both.
+#[must_use]
+pub fn copy_sequence(text: &str, in_tmux: bool) -> String {
+    let plain = format!("\u{1b}]52;c;{}\u{7}", BASE64.encode(text.as_bytes()));
+    if in_tmux { format!("{plain}\u{1b}Ptmux;\u{1b}{plain}\u{1b}\\") } else { plain }
 }
 
 impl Drop for Screen {
@@ -125,4 +136,16 @@ pub fn watch_for_death() -> watch::Receiver<bool> {
         tracing::warn!(error = %e, "nobody watches for the terminal's death");
     }
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_goes_out_as_base64_and_through_tmux() {
+        assert_eq!(copy_sequence("hi\n", false), "\u{1b}]52;c;aGkK\u{7}");
+        let both = copy_sequence("hi", true);
+        assert_eq!(both, "\u{1b}]52;c;aGk=\u{7}\u{1b}Ptmux;\u{1b}\u{1b}]52;c;aGk=\u{7}\u{1b}\\");
+    }
 }

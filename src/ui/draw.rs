@@ -19,7 +19,7 @@ use super::popup;
 use super::snapshot::Snapshot;
 use super::state::{ScreenState, Spot};
 use super::table::{Column, Grid};
-use super::text::{Look, Seg, nth_line, put, put_ends, put_line, put_rule, spans_width};
+use super::text::{Look, Seg, hide_addresses, nth_line, put, put_ends, put_line, put_rule, spans_width};
 use super::theme::{self, Tone};
 use super::view;
 
@@ -43,6 +43,9 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, snap: &Snapshot, state: &mut Scre
         Size::Tabs => framed(buf, area, snap, state, &look, tabs),
         Size::Full if is_alone(state) => framed(buf, area, snap, state, &look, tabs),
         Size::Full => framed(buf, area, snap, state, &look, all_panes),
+    }
+    if state.redacted {
+        hide_addresses(buf, area);
     }
     if state.ascii {
         theme::to_ascii(buf, area);

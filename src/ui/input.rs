@@ -3,16 +3,20 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
 
+use crate::human::redact;
 use crate::model::errors::kept::By as ErrorsBy;
 
+use super::copy;
 use super::drill::View;
 use super::filter;
 use super::keys::Action;
 use super::narrow;
+use super::palette::{self, Choice, Palette};
 use super::pane::Pane;
 use super::panes::groups;
 use super::snapshot::Snapshot;
 use super::state::{Effect, Popup, ScreenState, Spot};
+use super::theme::Theme;
 use super::view;
 use crate::report::sockets::By;
 
@@ -20,6 +24,8 @@ use crate::report::sockets::By;
 const NOTCH: usize = 3;
 /// The longest filter that can be typed.
 const LONGEST_FILTER: usize = 200;
+/// What terminals take by OSC 52, in bytes before Base64: xterm's limit is the least (100,000 bytes with the sequence).
+const MOST_COPIED: usize = 74_000;
 
 /// Answers one key.
 ///
@@ -47,6 +53,9 @@ fn one_key(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent) -> Effect {
     if let Some(text) = state.editing.take() {
         edit(state, text, key);
         return Effect::None;
+    }
+    if state.popup == Some(Popup::Palette) {
+        return in_palette(state, snap, key, action);
     }
     match action {
         Some(action) if state.popup.is_some() => in_popup(state, snap, action),
@@ -85,6 +94,67 @@ fn set_filter(state: &mut ScreenState, text: &str) {
     }
 }
 
+/// One key of the palette.
+fn in_palette(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent, action: Option<Action>) -> Effect {
+    match key.code {
+        KeyCode::Esc => state.popup = None,
+        KeyCode::Backspace => state.palette.pop(),
+        KeyCode::Up | KeyCode::BackTab => state.palette.at = state.palette.at.saturating_sub(1),
+        KeyCode::Down | KeyCode::Tab => {
+            let last = palette::matches(state, &state.palette.text).len().saturating_sub(1);
+            state.palette.at = (state.palette.at + 1).min(last);
+        }
+        KeyCode::Enter => return choose(state, snap),
+        KeyCode::Char('u') if key.modifiers.contains(KeyModifiers::CONTROL) => state.palette = Palette::default(),
+        KeyCode::Char(c) if !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) => {
+            state.palette.push(c);
+        }
+        _ if action == Some(Action::Quit) => return Effect::Quit,
+        _ => {}
+    }
+    // The chosen line stays in sight, below the typed one.
+    let page = usize::from(state.size.1.saturating_sub(8).max(1));
+    state.popup_scroll = (state.palette.at + 3).saturating_sub(page);
+    Effect::None
+}
+
+fn choose(state: &mut ScreenState, snap: &Snapshot) -> Effect {
+    let all = palette::matches(state, &state.palette.text);
+    let Some(entry) = all.get(state.palette.at.min(all.len().saturating_sub(1))) else { return Effect::None };
+    state.popup = None;
+    match &entry.choice {
+        Choice::Act(action) => return act(state, snap, *action),
+        Choice::Theme(name) => {
+            state.theme = Theme::by_name(name).map_or(state.theme, |t| t.at(state.depth));
+            state.follows_background = false;
+        }
+        Choice::Sort(column) => {
+            let pane = state.pane_mut(state.focus);
+            (pane.sort, pane.reverse) = (Some(*column), false);
+        }
+        Choice::Group(by) => {
+            state.focus = Pane::Connections;
+            state.group = *by;
+            state.grouped.selected = None;
+        }
+    }
+    Effect::None
+}
+
+fn copy(state: &mut ScreenState, snap: &Snapshot) -> Effect {
+    let Some((text, what)) = copy::text(snap, state) else {
+        state.notice = Some("nothing to copy here; select a row".to_owned());
+        return Effect::None;
+    };
+    let text = if state.redacted { redact::addresses(&text) } else { text };
+    if text.len() > MOST_COPIED {
+        state.notice = Some("that is too long for the terminal's clipboard".to_owned());
+        return Effect::None;
+    }
+    state.notice = Some(format!("copied {what}, if the terminal lets us (OSC 52)"));
+    Effect::Copy(text)
+}
+
 fn in_popup(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
     let page = usize::from(state.size.1.saturating_sub(8).max(1));
     match action {
@@ -103,6 +173,10 @@ fn in_popup(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect 
         | Action::Freeze
         | Action::Theme
         | Action::Probe
+        | Action::Copy
+        | Action::Report
+        | Action::Redact
+        | Action::Palette
         | Action::NextError
         | Action::PreviousError => {
             return act(state, snap, action);
@@ -121,6 +195,17 @@ fn act(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
             return Effect::ResetCounters;
         }
         Action::Probe => return probe(state, snap),
+        Action::Copy => return copy(state, snap),
+        Action::Report => return Effect::WriteReport,
+        Action::Redact => {
+            state.redacted = !state.redacted;
+            let said = if state.redacted { "addresses are hidden" } else { "addresses are shown" };
+            state.notice = Some(said.to_owned());
+        }
+        Action::Palette => {
+            state.palette = Palette::default();
+            open(state, Popup::Palette);
+        }
         Action::Help => open(state, Popup::Help),
         Action::Findings => open(state, Popup::Findings),
         Action::Details => details(state, snap),

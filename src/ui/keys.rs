@@ -63,6 +63,14 @@ pub enum Action {
     NextError,
     /// The error written before this one.
     PreviousError,
+    /// Copy what is looked at.
+    Copy,
+    /// Write an incident report.
+    Report,
+    /// Hide addresses, or show them again.
+    Redact,
+    /// Find an action by its name.
+    Palette,
 }
 
 /// One line of the table.
@@ -134,6 +142,10 @@ pub static KEYS: &[Binding] = &[
     key("zoom", &[Char('z')], "z", "the focused pane alone", Action::Zoom).hint("zoom", 9),
     key("probe", &[Char('p')], "p", "probe endpoint on/off", Action::Probe).hint("probe", 8),
     key("findings", &[Char('d')], "d", "findings, why and fix", Action::Findings).hint("findings", 4),
+    key("copy", &[Char('y')], "y", "copy what is selected", Action::Copy),
+    key("write-report", &[Char('w')], "w", "write a report", Action::Report).hint("report", 10),
+    key("redact", &[Char('x')], "x", "hide addresses on/off", Action::Redact),
+    key("palette", &[Char(':')], ":", "find an action by name", Action::Palette),
     key("reset", &[Char('r')], "r", "reset the counters", Action::Reset),
     key("theme", &[Char('t')], "t", "next theme", Action::Theme),
     key("help", &[Char('?')], "?", "this help", Action::Help).hint("help", 1),

@@ -1,6 +1,7 @@
 //! The screen: draws snapshots, turns keys into choices. Knows no clock, no file and no socket.
 
 pub mod background;
+pub mod copy;
 pub mod draw;
 pub mod drill;
 pub mod filter;
@@ -10,6 +11,7 @@ pub mod layout;
 pub mod light;
 pub mod memo;
 pub mod narrow;
+pub mod palette;
 pub mod pane;
 pub mod panes;
 pub mod popup;

@@ -13,6 +13,7 @@ use crate::model::legs::Leg;
 use crate::time::Timestamp;
 
 use super::keys::Keymap;
+use super::palette;
 use super::pane::Pane;
 use super::panes::{self, cell, header};
 use super::snapshot::Snapshot;
@@ -89,6 +90,10 @@ pub fn page(
         Popup::Help => {
             help(&mut page, &state.keys);
             "Keys".to_owned()
+        }
+        Popup::Palette => {
+            page.lines = palette::lines(state, look, width);
+            "Actions".to_owned()
         }
         Popup::Findings => {
             findings(&mut page, snap);

@@ -6,6 +6,7 @@ use super::drill::Drill;
 use super::filter::Filter;
 use super::keys::Keymap;
 use super::memo::Memo;
+use super::palette::Palette;
 use super::pane::Pane;
 use super::text::Look;
 use super::theme::{Depth, Theme};
@@ -28,6 +29,10 @@ pub enum Effect {
     ResetCounters,
     /// Probe this endpoint, or stop it.
     ToggleProbe(String),
+    /// Put this on the clipboard.
+    Copy(String),
+    /// Write an incident report.
+    WriteReport,
 }
 
 /// A layer over the panes.
@@ -35,6 +40,8 @@ pub enum Effect {
 pub enum Popup {
     /// All keys.
     Help,
+    /// The command palette.
+    Palette,
     /// All findings with evidence and fix.
     Findings,
     /// Details of one row, by its id; of the Errors pane one line.
@@ -77,7 +84,7 @@ pub struct Spot {
 
 /// Everything chosen.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "five switches that know nothing of each other")]
+#[expect(clippy::struct_excessive_bools, reason = "six switches that know nothing of each other")]
 pub struct ScreenState {
     pub(super) theme: &'static Theme,
     /// The theme follows the background until somebody chooses one.
@@ -86,6 +93,9 @@ pub struct ScreenState {
     pub(super) ascii: bool,
     pub(super) utc: bool,
     pub(super) keys: Keymap,
+    pub(super) palette: Palette,
+    /// Addresses are not to be read off the screen.
+    pub(super) redacted: bool,
     pub(super) focus: Pane,
     pub(super) panes: [PaneState; 5],
     /// How far the Errors pane is zoomed in.
@@ -121,6 +131,8 @@ impl ScreenState {
             ascii,
             utc: false,
             keys: Keymap::default(),
+            palette: Palette::default(),
+            redacted: false,
             focus: Pane::Handshakes,
             panes,
             drill: Drill::default(),
@@ -151,6 +163,12 @@ impl ScreenState {
         self.theme = self.theme.at(depth);
         self.depth = depth;
         self
+    }
+
+    /// Whether addresses are hidden.
+    #[must_use]
+    pub const fn is_redacted(&self) -> bool {
+        self.redacted
     }
 
     /// Whether the theme depends on what the terminal's background is.

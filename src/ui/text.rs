@@ -6,7 +6,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use crate::human;
+use crate::human::{self, redact};
 use crate::time::Timestamp;
 
 use super::theme::{Theme, Tone};
@@ -357,6 +357,27 @@ pub fn wrap_exact(text: &str, width: usize) -> Vec<String> {
     }
     lines.push(rest.to_owned());
     lines
+}
+
+/// Hides addresses in what was drawn, whoever drew it.
+pub fn hide_addresses(buf: &mut Buffer, area: Rect) {
+    for y in area.top()..area.bottom() {
+        let only = |symbol: &str| {
+            let mut letters = symbol.chars();
+            letters.next().filter(|_| letters.next().is_none()).unwrap_or('\u{fffd}')
+        };
+        let line: String =
+            (area.left()..area.right()).map(|x| buf.cell((x, y)).map_or(' ', |c| only(c.symbol()))).collect();
+        let hidden = redact::addresses(&line);
+        if hidden == line {
+            continue;
+        }
+        for (x, (is, was)) in (area.left()..area.right()).zip(hidden.chars().zip(line.chars())) {
+            if let Some(cell) = buf.cell_mut((x, y)).filter(|_| is != was) {
+                cell.set_char(is);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
