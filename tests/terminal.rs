@@ -182,3 +182,21 @@ fn an_action_is_found_by_name_a_row_is_copied_and_a_report_written() {
     t.send("q");
     assert_eq!(t.ended().code(), Some(0));
 }
+
+#[test]
+fn the_past_is_walked_and_the_present_found_again() {
+    let mut t = demo(48, 160);
+    t.until("an open endpoint", |s| s.contains("open"));
+    t.send("]");
+    t.shows("this is the present");
+    t.send("[");
+    t.until("the past", |s| s.lines().next().is_some_and(|l| l.contains('−')) && s.contains('▴'));
+    t.send("]");
+    t.until("the present", |s| s.lines().next().is_some_and(|l| l.contains("LIVE")));
+    t.send("[");
+    t.until("the past", |s| s.lines().next().is_some_and(|l| l.contains('−')));
+    t.send("\u{1b}");
+    t.until("the present", |s| s.lines().next().is_some_and(|l| l.contains("LIVE")));
+    t.send("q");
+    assert_eq!(t.ended().code(), Some(0));
+}

@@ -21,6 +21,7 @@ use crate::settings::Settings;
 use crate::settings::file::Item;
 use crate::time::Timestamp;
 use crate::ui::background::{self, Heard, Listener};
+use crate::ui::memory::Memory;
 use crate::ui::theme::Depth;
 use crate::ui::{self, Effect, Keymap, ScreenState, Snapshot};
 
@@ -31,6 +32,9 @@ use super::terminal::{Screen, copy_sequence, watch_for_death};
 const FRAME: Duration = Duration::from_millis(100);
 /// The shortest time between two diagnoses: rules look at everything, and a verdict that flickers helps nobody.
 const DIAGNOSIS: Duration = Duration::from_millis(400);
+
+/// How long a terminal may take to tell its background: satellite links and sleepy multiplexers.
+const LATEST_ANSWER: Duration = Duration::from_secs(10);
 
 /// Where stdin is no terminal, because a log is piped in, keys come from the controlling terminal.
 const NO_KEYS: &str = "cannot take the terminal over; keys come from it, or from /dev/tty when a log is piped in";
@@ -74,6 +78,7 @@ pub async fn run(settings: Settings, chosen: &Choices) -> anyhow::Result<Ending>
     let mut face = Face::new(&session);
     let mut background = Some(Listener::default()).filter(|_| state.follows_background() && can_be_asked(&env));
     let mut unasked = background.is_some();
+    let answer_by = Instant::now() + LATEST_ANSWER;
     let mut dirty = true;
     let mut next_frame = Instant::now();
     loop {
@@ -82,6 +87,8 @@ pub async fn run(settings: Settings, chosen: &Choices) -> anyhow::Result<Ending>
             ending = endings.next() => return Ok(ending),
             input = keys.next() => match input {
                 Some(Ok(input)) => {
+                    // Whoever has not answered by now will not, and Esc and ] are keys again.
+                    background = background.filter(|_| Instant::now() < answer_by);
                     for input in heard(&mut background, &mut state, input) {
                         let effect = face.input(&mut state, &input);
                         if let Some(ending) = face.act(effect, &mut session, &mut state, &mut screen) {
@@ -171,6 +178,10 @@ fn heard(background: &mut Option<Listener>, state: &mut ScreenState, input: Inpu
 /// What is shown now, kept while the screen is frozen.
 struct Face {
     snapshot: Snapshot,
+    /// What was shown before.
+    memory: Memory,
+    /// The moment that is shown when it is not the present.
+    past: Option<Snapshot>,
     diagnosis: Diagnosis,
     diagnosed: Instant,
 }
@@ -178,7 +189,13 @@ struct Face {
 impl Face {
     fn new(session: &Session) -> Self {
         let diagnosis = diagnose(session.model());
-        Self { snapshot: Snapshot::of(session.model(), &diagnosis), diagnosis, diagnosed: Instant::now() }
+        Self {
+            snapshot: Snapshot::of(session.model(), &diagnosis),
+            memory: Memory::default(),
+            past: None,
+            diagnosis,
+            diagnosed: Instant::now(),
+        }
     }
 
     fn draw(&mut self, screen: &mut Screen, session: &Session, state: &mut ScreenState) -> std::io::Result<()> {
@@ -188,22 +205,42 @@ impl Face {
                 self.diagnosed = Instant::now();
             }
             self.snapshot = self.snapshot.after(session.model(), &self.diagnosis);
+            self.memory.keep(&self.snapshot);
+            self.past = self.past.as_ref().map(|past| past.seen_from(&self.snapshot));
         }
-        screen.draw(|frame| ui::draw(frame, frame.area(), &self.snapshot, state))
+        screen.draw(|frame| ui::draw(frame, frame.area(), self.shown(), state))
+    }
+
+    fn shown(&self) -> &Snapshot {
+        self.past.as_ref().unwrap_or(&self.snapshot)
+    }
+
+    fn walk(&mut self, state: &mut ScreenState, forward: bool) {
+        let from = self.shown().now;
+        let to = if forward { self.memory.after(from) } else { self.memory.before(from) };
+        if forward && self.past.is_none() {
+            state.say("this is the present; [ goes back in time".to_owned());
+        } else if !forward && (to.is_none() || to == self.past.as_ref().map(|p| p.now)) {
+            state.say("nothing earlier is kept".to_owned());
+        }
+        let kept = to.and_then(|at| self.memory.at(at));
+        if forward || kept.is_some() {
+            self.past = kept.map(|s| s.seen_from(&self.snapshot));
+        }
     }
 
     /// Answers one key, click or resize.
     fn input(&self, state: &mut ScreenState, input: &Input) -> Effect {
         match input {
-            Input::Key(key) if key.kind != KeyEventKind::Release => ui::handle_key(state, &self.snapshot, *key),
-            Input::Mouse(mouse) => ui::handle_mouse(state, &self.snapshot, *mouse),
+            Input::Key(key) if key.kind != KeyEventKind::Release => ui::handle_key(state, self.shown(), *key),
+            Input::Mouse(mouse) => ui::handle_mouse(state, self.shown(), *mouse),
             _ => Effect::None,
         }
     }
 
     /// Does what a key asked for beyond the screen; `Some` ends the dashboard.
     fn act(
-        &self,
+        &mut self,
         effect: Effect,
         session: &mut Session,
         state: &mut ScreenState,
@@ -215,6 +252,9 @@ impl Face {
             Effect::Interrupt => return Some(Ending::Interrupted),
             Effect::ResetCounters => session.model_mut().reset_counters(),
             Effect::ToggleProbe(url) => session.toggle_probe(&url),
+            Effect::Earlier => self.walk(state, false),
+            Effect::Later => self.walk(state, true),
+            Effect::Present => self.past = None,
             Effect::Copy(text) => {
                 if screen.say(&copy_sequence(&text, env("TMUX").is_some())).is_err() {
                     return Some(Ending::TerminalGone);

@@ -363,7 +363,7 @@ fn title(
         Pane::Connections => (connections::facts(snap, look), connections::headroom(snap, look)),
         Pane::Errors => (errors::facts(snap, look), errors::hidden(snap, look)),
         Pane::Findings => (findings::facts(snap, look), Vec::new()),
-        Pane::Timeline => (timeline::facts(look), Vec::new()),
+        Pane::Timeline => (timeline::facts(snap, look), Vec::new()),
     };
     left.extend(facts);
     let choice = state.pane(pane);

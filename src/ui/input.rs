@@ -175,6 +175,8 @@ fn in_popup(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect 
         | Action::Probe
         | Action::Copy
         | Action::Report
+        | Action::Earlier
+        | Action::Later
         | Action::Redact
         | Action::Palette
         | Action::NextError
@@ -197,6 +199,10 @@ fn act(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
         Action::Probe => return probe(state, snap),
         Action::Copy => return copy(state, snap),
         Action::Report => return Effect::WriteReport,
+        Action::Earlier => return Effect::Earlier,
+        Action::Later => return Effect::Later,
+        // What is nearest is left first; the past is left last.
+        Action::Back if snap.past.cursor.is_some() && !has_layer(state) => return Effect::Present,
         Action::Redact => {
             state.redacted = !state.redacted;
             let said = if state.redacted { "addresses are hidden" } else { "addresses are shown" };
@@ -276,6 +282,11 @@ fn back(state: &mut ScreenState) {
     } else {
         state.set_filter(state.focus, None);
     }
+}
+
+/// Whether there is something that [`back`] would leave.
+fn has_layer(state: &ScreenState) -> bool {
+    state.is_deep() || state.zoomed || state.is_grouped(state.focus) || state.filter(state.focus).is_some()
 }
 
 /// Round and round, either way: the tunnels, then groups of them by one thing after the other.

@@ -63,6 +63,10 @@ pub enum Action {
     NextError,
     /// The error written before this one.
     PreviousError,
+    /// To the moment before the one that is shown.
+    Earlier,
+    /// To the moment after it, and at last to the present.
+    Later,
     /// Copy what is looked at.
     Copy,
     /// Write an incident report.
@@ -138,6 +142,8 @@ pub static KEYS: &[Binding] = &[
     key("previous-view", &[Char('V'), Left], "V ←", "the view before", Action::PreviousView),
     key("next-error", &[Char('e')], "e", "next error in time", Action::NextError),
     key("previous-error", &[Char('E')], "E", "previous error in time", Action::PreviousError),
+    key("earlier", &[Char('[')], "[", "back in time", Action::Earlier),
+    key("later", &[Char(']')], "]", "forth in time, to LIVE", Action::Later),
     key("freeze", &[Char('f')], "f", "freeze the screen, go on", Action::Freeze).hint("freeze", 6),
     key("zoom", &[Char('z')], "z", "the focused pane alone", Action::Zoom).hint("zoom", 9),
     key("probe", &[Char('p')], "p", "probe endpoint on/off", Action::Probe).hint("probe", 8),

@@ -10,6 +10,7 @@ pub mod keys;
 pub mod layout;
 pub mod light;
 pub mod memo;
+pub mod memory;
 pub mod narrow;
 pub mod palette;
 pub mod pane;

@@ -33,6 +33,12 @@ pub enum Effect {
     Copy(String),
     /// Write an incident report.
     WriteReport,
+    /// Show the moment before the one that is shown.
+    Earlier,
+    /// Show the moment after it.
+    Later,
+    /// Show the present again.
+    Present,
 }
 
 /// A layer over the panes.

@@ -20,8 +20,10 @@ const LABEL: u16 = 10;
 
 /// What the title says besides the name.
 #[must_use]
-pub fn facts(look: &Look) -> Vec<Seg> {
-    vec![Seg::new(vec![look.span(Tone::Muted, "last 30 min")]).leaves(2)]
+pub fn facts(snap: &Snapshot, look: &Look) -> Vec<Seg> {
+    let span = Seg::new(vec![look.span(Tone::Muted, "last 30 min")]).leaves(2);
+    let cursor = snap.past.cursor.map(|at| Seg::new(vec![look.span(Tone::Accent, look.clock(at))]).leaves(1));
+    std::iter::once(span).chain(cursor).collect()
 }
 
 /// Draws three lines: errors, deaths, marks.
@@ -47,6 +49,20 @@ pub fn draw(buf: &mut Buffer, area: Rect, snap: &Snapshot, look: &Look) {
     let line = nth_line(area, 2);
     put_label(buf, line, "marks", look);
     put_marks(buf, time(line), snap, look);
+    put_cursor(buf, time(area), snap, look);
+}
+
+/// The moment that the other panes show.
+fn put_cursor(buf: &mut Buffer, area: Rect, snap: &Snapshot, look: &Look) {
+    let width = usize::from(area.width);
+    let Some(column) = snap.past.cursor.and_then(|at| snap.past.column(at, width)).filter(|c| *c < width) else {
+        return;
+    };
+    let x = area.x + u16::try_from(column).unwrap_or(0);
+    for (row, sign) in [theme::UPRIGHT, theme::UPRIGHT, "▴"].into_iter().enumerate() {
+        let line = nth_line(area, u16::try_from(row).unwrap_or(0));
+        put(buf, Rect { x, width: 1, ..line }, &[look.span(Tone::Accent, sign)]);
+    }
 }
 
 fn put_label(buf: &mut Buffer, line: Rect, label: &'static str, look: &Look) {
@@ -70,7 +86,7 @@ fn put_marks(buf: &mut Buffer, line: Rect, snap: &Snapshot, look: &Look) {
         Rect { x: line.x + u16::try_from(now_from).unwrap_or(0), width: 3, ..line },
         &[look.span(Tone::Faint, "now")],
     );
-    let oldest = look.minute(snap.now.minus(HALF_HOUR));
+    let oldest = look.minute(snap.past.now.minus(HALF_HOUR));
     let far = width >= 40 && snap.since.is_some();
     if far {
         put(buf, line, &[look.span(Tone::Faint, oldest.clone())]);

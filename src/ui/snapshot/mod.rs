@@ -149,6 +149,14 @@ impl Snapshot {
         }
     }
 
+    /// This moment beside the timeline of the present.
+    #[must_use]
+    pub fn seen_from(&self, present: &Self) -> Self {
+        let mut past = present.past.clone();
+        past.cursor = Some(self.now);
+        Self { past, ..self.clone() }
+    }
+
     /// The sources of one kind see something: only then is a count of nothing a zero, and not unknown.
     #[must_use]
     pub fn sees(&self, kind: SourceKind) -> bool {

@@ -19,6 +19,10 @@ pub struct Past {
     pub deaths: Vec<u64>,
     /// Oldest first.
     pub marks: Vec<Mark>,
+    /// The moment of the newest bucket.
+    pub now: Timestamp,
+    /// The moment that the panes show, when it is another.
+    pub cursor: Option<Timestamp>,
     /// The number (time / width) of the newest bucket.
     newest: i64,
     /// Buckets since the oldest thing that is known.
@@ -39,7 +43,8 @@ impl Past {
         let first = errors.iter().zip(&deaths).position(|(e, d)| e + d > 0).unwrap_or(CELLS);
         let watched = model.since.map_or(0, |s| newest - s.secs().div_euclid(BUCKET_S));
         let age = (CELLS - first).max(usize::try_from(watched).unwrap_or(0)).clamp(1, CELLS);
-        Self { errors, deaths, marks: model.marks.iter().cloned().collect(), newest, age }
+        let marks = model.marks.iter().cloned().collect();
+        Self { errors, deaths, marks, now, cursor: None, newest, age }
     }
 
     /// How many of `room` columns the half hour takes: as many as whole buckets give, and one since the newest is not full.

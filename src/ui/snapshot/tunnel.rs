@@ -39,6 +39,19 @@ impl Tunnels {
         Self { rows: Arc::new(rows), living, next_cut, at: model.now, look: model.connections.last_look() }
     }
 
+    /// The same with at most so many rows: those that end soonest, then the rest; the counts stay.
+    #[must_use]
+    pub fn thinned(&self, most: usize) -> Self {
+        if self.rows.len() <= most {
+            return self.clone();
+        }
+        let mut by_end: Vec<&TunnelRow> = self.rows.iter().collect();
+        by_end.select_nth_unstable_by_key(most, |r| r.left.unwrap_or(Duration::MAX));
+        by_end.truncate(most);
+        by_end.sort_by_key(|r| r.id);
+        Self { rows: Arc::new(by_end.into_iter().cloned().collect()), ..self.clone() }
+    }
+
     /// The same after what `model` has learnt since, built anew only when that shows.
     #[must_use]
     pub fn after(&self, model: &Model) -> Self {
