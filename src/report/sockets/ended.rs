@@ -181,6 +181,81 @@ impl Ended {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::log::ErrorBatch;
+    use crate::model::tunnels::Confidence;
+    use crate::time::Timestamp;
+
+    fn closed(id: u64, port: u16) -> ClosedTunnel {
+        ClosedTunnel {
+            id,
+            at: Timestamp::from_secs(100),
+            client: Some(([10, 0, 0, 1], port).into()),
+            upstream: Upstream::Tcp(([10, 0, 0, 7], 8080).into()),
+            worker: Some(7),
+            location: None,
+            read_timeout: Some(Duration::from_secs(60)),
+            pair: Confidence::Certain,
+            age: Duration::from_secs(9),
+            age_is_lower_bound: false,
+            idle: None,
+            bytes: None,
+            client_state: Some("established"),
+            upstream_state: "established",
+            first_gone: None,
+            odd: None,
+            within: Duration::from_secs(1),
+            how: End::Unknown,
+        }
+    }
+
+    /// How the first of these ended, and whether a line was found for it alone, given one line of the log.
+    fn told_by(tunnels: Vec<ClosedTunnel>, change: fn(&mut ErrorEntry)) -> (End, Option<bool>) {
+        let mut entry = ErrorEntry {
+            at: Timestamp::from_secs(99),
+            level: Level::Error,
+            category: crate::event::log::Category::Other,
+            pid: 7,
+            connection: None,
+            message: "recv() failed".into(),
+            errno: Some(104),
+            ssl: None,
+            action: Some(TUNNEL.into()),
+            client: Some("10.0.0.1".into()),
+            server: None,
+            request: None,
+            subrequest: None,
+            upstream: Some("http://10.0.0.7:8080/ws".into()),
+            host: None,
+            raw: "the line".into(),
+        };
+        change(&mut entry);
+        let mut model = Model::new("h");
+        model.now = Timestamp::from_secs(101);
+        model.errors.apply(&ErrorBatch { entries: vec![entry], ..ErrorBatch::default() }, &model.places);
+        model.connections.closed.extend(tunnels);
+        let rows = ended(&model);
+        let first = rows.last().and_then(|r| r.ended.clone()).expect("it ended");
+        (first.how, first.line.map(|(_, shared)| !shared))
+    }
+
+    #[test]
+    fn a_line_of_the_error_log_tells_a_reset_and_of_which_side() {
+        let one = || vec![closed(1, 40_001)];
+        assert_eq!(told_by(one(), |_| {}), (End::Reset(Side::Upstream), Some(true)));
+        assert_eq!(told_by(one(), |e| e.level = Level::Info), (End::Reset(Side::Client), Some(true)));
+        let timed_out = |e: &mut ErrorEntry| (e.message, e.errno) = ("upstream timed out".into(), Some(110));
+        assert_eq!(told_by(one(), timed_out), (End::Timeout, Some(true)));
+        assert_eq!(told_by(one(), |e| e.pid = 8), (End::Unknown, None), "another worker's");
+        assert_eq!(told_by(one(), |e| e.at = Timestamp::from_secs(90)), (End::Unknown, None), "another moment's");
+        let elsewhere = |e: &mut ErrorEntry| e.upstream = Some("http://10.0.0.8:8080/ws".into());
+        assert_eq!(told_by(one(), elsewhere), (End::Unknown, None), "another backend's");
+    }
+
+    #[test]
+    fn a_line_that_fits_two_tunnels_of_one_client_decides_for_neither() {
+        let both = vec![closed(1, 40_001), closed(2, 40_002)];
+        assert_eq!(told_by(both, |_| {}), (End::Unknown, Some(false)));
+    }
 
     #[test]
     fn an_end_is_told_as_far_as_it_shows() {

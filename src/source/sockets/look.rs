@@ -379,6 +379,34 @@ mod tests {
     }
 
     #[test]
+    fn connections_in_time_wait_are_counted_by_backend_every_ten_seconds() {
+        let listener = TcpListener::bind("127.0.0.34:0").expect("bound");
+        let backend = listener.local_addr().expect("address");
+        let interest = Interest { upstream_ports: [backend.port()].into(), ..Interest::default() };
+        for _ in 0..3 {
+            let client = TcpStream::connect(backend).expect("connected");
+            let (server, _) = listener.accept().expect("accepted");
+            // Whoever closes first waits.
+            drop(client);
+            drop(server);
+        }
+        let mut looker = Looker::new(Mode::Netlink, "/proc");
+        let (start, mut looks) = (Instant::now(), 0);
+        let counted = loop {
+            let looked = looker.look(&interest, start + WAITS_EVERY * looks).expect("a look");
+            let waits = looked.delta.time_wait.expect("counted at every tenth second");
+            if waits == [(backend, 3)] || looks == 1_000 {
+                break waits;
+            }
+            looks += 1;
+        };
+        assert_eq!(counted, [(backend, 3)]);
+        let soon = looker.look(&interest, start + WAITS_EVERY * looks + SECOND).expect("a look");
+        assert_eq!(soon.delta.time_wait, None, "not at every look");
+        assert!(soon.delta.rows.is_empty(), "and they are no rows");
+    }
+
+    #[test]
     fn a_netlink_that_fails_later_is_told_with_a_full_table() {
         let (local, interest, _held) = connection("127.0.0.32");
         let mut looker = Looker::new(Mode::Auto, "/proc");
