@@ -184,10 +184,12 @@ impl<'a> Tunnel<'a> {
     }
 
     /// For how long it is open, and whether that is only a lower bound. The upstream leg tells it, because a client connection
-    /// may have served other requests before.
+    /// may have served other requests before; a unix leg is only known to be opened between two looks, and before the silence.
     #[must_use]
     pub fn age(&self, now: Timestamp) -> (Duration, bool) {
-        self.far.age(now)
+        let (age, bound) = self.far.age(now);
+        let silent = if matches!(self.far, Far::Unix(_)) { self.idle(now) } else { None };
+        (age.max(silent.unwrap_or_default()), bound)
     }
 
     /// Silence in both directions, as nginx counts it.

@@ -295,6 +295,7 @@ fn a_tunnel_to_a_unix_socket_is_one_row_with_both_legs() {
     watch.look_unix(vec![row(1, Side::Client, SECOND / 10)], vec![unix(1)], &[]);
     watch.now += 20;
     let t = watch.only();
+    assert_eq!(t.age(at(watch.now)), (Duration::from_millis(20_100), false), "no younger than its silence");
     assert_eq!((t.id, t.pair, t.state, t.location), (901, Confidence::Likely, TunnelState::Open, Some("/ws")));
     assert_eq!(t.client_addr().map(|a| a.port()), Some(40_001));
     assert_eq!((t.far.upstream().to_string(), t.upstream.is_none()), (format!("unix:{APP}"), true));

@@ -166,7 +166,37 @@ struct LegFacts {
     backoff: Option<u8>,
     trouble: Option<&'static str>,
     timer: Option<TimerFacts>,
-    strain: Option<Strain>,
+    strain: Option<StrainFacts>,
+}
+
+/// What holds a leg up.
+#[derive(Serialize)]
+struct StrainFacts {
+    probes: Option<u8>,
+    retransmitting: Option<u32>,
+    lost: Option<u32>,
+    unsent: Option<u32>,
+    peer_window: Option<u32>,
+    own_window: Option<u32>,
+    busy_ms: Option<u32>,
+    peer_limited_ms: Option<u32>,
+    buffer_limited_ms: Option<u32>,
+}
+
+impl From<&Strain> for StrainFacts {
+    fn from(s: &Strain) -> Self {
+        Self {
+            probes: s.probes,
+            retransmitting: s.retransmitting,
+            lost: s.lost,
+            unsent: s.unsent,
+            peer_window: s.peer_window,
+            own_window: s.own_window,
+            busy_ms: s.busy_ms,
+            peer_limited_ms: s.peer_limited_ms,
+            buffer_limited_ms: s.buffer_limited_ms,
+        }
+    }
 }
 
 /// What the kernel waits for.
@@ -236,8 +266,7 @@ fn leg(leg: &Leg, side: Option<Side>, look: &Sockets) -> LegFacts {
         backoff: info.backoff,
         trouble: leg.trouble(look.at).map(legs::Trouble::key),
         timer,
-        // The timer's own time is told above, as of the report's moment.
-        strain: row.strain.as_deref().map(|s| Strain { timer_ms: None, ..*s }),
+        strain: row.strain.as_deref().map(StrainFacts::from),
     }
 }
 
