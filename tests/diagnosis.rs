@@ -1404,6 +1404,90 @@ fn sockets_that_nobody_closes_pile_up() {
     seen.top("close-wait-pile", Severity::Warning, Verdict::Degraded);
 }
 
+/// The k-th tunnel to the backend: its client leg and its leg to the backend, which has been silent for so long.
+fn tunnel(k: u16, silent: Duration) -> [SocketRow; 2] {
+    let ms = u32::try_from(silent.as_millis()).ok();
+    let info = TcpInfo {
+        last_sent_ms: ms,
+        last_received_ms: ms,
+        bytes_acked: Some(9),
+        bytes_received: Some(9),
+        ..TcpInfo::default()
+    };
+    let ip = [203, 0, 113, u8::try_from(k).expect("few")];
+    let client = SocketRow { peer: (ip, 40_000).into(), ..socket(k, TcpState::Established, Some(info)) };
+    let ends = (([127, 0, 0, 1], 50_000 + k).into(), PEER.parse().expect("an address"));
+    let row = SocketRow::new(1_000 + u64::from(k), ends.0, ends.1, TcpState::Established);
+    [client, SocketRow { inode: 1_000 + u32::from(k), pid: Some(101), info: Some(info), ..row }]
+}
+
+fn table(full: bool, rows: Vec<SocketRow>, closed: Vec<u64>) -> Event {
+    let since = (!full).then_some(Duration::from_secs(1));
+    Event::Sockets(SocketDelta { full, source: SocketSource::Netlink, rows, closed, since, ..SocketDelta::default() })
+}
+
+/// The backend of these tunnels answers nothing, while data is sent to it so many times.
+fn unanswered(k: u16, times: u8, silent: u64) -> SocketRow {
+    let [_, row] = tunnel(k, Duration::from_secs(silent));
+    let info = row.info.map(|i| TcpInfo { backoff: Some(times), unacked: Some(2), last_sent_ms: Some(10), ..i });
+    SocketRow { info, ..row }
+}
+
+#[test]
+fn a_backend_that_answers_nothing_for_long_leaves_tunnels_half_open_and_a_lossy_moment_does_not() {
+    let story = |lost: u16, times, silent| {
+        let all = (1..=8).flat_map(|k| tunnel(k, Duration::from_millis(500))).collect();
+        let look = (1..=lost).map(|k| unanswered(k, times, silent)).collect();
+        let story = Story::of(patient_site()).running().say(SourceKind::Sockets, table(true, all, vec![]));
+        story.pause(1).say(SourceKind::Sockets, table(false, look, vec![])).seen()
+    };
+    let seen = story(3, 8, 60);
+    seen.top("half-open-tunnels", Severity::Warning, Verdict::Degraded).only("half-open-tunnels");
+    seen.subject(None, Some(PEER));
+    story(2, 8, 60).healthy();
+    story(8, 5, 60).healthy();
+    story(8, 8, 20).healthy();
+}
+
+#[test]
+fn a_few_lost_clients_among_many_are_everyday_life() {
+    let story = |all: u16| {
+        let rows = (1..=all).flat_map(|k| tunnel(k, Duration::from_millis(500))).collect();
+        let lost = (1..=3).map(|k| {
+            let [client, _] = tunnel(k, Duration::from_secs(90));
+            let info = client.info.map(|i| TcpInfo { backoff: Some(9), unacked: Some(1), ..i });
+            SocketRow { info, ..client }
+        });
+        let story = Story::of(patient_site()).running().say(SourceKind::Sockets, table(true, rows, vec![]));
+        story.pause(1).say(SourceKind::Sockets, table(false, lost.collect(), vec![])).seen()
+    };
+    story(20).top("half-open-tunnels", Severity::Warning, Verdict::Degraded);
+    story(100).healthy();
+}
+
+/// Of eight tunnels these end at once; `seen` of them are seen to be closed by the backend first.
+fn burst(ends: std::ops::RangeInclusive<u16>, seen: u16) -> Story {
+    let rows = (1..=8).flat_map(|k| tunnel(k, Duration::from_millis(500))).collect();
+    let story = Story::of(patient_site()).running().say(SourceKind::Sockets, table(true, rows, vec![]));
+    let closing = (1..=seen).map(|k| {
+        let [_, row] = tunnel(k, Duration::from_millis(500));
+        SocketRow { state: TcpState::CloseWait, ..row }
+    });
+    let gone = ends.flat_map(|k| [u64::from(k), 1_000 + u64::from(k)]).collect();
+    let story = story.pause(60).say(SourceKind::Sockets, table(false, closing.collect(), vec![]));
+    story.pause(1).say(SourceKind::Sockets, table(false, vec![], gone))
+}
+
+#[test]
+fn a_backend_whose_tunnels_all_end_at_one_moment_went_away() {
+    let seen = burst(1..=8, 2).seen();
+    seen.top("backend-went-away", Severity::Warning, Verdict::Degraded).only("backend-went-away");
+    seen.subject(Some("/ws"), Some(PEER));
+    burst(1..=8, 0).seen().healthy();
+    burst(1..=5, 2).seen().healthy();
+    burst(1..=4, 2).seen().healthy();
+}
+
 // ---------------------------------------------------------------- what many lives tell
 
 /// A site that waits an hour for silent tunnels.

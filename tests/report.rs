@@ -316,6 +316,8 @@ fn every_event() -> Vec<Stamped> {
         prefix: None,
         error_log: None,
         other_net: false,
+        local_ports: Some((32_768, 60_999)),
+        reserved_ports: Some(2),
         workers: vec![worker],
         ..Master::default()
     };
@@ -329,6 +331,7 @@ fn every_event() -> Vec<Stamped> {
             .into(),
         unix: [UnixState::Waiting, UnixState::Open, UnixState::PeerClosed].map(a_unix_row).into(),
         unix_listeners: vec![UnixListener { path: "/run/app.sock".into(), queue: Some(1), backlog: None }],
+        time_wait: Some(vec![(([10, 0, 0, 7], 8080).into(), 3)]),
         took: Duration::from_micros(90),
         since: None,
     };

@@ -167,6 +167,7 @@ fn tunnels_are_grouped_and_a_group_opens_into_its_tunnels() {
     press(&mut state, &snapshot, "\n");
     let text = draw(&snapshot, &mut state, (100, 30));
     assert!(text.contains("○ ended") && text.contains(" ago"), "{text}");
+    insta::assert_snapshot!("popup_ended_100x30", text);
 }
 
 #[test]
@@ -175,7 +176,7 @@ fn the_tunnels_sort_by_every_column() {
     let mut state = screen();
     press(&mut state, &snapshot, "2z");
     let mut seen = Vec::new();
-    for _ in 0..16 {
+    for _ in 0..17 {
         press(&mut state, &snapshot, "s");
         let text = draw(&snapshot, &mut state, (220, 60));
         let title = text.lines().find_map(|l| l.split_once("by ").filter(|(_, b)| b.contains('▴')));
@@ -190,7 +191,7 @@ fn the_tunnels_sort_by_every_column() {
         assert!(clients.len() > 30, "living and ended ones: {text}");
         seen.push(by);
     }
-    let all = "client worker location upstream state age idle down up bytes queue rtt retransmits pair";
+    let all = "client worker nginx location upstream state age idle down up bytes queue rtt retransmits pair";
     let all: Vec<&str> = all.split(' ').chain(["time left"]).collect();
     assert_eq!(seen, all);
 }

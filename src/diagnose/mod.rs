@@ -13,6 +13,7 @@ mod headers;
 mod leftover;
 mod life;
 mod look;
+mod lost;
 pub mod matrix;
 mod order;
 pub mod pairs;
@@ -110,6 +111,8 @@ pub static RULES: &[Rule] = &[
     rule("middlebox-cuts", life::middlebox_cuts),
     rule("workers-draining", tunnels::workers_draining),
     rule("close-wait-pile", tunnels::close_wait_pile),
+    rule("half-open-tunnels", lost::half_open),
+    rule("backend-went-away", lost::backend_went_away),
     rule("tls-expired", reach::tls_expired),
     rule("tls-expires-soon", reach::tls_expires_soon),
     rule("tls-untrusted", reach::tls_untrusted),

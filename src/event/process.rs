@@ -45,6 +45,9 @@ pub struct Master {
     /// our own network namespace (man 7 ip); `None` when it lives in another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_ports: Option<(u16, u16)>,
+    /// How many of them the kernel keeps back (`net.ipv4.ip_local_reserved_ports`); `None` where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved_ports: Option<u16>,
     /// The addresses that it listens on; looked for only where several masters run, to tell them apart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listens: Vec<SocketAddr>,

@@ -157,6 +157,17 @@ impl TcpTimer {
             _ => return None,
         })
     }
+
+    /// One word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Retransmit => "retransmit",
+            Self::Keepalive => "keepalive",
+            Self::TimeWait => "time-wait",
+            Self::Persist => "persist",
+        }
+    }
 }
 
 /// The part of the kernel's `struct tcp_info` that matters to tunnels. A field that this kernel does not report is `None`.
@@ -298,6 +309,10 @@ pub struct SocketDelta {
     /// Those sockets themselves, always all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unix_listeners: Vec<UnixListener>,
+    /// Connections in TIME-WAIT by backend address, each of which keeps a local port; `None` when they were not counted this
+    /// time: that is done less often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_wait: Option<Vec<(SocketAddr, u32)>>,
     /// How long the look took.
     #[serde(with = "crate::time::seconds")]
     pub took: Duration,

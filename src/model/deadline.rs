@@ -12,6 +12,7 @@ use crate::time::Timestamp;
 
 use super::legs::Leg;
 use super::place::LocationPlace;
+use super::unix::UnixLeg;
 
 /// A timer of nginx that ends a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +72,23 @@ pub fn deadline(
     if waits(upstream, now) {
         return None;
     }
-    let silent = silence(client, upstream, now)?;
-    let stuck = client.is_some_and(|c| waits(c, now));
+    cut(silence(client, upstream, now)?, client.is_some_and(|c| waits(c, now)), locations)
+}
+
+/// The same for a tunnel to a unix socket, whose own leg tells no moments: the client leg speaks for both sides. `None` too
+/// where that one is not known.
+#[must_use]
+pub fn deadline_by_client(
+    client: Option<&Leg>,
+    upstream: &UnixLeg,
+    locations: &[&LocationPlace],
+    now: Timestamp,
+) -> Option<Deadline> {
+    let client = client.filter(|_| !upstream.waits(now, NOT_READING))?;
+    cut(client.idle(now)?, waits(client, now), locations)
+}
+
+fn cut(silent: Duration, stuck: bool, locations: &[&LocationPlace]) -> Option<Deadline> {
     let cuts = locations.iter().map(|l| {
         if stuck && l.send_timeout < l.read_timeout { (l.send_timeout, Cut::Send) } else { (l.read_timeout, Cut::Read) }
     });
@@ -99,16 +115,11 @@ pub fn silence(client: Option<&Leg>, upstream: &Leg, now: Timestamp) -> Option<D
 const EARLY: Duration = Duration::from_millis(500);
 const LATE: Duration = Duration::from_millis(500);
 
-/// The tunnel was found dead at `now` and lived at the look before, `since` ago: one of its timers ran out in between.
+/// A tunnel that was silent for so long was found dead, and lived at the look before, `since` ago: one of its timers ran out in
+/// between. False where the silence is not known.
 #[must_use]
-pub fn ran_out(
-    client: Option<&Leg>,
-    upstream: &Leg,
-    locations: &[&LocationPlace],
-    now: Timestamp,
-    since: Duration,
-) -> bool {
-    let Some(silent) = silence(client, upstream, now) else { return false };
+pub fn ran_out(silent: Option<Duration>, locations: &[&LocationPlace], since: Duration) -> bool {
+    let Some(silent) = silent else { return false };
     locations.iter().any(|l| {
         let timeout = l.read_timeout;
         silent + EARLY >= timeout && silent <= timeout + since + LATE

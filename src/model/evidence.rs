@@ -28,6 +28,8 @@ pub struct Trace {
     pub peer: SocketAddr,
     /// The process that holds it.
     pub pid: Option<u32>,
+    /// The nginx that it belongs to, where several run and that is known.
+    pub instance: Option<u32>,
     /// Its inode.
     pub inode: u64,
     /// It carries TLS.
@@ -60,6 +62,7 @@ impl Trace {
             cookie: leg.row.cookie,
             peer: leg.row.peer,
             pid: leg.row.pid,
+            instance: None,
             inode: u64::from(leg.row.inode),
             tls,
             first: leg.first,
@@ -82,7 +85,7 @@ impl Trace {
     pub fn shares_worker(&self, other: &Self) -> bool {
         match (self.pid, other.pid) {
             (Some(a), Some(b)) => a == b,
-            _ => true,
+            _ => self.instance.zip(other.instance).is_none_or(|(a, b)| a == b),
         }
     }
 }
@@ -238,6 +241,7 @@ mod tests {
             cookie: 1,
             peer: ([127, 0, 0, 1], 81).into(),
             pid: None,
+            instance: None,
             inode: 1,
             tls,
             first: Timestamp::default(),

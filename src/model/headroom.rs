@@ -41,20 +41,21 @@ impl Gauge {
 #[must_use]
 pub fn slots(per_worker: u64, serving: &BTreeSet<u32>, connections: &Connections) -> Option<Gauge> {
     let here = |pid: Option<u32>| pid.is_none_or(|p| serving.contains(&p));
-    let used = connections.held().filter(|l| here(l.row.pid)).count() as u64;
+    let used = connections.held().filter(|pid| here(*pid)).count() as u64;
     (!serving.is_empty()).then(|| Gauge::new(used, per_worker.saturating_mul(serving.len() as u64)))
 }
 
-/// The serving worker with the most legs: nginx spreads connections as they come, and one worker may be full before the others.
-/// `None` when no leg's worker is known.
+/// The connection slots of each serving worker that is known to hold a leg, the fullest first: nginx spreads connections as
+/// they come, and one worker may be full before the others.
 #[must_use]
-pub fn fullest_worker(per_worker: u64, serving: &BTreeSet<u32>, connections: &Connections) -> Option<(u32, Gauge)> {
+pub fn each_worker(per_worker: u64, serving: &BTreeSet<u32>, connections: &Connections) -> Vec<(u32, Gauge)> {
     let mut held: BTreeMap<u32, u64> = BTreeMap::new();
-    for pid in connections.held().filter_map(|l| l.row.pid).filter(|p| serving.contains(p)) {
+    for pid in connections.held().flatten().filter(|p| serving.contains(p)) {
         *held.entry(pid).or_default() += 1;
     }
-    let (pid, used) = held.into_iter().max_by_key(|(pid, used)| (*used, std::cmp::Reverse(*pid)))?;
-    Some((pid, Gauge::new(used, per_worker)))
+    let mut all: Vec<_> = held.into_iter().map(|(pid, used)| (pid, Gauge::new(used, per_worker))).collect();
+    all.sort_by_key(|(pid, gauge)| (std::cmp::Reverse(gauge.used), *pid));
+    all
 }
 
 /// Open descriptors of the worker that is nearest to its limit.
@@ -69,20 +70,42 @@ pub fn queue(listeners: &[Listener]) -> Option<Gauge> {
     fullest(listeners.iter().filter_map(gauge))
 }
 
-/// Local ports towards the backend address that is nearest to having none left. A connection is its four numbers, so every
-/// backend address has the whole range, once for each local address that is in use towards it. Connections of other programs
-/// of this host take ports too; those in TIME-WAIT are not seen.
+/// Local ports towards one backend address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// The backend address.
+    pub backend: SocketAddr,
+    /// Ports in use against those that there are.
+    pub gauge: Gauge,
+    /// Connections in TIME-WAIT; `None` where they were not counted.
+    pub time_wait: Option<u64>,
+}
+
+/// Local ports towards each backend address in use, the fullest first. A connection is its four numbers, so every backend
+/// address has the whole range (`net.ipv4.ip_local_port_range` without the reserved ones), once for each local address that is
+/// in use towards it. Connections of other programs of this host take ports too, and those in TIME-WAIT do for a minute; but
+/// on the loopback the kernel gives theirs out again (`net.ipv4.tcp_tw_reuse`, 2 by default).
 #[must_use]
-pub fn ports(range: (u16, u16), connections: &Connections) -> Option<(SocketAddr, Gauge)> {
+pub fn each_backend(range: (u16, u16), reserved: u16, connections: &Connections) -> Vec<Ports> {
     let mut taken: BTreeMap<SocketAddr, (u64, BTreeSet<IpAddr>)> = BTreeMap::new();
     for (_, leg) in connections.sides().filter(|(side, _)| *side == Side::Upstream) {
         let entry = taken.entry(leg.row.peer).or_default();
         entry.0 += 1;
         entry.1.insert(leg.row.local.ip());
     }
-    let size = u64::from(range.1.saturating_sub(range.0)) + 1;
-    let gauges = taken.into_iter().map(|(peer, (used, from))| (peer, Gauge::new(used, size * from.len() as u64)));
-    gauges.max_by(|a, b| a.1.share().total_cmp(&b.1.share()))
+    for backend in connections.waiting() {
+        taken.entry(backend).or_default();
+    }
+    let size = (u64::from(range.1.saturating_sub(range.0)) + 1).saturating_sub(u64::from(reserved));
+    let one = |(backend, (open, from)): (SocketAddr, (u64, BTreeSet<IpAddr>))| {
+        let time_wait = connections.time_wait(backend);
+        let kept = time_wait.filter(|_| !backend.ip().is_loopback()).unwrap_or(0);
+        let gauge = Gauge::new(open + kept, size * (from.len().max(1) as u64));
+        Ports { backend, gauge, time_wait }
+    };
+    let mut all: Vec<Ports> = taken.into_iter().map(one).collect();
+    all.sort_by(|a, b| b.gauge.share().total_cmp(&a.gauge.share()));
+    all
 }
 
 fn fullest(gauges: impl Iterator<Item = Gauge>) -> Option<Gauge> {
@@ -94,12 +117,12 @@ fn fullest(gauges: impl Iterator<Item = Gauge>) -> Option<Gauge> {
 pub enum Resource {
     /// Connection slots of all workers.
     Slots,
-    /// Connection slots of the fullest worker.
-    WorkerSlots,
+    /// Connection slots of one worker.
+    Worker(u32),
     /// Descriptors.
     Fds,
-    /// Local ports.
-    Ports,
+    /// Local ports towards one backend address.
+    Ports(SocketAddr),
     /// The accept queue.
     Queue,
 }
@@ -108,6 +131,8 @@ pub enum Resource {
 const STEP: Duration = Duration::from_secs(5);
 /// Samples kept: five minutes.
 const SAMPLES: usize = 60;
+/// Workers and backend addresses whose pace is watched, the fullest.
+pub const WATCHED: usize = 16;
 /// Samples without which nothing is said: a minute.
 const ENOUGH: usize = 12;
 /// Growth over the samples that is worth a word, as a share of the limit.
@@ -133,6 +158,10 @@ impl Trends {
     /// Takes a sample of what is known now.
     pub fn sample(&mut self, now: Timestamp, gauges: impl IntoIterator<Item = (Resource, Gauge)>) {
         self.last = Some(now);
+        // What was not sampled for as long as samples are kept has gone.
+        self.shares.retain(|_, shares| shares.back().is_some_and(|(at, _)| now.since(*at) <= STEP * 60));
+        let known: BTreeSet<Resource> = self.shares.keys().copied().collect();
+        self.full_in.retain(|resource, _| known.contains(resource));
         for (resource, gauge) in gauges.into_iter().filter(|(_, g)| g.limit > 0) {
             let shares = self.shares.entry(resource).or_default();
             if shares.len() == SAMPLES {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::event::socket::{SocketRow, TcpInfo, TcpState};
+use crate::event::socket::{SocketRow, Strain, TcpInfo, TcpState, TcpTimer};
 use crate::time::Timestamp;
 
 /// Cells of [`Recent`].
@@ -220,31 +220,90 @@ impl Leg {
         if self.is_closed() {
             return None;
         }
-        let backoff = self.tcp(|i| i.backoff).unwrap_or(0);
+        let backoff = self.backoff();
         let unanswered = self.tcp(|i| i.unacked).is_some_and(|n| n > 0);
         if backoff >= BACKED_OFF {
             // With nothing in flight the timer that backs off is the persist timer: the peer's window is shut.
             return Some(if unanswered { Trouble::HalfOpen } else { Trouble::WindowShut });
         }
+        let asked = self.strain(|s| s.probes).unwrap_or(0);
+        if self.row.timer == Some(TcpTimer::Keepalive) && asked >= UNANSWERED {
+            return Some(Trouble::HalfOpen);
+        }
         // Bytes moved too long ago: the queue is not being emptied. Without idle times nothing can be said.
         let resting = |d: Option<Duration>| d.is_some_and(|d| d >= QUEUE_RESTS);
+        if self.row.send_q > 0 && self.window_is_shut() && resting(self.idle_out(now)) {
+            return Some(Trouble::WindowShut);
+        }
         if self.row.recv_q > 0 && resting(self.idle_in(now)) {
             return Some(Trouble::NotRead);
         }
-        if self.row.send_q > 0 && resting(self.idle_out(now)) {
-            return Some(Trouble::NotTaken);
+        if unanswered && backoff >= RESENDING {
+            return Some(Trouble::Resending);
         }
-        None
+        (self.row.send_q > 0 && resting(self.idle_out(now))).then_some(Trouble::NotTaken)
     }
+
+    fn strain<T>(&self, of: impl Fn(&Strain) -> Option<T>) -> Option<T> {
+        self.row.strain.as_deref().and_then(of)
+    }
+
+    /// How often the timer has doubled for what waits now; 0 where nothing waits, or the kernel did not tell.
+    #[must_use]
+    pub fn backoff(&self) -> u8 {
+        self.tcp(|i| i.backoff).unwrap_or(0)
+    }
+
+    /// The peer has told that it has no room, or it is being asked whether it has any again.
+    fn window_is_shut(&self) -> bool {
+        self.row.timer == Some(TcpTimer::Persist) || self.strain(|s| s.peer_window) == Some(0)
+    }
+
+    /// What the kernel waits for; `None` when it waits for nothing, or did not tell.
+    #[must_use]
+    pub fn timer(&self, now: Timestamp) -> Option<Timer> {
+        let kind = self.row.timer?;
+        let times = match kind {
+            TcpTimer::Retransmit => u32::from(self.backoff()),
+            TcpTimer::Keepalive | TcpTimer::Persist => u32::from(self.strain(|s| s.probes).unwrap_or(0)),
+            TcpTimer::TimeWait => 0,
+        };
+        // A row is not told again when its timer runs out and is armed anew: what would be past is not known.
+        let at_look = self.strain(|s| s.timer_ms).map(|ms| Duration::from_millis(u64::from(ms)));
+        let left = at_look.and_then(|left| left.checked_sub(now.since(self.seen)));
+        Some(Timer { kind, left, times })
+    }
+
+    /// For how long at least the peer has been silent, while data is sent to it again and again.
+    #[must_use]
+    pub fn unanswered_for(&self, now: Timestamp) -> Option<Duration> {
+        let waits = self.tcp(|i| i.unacked).is_some_and(|n| n > 0) && self.backoff() > 0;
+        waits.then(|| self.idle_in(now)).flatten()
+    }
+}
+
+/// What the kernel waits for on a leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timer {
+    /// What for.
+    pub kind: TcpTimer,
+    /// Until it runs out; `None` when that is not known.
+    pub left: Option<Duration>,
+    /// How often it has run out in vain.
+    pub times: u32,
 }
 
 /// Retransmissions of one segment after which a peer is suspected to be gone: at the usual 200 ms start, over ten seconds of
 /// silence.
 const BACKED_OFF: u8 = 6;
+/// Retransmissions of one segment that are worth a word: beyond a moment's loss.
+const RESENDING: u8 = 3;
+/// Keepalive probes without an answer after which the same is suspected.
+const UNANSWERED: u8 = 3;
 /// How long a queue must rest with bytes in it.
-const QUEUE_RESTS: Duration = Duration::from_secs(5);
+pub(super) const QUEUE_RESTS: Duration = Duration::from_secs(5);
 /// How long CLOSE-WAIT must last.
-const LINGER: Duration = Duration::from_secs(3);
+pub(super) const LINGER: Duration = Duration::from_secs(3);
 
 /// What can be odd about an open leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -255,10 +314,14 @@ pub enum Trouble {
     WindowShut,
     /// The peer has closed and nginx has not.
     CloseWait,
+    /// The backend's unix socket has the connection in its queue and does not accept it.
+    NotAccepted,
     /// Data has come in and nginx does not read it: it cannot pass it on.
     NotRead,
     /// Data was written and has waited for long to be acknowledged.
     NotTaken,
+    /// Data is sent again and again: a lossy way, or the beginning of a silence.
+    Resending,
 }
 
 impl Trouble {
@@ -269,8 +332,24 @@ impl Trouble {
             Self::HalfOpen => "half-open?",
             Self::WindowShut => "window shut",
             Self::CloseWait => "close-wait",
+            Self::NotAccepted => "not accepted",
             Self::NotRead => "not read",
             Self::NotTaken => "not taken",
+            Self::Resending => "resending",
+        }
+    }
+
+    /// One word, for filters and programs.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::HalfOpen => "half-open",
+            Self::WindowShut => "zero-window",
+            Self::CloseWait => "close-wait",
+            Self::NotAccepted => "unaccepted",
+            Self::NotRead => "not-read",
+            Self::NotTaken => "not-taken",
+            Self::Resending => "resending",
         }
     }
 }
@@ -420,11 +499,37 @@ mod tests {
         };
         assert_eq!(odd(backing_off(1), 1), Some(Trouble::HalfOpen));
         assert_eq!(odd(backing_off(0), 1), Some(Trouble::WindowShut));
+        let again = |times| move |_: &mut SocketRow, i: &mut TcpInfo| (i.backoff, i.unacked) = (Some(times), Some(1));
+        assert_eq!((odd(again(2), 1), odd(again(3), 1)), (None, Some(Trouble::Resending)), "a lossy moment is none");
+        let shut = |r: &mut SocketRow, _: &mut TcpInfo| (r.send_q, r.timer) = (9, Some(TcpTimer::Persist));
+        assert_eq!(
+            (odd(shut, 1), odd(shut, 6)),
+            (None, Some(Trouble::WindowShut)),
+            "a full window is usual for a moment"
+        );
+        let asked = |probes| {
+            move |r: &mut SocketRow, _: &mut TcpInfo| {
+                r.timer = Some(TcpTimer::Keepalive);
+                r.strain = Some(Box::new(Strain { probes: Some(probes), ..Strain::default() }));
+            }
+        };
+        assert_eq!((odd(asked(1), 1), odd(asked(3), 1)), (None, Some(Trouble::HalfOpen)));
         assert_eq!(odd(|r, _| r.recv_q = 9, 1), None, "on its way");
         assert_eq!(odd(|r, _| r.recv_q = 9, 6), Some(Trouble::NotRead));
         assert_eq!(odd(|r, _| r.send_q = 9, 6), Some(Trouble::NotTaken));
         assert_eq!(odd(|r, _| r.state = TcpState::CloseWait, 0), None, "nginx is about to close");
         assert_eq!(odd(|r, _| r.state = TcpState::CloseWait, 5), Some(Trouble::CloseWait));
+    }
+
+    #[test]
+    fn a_timer_runs_on_and_is_unknown_once_it_must_have_run_out() {
+        let strain = Strain { timer_ms: Some(42_000), probes: Some(2), ..Strain::default() };
+        let row = SocketRow { timer: Some(TcpTimer::Keepalive), strain: Some(Box::new(strain)), ..row(0, 0, 1, 1) };
+        let leg = Leg::new(&row, at(0), Some(Duration::ZERO));
+        let left = |s| leg.timer(at(s)).map(|t| (t.left.map(|d| d.as_secs()), t.times));
+        assert_eq!((left(2), left(50)), (Some((Some(40), 2)), Some((None, 2))));
+        let none = Leg::new(&SocketRow { timer: None, ..row.clone() }, at(0), Some(Duration::ZERO));
+        assert_eq!(none.timer(at(1)), None);
     }
 
     fn quiet(ms: u32) -> SocketRow {

@@ -13,6 +13,7 @@ pub mod handshakes;
 pub mod headroom;
 pub mod legs;
 pub mod marks;
+pub mod masters;
 pub mod pair;
 pub mod pairing;
 pub mod place;
@@ -20,9 +21,9 @@ pub mod probes;
 pub mod sessions;
 pub mod stats;
 pub mod tunnels;
+pub mod unix;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,8 +39,9 @@ use backend::Backend;
 use connections::Connections;
 use errors::Errors;
 use handshakes::Handshakes;
-use headroom::{Gauge, Resource, Trends};
+use headroom::{Gauge, Ports, Resource, Trends, WATCHED};
 use marks::Marks;
+use masters::Instances;
 use place::Places;
 use probes::Probes;
 use sessions::Sessions;
@@ -160,14 +162,11 @@ impl Model {
         if !self.trends.is_due(self.now) {
             return;
         }
-        let gauges = [
-            (Resource::Slots, self.slots()),
-            (Resource::WorkerSlots, self.worker_slots().map(|(_, g)| g)),
-            (Resource::Fds, self.fds()),
-            (Resource::Ports, self.ports().map(|(_, g)| g)),
-            (Resource::Queue, self.queue()),
-        ];
-        self.trends.sample(self.now, gauges.into_iter().filter_map(|(r, g)| Some((r, g?))));
+        let gauges = [(Resource::Slots, self.slots()), (Resource::Fds, self.fds()), (Resource::Queue, self.queue())];
+        let workers = self.each_worker().into_iter().take(WATCHED).map(|(pid, g)| (Resource::Worker(pid), g));
+        let ports = self.each_backend().into_iter().take(WATCHED).map(|p| (Resource::Ports(p.backend), p.gauge));
+        let known = gauges.into_iter().filter_map(|(r, g)| Some((r, g?)));
+        self.trends.sample(self.now, known.chain(workers).chain(ports).collect::<Vec<_>>());
     }
 
     fn apply_site(&mut self, site: &Site) {
@@ -182,6 +181,7 @@ impl Model {
         new.masters.iter().filter_map(renewed).for_each(|at| self.lifecycle.note(at, Incident::Renewed));
         let workers = new.masters.iter().flat_map(|m| &m.workers);
         self.connections.learn_workers(at, workers.map(|w| w.pid).collect());
+        self.connections.learn_instances(Instances::of(&new.masters));
         self.processes = Some(new.clone());
     }
 
@@ -282,11 +282,21 @@ impl Model {
         Some(self.trends.with(Resource::Slots, gauge))
     }
 
+    /// Connection slots of each serving worker that holds any, the fullest first.
+    #[must_use]
+    pub fn each_worker(&self) -> Vec<(u32, Gauge)> {
+        let Some(per_worker) = self.slots_per_worker() else { return Vec::new() };
+        let mut all = headroom::each_worker(per_worker, &self.serving(), &self.connections);
+        for (pid, gauge) in &mut all {
+            *gauge = self.trends.with(Resource::Worker(*pid), *gauge);
+        }
+        all
+    }
+
     /// Connection slots of the serving worker that has taken the most, with its process id.
     #[must_use]
     pub fn worker_slots(&self) -> Option<(u32, Gauge)> {
-        let (pid, gauge) = headroom::fullest_worker(self.slots_per_worker()?, &self.serving(), &self.connections)?;
-        Some((pid, self.trends.with(Resource::WorkerSlots, gauge)))
+        self.each_worker().first().copied()
     }
 
     /// Open descriptors of the worker that is nearest to its limit.
@@ -296,11 +306,23 @@ impl Model {
         Some(self.trends.with(Resource::Fds, gauge))
     }
 
+    /// Local ports towards each backend address in use, the fullest first.
+    #[must_use]
+    pub fn each_backend(&self) -> Vec<Ports> {
+        let Some((range, reserved)) = self.master().and_then(|m| Some((m.local_ports?, m.reserved_ports))) else {
+            return Vec::new();
+        };
+        let mut all = headroom::each_backend(range, reserved.unwrap_or(0), &self.connections);
+        for ports in &mut all {
+            ports.gauge = self.trends.with(Resource::Ports(ports.backend), ports.gauge);
+        }
+        all
+    }
+
     /// Local ports towards the backend that is nearest to having none left.
     #[must_use]
-    pub fn ports(&self) -> Option<(SocketAddr, Gauge)> {
-        let (backend, gauge) = headroom::ports(self.master()?.local_ports?, &self.connections)?;
-        Some((backend, self.trends.with(Resource::Ports, gauge)))
+    pub fn ports(&self) -> Option<Ports> {
+        self.each_backend().first().copied()
     }
 
     /// The accept queue of the listener that is nearest to its backlog.

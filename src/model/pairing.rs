@@ -7,7 +7,7 @@
 //! the same find the partner of a leg that has none. A pair is certain only when nothing else fitted, several times, with
 //! different amounts; then it stays until the bytes contradict it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 
 use super::candidates::Index;
@@ -101,6 +101,8 @@ pub struct Pairing {
     lone_upstreams: BTreeMap<u64, u8>,
     /// By upstream leg, the client legs that the bytes refuted.
     refuted: HashMap<u64, Vec<u64>>,
+    /// Client legs that serve a unix socket as far as known: only bytes take them away from it.
+    reserved: HashSet<u64>,
     offsets: Offsets,
 }
 
@@ -122,6 +124,17 @@ impl Pairing {
     pub fn partner(&self, upstream: u64) -> Option<(u64, Confidence)> {
         let pair = self.by_upstream.get(&upstream)?;
         Some((pair.client, pair.confidence()))
+    }
+
+    /// The client legs without a partner, in the order of their cookies.
+    pub fn lone_clients(&self) -> impl Iterator<Item = u64> {
+        self.lone_clients.iter().copied()
+    }
+
+    /// These client legs, and no others, serve a unix socket as far as known.
+    pub fn reserve(&mut self, clients: impl Iterator<Item = u64>) {
+        self.reserved.clear();
+        self.reserved.extend(clients);
     }
 
     /// A leg without a partner has come.
@@ -303,7 +316,7 @@ impl Pairing {
         if wanting.is_empty() || self.lone_clients.is_empty() {
             return Vec::new();
         }
-        let clients = Index::of(self.lone_clients.iter().filter_map(|c| get(*c)).collect());
+        let clients = Index::of(self.unreserved().filter_map(get).collect());
         let open = self.open(get);
         let mut edges: Vec<(Edge, usize, usize)> = Vec::new();
         for (i, u) in wanting.iter().enumerate() {
@@ -332,10 +345,14 @@ impl Pairing {
 }
 
 impl Pairing {
+    fn unreserved(&self) -> impl Iterator<Item = u64> {
+        self.lone_clients.iter().copied().filter(|c| !self.reserved.contains(c))
+    }
+
     /// The legs that are not in certain pairs: a guess may be wrong, so its legs are still rivals.
     fn open(&self, get: &dyn Fn(u64) -> Option<Trace>) -> Sample {
         let guesses = || self.by_upstream.iter().filter(|(_, pair)| !pair.is_certain());
-        let clients = self.lone_clients.iter().copied().chain(guesses().map(|(_, pair)| pair.client));
+        let clients = self.unreserved().chain(guesses().map(|(_, pair)| pair.client));
         let upstreams = self.lone_upstreams.keys().copied().chain(guesses().map(|(u, _)| *u));
         Sample {
             clients: Index::of(clients.filter_map(get).collect()),
@@ -381,7 +398,9 @@ fn lag_ms(c: &Trace, u: &Trace) -> u64 {
 /// The legs of `index` whose past fits that of `leg`.
 fn suitors(index: &Index, leg: &Trace) -> Vec<usize> {
     if leg.blind {
-        return index.near_inode(leg);
+        let mut near = index.near_inode(leg);
+        near.retain(|i| leg.shares_worker(&index.traces[*i]));
+        return near;
     }
     let mut found = index.at_the_moment(leg, TO_CLIENT, PAST_LAG).fits;
     found.extend(index.at_the_moment(leg, TO_BACKEND, PAST_LAG).fits);

@@ -12,6 +12,8 @@ pub struct Places {
     listen_ports: BTreeSet<u16>,
     /// Backend ports with the locations that lead there.
     upstreams: BTreeMap<u16, Vec<LocationPlace>>,
+    /// Paths of backends' unix sockets with the locations that lead there.
+    unix: BTreeMap<String, Vec<LocationPlace>>,
     /// Prefixes of locations meant for WebSockets.
     websocket_prefixes: Vec<(Matching, String)>,
     tls_ports: BTreeSet<u16>,
@@ -24,7 +26,7 @@ pub struct Places {
 pub struct LocationPlace {
     /// The location's prefix or pattern.
     pub path: String,
-    /// The peer as written, `10.0.0.7:8080`.
+    /// The peer as written, `10.0.0.7:8080` or `unix:/run/app.sock`.
     pub peer: String,
     /// Its effective `proxy_read_timeout`.
     pub read_timeout: Duration,
@@ -55,8 +57,12 @@ impl Places {
                 places.websocket_prefixes.push((location.matching, location.path.clone()));
             }
             for peer in &location.peers {
-                let Some(port) = peer.port() else { continue };
-                places.upstreams.entry(port).or_default().push(LocationPlace {
+                let leading = match (peer.port(), peer.unix_path()) {
+                    (Some(port), _) => places.upstreams.entry(port).or_default(),
+                    (None, Some(path)) => places.unix.entry(path.to_owned()).or_default(),
+                    (None, None) => continue,
+                };
+                leading.push(LocationPlace {
                     path: location.path.clone(),
                     peer: peer.address.clone(),
                     read_timeout: location.read_timeout.value,
@@ -95,9 +101,13 @@ impl Places {
         let exact: Vec<&LocationPlace> =
             all.iter().filter(|l| l.peer.parse::<SocketAddr>().is_ok_and(|p| p == addr)).collect();
         // A peer given by name cannot be compared with an address: then the port decides.
-        let found = if exact.is_empty() { all.iter().collect() } else { exact };
-        let websocket: Vec<&LocationPlace> = found.iter().copied().filter(|l| l.websocket).collect();
-        if websocket.is_empty() { found } else { websocket }
+        websocket_first(if exact.is_empty() { all.iter().collect() } else { exact })
+    }
+
+    /// The locations that lead to the unix socket at `path`, WebSocket locations alone where there are any.
+    #[must_use]
+    pub fn locations_of_unix(&self, path: &str) -> Vec<&LocationPlace> {
+        websocket_first(self.unix.get(path).map(|all| all.iter().collect()).unwrap_or_default())
     }
 
     /// `path` falls below a location that is meant for WebSockets.
@@ -125,6 +135,11 @@ impl Places {
         all.max_by_key(|(matching, prefix)| (*matching == Matching::Exact, prefix.len()))
             .map(|(_, prefix)| prefix.as_str())
     }
+}
+
+fn websocket_first(found: Vec<&LocationPlace>) -> Vec<&LocationPlace> {
+    let websocket: Vec<&LocationPlace> = found.iter().copied().filter(|l| l.websocket).collect();
+    if websocket.is_empty() { found } else { websocket }
 }
 
 /// Of `locations` those of servers that listen on `port`; all when it is not known, or fits none.

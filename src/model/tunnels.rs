@@ -1,26 +1,141 @@
 //! A tunnel as a face shows it: both legs, how sure that is, where it belongs, how it does, and how it ended.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::probe::TargetId;
-use crate::event::socket::TcpState;
+use crate::event::socket::{TcpState, UnixState};
 use crate::time::Timestamp;
 
 use super::deadline::{Deadline, silence};
 use super::legs::{CELLS, Leg, Side, Trouble};
+use super::unix::UnixLeg;
 
 pub use super::pairing::Confidence;
+
+/// Where a backend is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Upstream {
+    /// Over TCP.
+    Tcp(SocketAddr),
+    /// By a unix socket: its path, as the configuration names it.
+    Unix(Arc<str>),
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{path}"),
+        }
+    }
+}
+
+/// The leg to the backend, of either kind.
+#[derive(Clone, Copy, Debug)]
+pub enum Far<'a> {
+    /// Over TCP.
+    Tcp(&'a Leg),
+    /// By a unix socket.
+    Unix(&'a UnixLeg),
+}
+
+impl<'a> Far<'a> {
+    /// Where it leads.
+    #[must_use]
+    pub fn upstream(self) -> Upstream {
+        match self {
+            Self::Tcp(leg) => Upstream::Tcp(leg.row.peer),
+            Self::Unix(leg) => Upstream::Unix(Arc::clone(&leg.row.path)),
+        }
+    }
+
+    /// The process that holds it.
+    #[must_use]
+    pub const fn pid(self) -> Option<u32> {
+        match self {
+            Self::Tcp(leg) => leg.row.pid,
+            Self::Unix(leg) => leg.row.pid,
+        }
+    }
+
+    /// For how long it is open, and whether that is only a lower bound.
+    #[must_use]
+    pub fn age(self, now: Timestamp) -> (Duration, bool) {
+        match self {
+            Self::Tcp(leg) => (now.since(leg.first), leg.older_than_us),
+            Self::Unix(leg) => (now.since(leg.first), leg.older_than_us()),
+        }
+    }
+
+    /// Silence of the tunnel as nginx counts it; a unix leg tells nothing, and the `client` leg speaks for both.
+    #[must_use]
+    pub fn silence(self, client: Option<&Leg>, now: Timestamp) -> Option<Duration> {
+        match self {
+            Self::Tcp(leg) => silence(client, leg, now),
+            Self::Unix(_) => client?.idle(now),
+        }
+    }
+
+    /// What is odd about it.
+    #[must_use]
+    pub fn trouble(self, now: Timestamp) -> Option<Trouble> {
+        match self {
+            Self::Tcp(leg) => leg.trouble(now),
+            Self::Unix(leg) => leg.trouble(now),
+        }
+    }
+
+    /// Its state in a word.
+    #[must_use]
+    pub const fn state(self) -> &'static str {
+        match self {
+            Self::Tcp(leg) => leg.row.state.word(),
+            Self::Unix(leg) => leg.state(),
+        }
+    }
+
+    /// The backend has closed it, and nginx had not at the latest look.
+    fn peer_closed(self) -> bool {
+        match self {
+            Self::Tcp(leg) => closed_by_peer(leg),
+            Self::Unix(leg) => leg.row.state == UnixState::PeerClosed,
+        }
+    }
+
+    fn is_established(self) -> bool {
+        match self {
+            Self::Tcp(leg) => leg.row.state == TcpState::Established,
+            Self::Unix(leg) => leg.row.state == UnixState::Open,
+        }
+    }
+
+    const fn tcp(self) -> Option<&'a Leg> {
+        match self {
+            Self::Tcp(leg) => Some(leg),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+/// Whoever closes second passes through CLOSE-WAIT and LAST-ACK (RFC 9293 section 3.6); nginx is second to one side only.
+fn closed_by_peer(leg: &Leg) -> bool {
+    matches!(leg.row.state, TcpState::CloseWait | TcpState::LastAck)
+}
 
 /// One tunnel, or one backend connection without a known client.
 #[derive(Clone, Debug)]
 pub struct Tunnel<'a> {
-    /// Stable while it lives: the client leg's cookie, or the upstream leg's.
+    /// Stable while it lives: the cookie of the leg to the backend.
     pub id: u64,
     /// The leg to the client.
     pub client: Option<&'a Leg>,
-    /// The leg to the backend.
+    /// The leg to the backend, where that is reached over TCP.
     pub upstream: Option<&'a Leg>,
+    /// The leg to the backend, of either kind.
+    pub far: Far<'a>,
     /// How sure it is that the two belong together.
     pub pair: Confidence,
     /// Its state.
@@ -37,11 +152,29 @@ pub struct Tunnel<'a> {
     pub probe: Option<&'a TargetId>,
 }
 
-impl Tunnel<'_> {
+impl<'a> Tunnel<'a> {
+    /// A tunnel of these legs, of which no more is known.
+    #[must_use]
+    pub const fn of(id: u64, client: Option<&'a Leg>, far: Far<'a>, pair: Confidence) -> Self {
+        Self {
+            id,
+            client,
+            upstream: far.tcp(),
+            far,
+            pair,
+            state: TunnelState::Open,
+            location: None,
+            deadline: None,
+            time_left: None,
+            read_timeout: None,
+            probe: None,
+        }
+    }
+
     /// The nginx process that holds it.
     #[must_use]
     pub fn worker(&self) -> Option<u32> {
-        self.client.and_then(|l| l.row.pid).or_else(|| self.upstream.and_then(|l| l.row.pid))
+        self.client.and_then(|l| l.row.pid).or_else(|| self.far.pid())
     }
 
     /// The client's address.
@@ -50,27 +183,19 @@ impl Tunnel<'_> {
         self.client.map(|l| l.row.peer)
     }
 
-    /// The backend's address.
-    #[must_use]
-    pub fn upstream_addr(&self) -> Option<SocketAddr> {
-        self.upstream.map(|l| l.row.peer)
-    }
-
     /// For how long it is open, and whether that is only a lower bound. The upstream leg tells it, because a client connection
-    /// may have served other requests before.
+    /// may have served other requests before; a unix leg is only known to be opened between two looks, and before the silence.
     #[must_use]
-    pub fn age(&self, now: Timestamp) -> Option<(Duration, bool)> {
-        let leg = self.upstream.or(self.client)?;
-        Some((now.since(leg.first), leg.older_than_us))
+    pub fn age(&self, now: Timestamp) -> (Duration, bool) {
+        let (age, bound) = self.far.age(now);
+        let silent = if matches!(self.far, Far::Unix(_)) { self.idle(now) } else { None };
+        (age.max(silent.unwrap_or_default()), bound)
     }
 
     /// Silence in both directions, as nginx counts it.
     #[must_use]
     pub fn idle(&self, now: Timestamp) -> Option<Duration> {
-        match (self.client, self.upstream) {
-            (client, Some(upstream)) => silence(client.filter(|_| self.pair >= Confidence::Likely), upstream, now),
-            (client, None) => client?.idle(now),
-        }
+        self.far.silence(self.client.filter(|_| self.pair >= Confidence::Likely), now)
     }
 
     /// Silence of the client, on its own leg where that is known.
@@ -127,18 +252,18 @@ impl Tunnel<'_> {
     /// What is odd about it, and on which leg; the worst first.
     #[must_use]
     pub fn trouble(&self, now: Timestamp) -> Option<(Side, Trouble)> {
-        let of = |leg: Option<&Leg>, side| leg.and_then(|l| l.trouble(now)).map(|t| (side, t));
-        let both = of(self.client, Side::Client).into_iter().chain(of(self.upstream, Side::Upstream));
-        both.min_by_key(|(_, t)| *t)
+        let client = self.client.and_then(|l| l.trouble(now)).map(|t| (Side::Client, t));
+        let upstream = self.far.trouble(now).map(|t| (Side::Upstream, t));
+        client.into_iter().chain(upstream).min_by_key(|(_, t)| *t)
     }
 
     /// Its state at `now`; `draining` tells which workers are shutting down.
     #[must_use]
     pub fn state_at(&self, now: Timestamp, draining: &dyn Fn(u32) -> bool) -> TunnelState {
-        let legs = || [self.client, self.upstream].into_iter().flatten();
+        let stands = self.far.is_established() && self.client.is_none_or(|l| l.row.state == TcpState::Established);
         if self.trouble(now).is_some() {
             TunnelState::Stuck
-        } else if legs().any(|l| l.row.state != TcpState::Established) {
+        } else if !stands {
             TunnelState::Closing
         } else if self.worker().is_some_and(draining) {
             TunnelState::Draining
@@ -192,6 +317,10 @@ pub enum End {
     Worker,
     /// A peer had stopped answering.
     Lost(Side),
+    /// A peer reset its connection: only the error log tells that.
+    Reset(Side),
+    /// The client took nothing for `send_timeout`: only the error log tells that.
+    Stalled,
     /// It was gone between two looks.
     Unknown,
 }
@@ -207,6 +336,9 @@ impl End {
             Self::Worker => "worker ended",
             Self::Lost(Side::Client) => "client lost",
             Self::Lost(Side::Upstream) => "backend lost",
+            Self::Reset(Side::Client) => "client reset",
+            Self::Reset(Side::Upstream) => "backend reset",
+            Self::Stalled => "client stalled",
             Self::Unknown => "ended",
         }
     }
@@ -214,17 +346,14 @@ impl End {
     /// Read off the last rows of both legs. `ran_out` says that a timer of nginx was due, `worker_gone` that the process has
     /// ended.
     #[must_use]
-    pub fn of(client: Option<&Leg>, upstream: &Leg, ran_out: bool, worker_gone: bool, now: Timestamp) -> Self {
-        // Whoever closes second passes through CLOSE-WAIT and LAST-ACK (RFC 9293 section 3.6); nginx is second to one side only.
-        let peer_closed = |l: &Leg| matches!(l.row.state, TcpState::CloseWait | TcpState::LastAck);
+    pub fn of(client: Option<&Leg>, far: Far<'_>, ran_out: bool, worker_gone: bool, now: Timestamp) -> Self {
         let silent = |l: &Leg| l.trouble(now) == Some(Trouble::HalfOpen);
-        let silent_client = client.is_some_and(silent);
-        match (client.is_some_and(peer_closed), peer_closed(upstream)) {
+        match (client.is_some_and(closed_by_peer), far.peer_closed()) {
             (true, false) => Self::Client,
             (false, true) => Self::Backend,
             _ if worker_gone => Self::Worker,
-            _ if silent_client => Self::Lost(Side::Client),
-            _ if silent(upstream) => Self::Lost(Side::Upstream),
+            _ if client.is_some_and(silent) => Self::Lost(Side::Client),
+            _ if far.tcp().is_some_and(silent) => Self::Lost(Side::Upstream),
             _ if ran_out => Self::Timeout,
             _ => Self::Unknown,
         }
@@ -234,14 +363,20 @@ impl End {
 /// A tunnel that ended.
 #[derive(Clone, Debug)]
 pub struct ClosedTunnel {
+    /// The [`Tunnel::id`] that it had.
+    pub id: u64,
     /// When its leg was found gone.
     pub at: Timestamp,
     /// The client's address.
     pub client: Option<SocketAddr>,
-    /// The backend's address.
-    pub upstream: Option<SocketAddr>,
+    /// Where the backend was reached.
+    pub upstream: Upstream,
     /// The process that held it.
     pub worker: Option<u32>,
+    /// The location's path, when it was known.
+    pub location: Option<String>,
+    /// The timeout that it ran under, where all locations that it may have belonged to have the same.
+    pub read_timeout: Option<Duration>,
     /// How sure it was that the two legs belonged together.
     pub pair: Confidence,
     /// How long it was seen.
@@ -250,6 +385,18 @@ pub struct ClosedTunnel {
     pub age_is_lower_bound: bool,
     /// Silence before the end, when known.
     pub idle: Option<Duration>,
+    /// Bytes to the client and from the client, as last seen.
+    pub bytes: Option<(u64, u64)>,
+    /// The state in which its client leg was last seen.
+    pub client_state: Option<&'static str>,
+    /// The state in which its leg to the backend was last seen.
+    pub upstream_state: &'static str,
+    /// The leg that was seen gone while the other one still stood.
+    pub first_gone: Option<Side>,
+    /// What was odd about a leg when it was last seen.
+    pub odd: Option<(Side, Trouble)>,
+    /// The time between the two looks in which it ended.
+    pub within: Duration,
     /// How it ended.
     pub how: End,
 }
@@ -269,16 +416,17 @@ mod tests {
     #[test]
     fn the_side_that_closed_first_is_read_off_the_states() {
         use TcpState::{CloseWait, Established, FinWait2, LastAck};
-        let end =
-            |client, upstream| End::of(Some(&leg(client, 0)), &leg(upstream, 0), false, false, Timestamp::from_secs(1));
+        let end = |client, upstream| {
+            End::of(Some(&leg(client, 0)), Far::Tcp(&leg(upstream, 0)), false, false, Timestamp::from_secs(1))
+        };
         assert_eq!(end(LastAck, FinWait2), End::Client);
         assert_eq!(end(CloseWait, Established), End::Client);
         assert_eq!(end(FinWait2, LastAck), End::Backend);
         assert_eq!(end(Established, Established), End::Unknown);
         let now = Timestamp::from_secs(2);
         let (well, lost) = (leg(Established, 0), leg(Established, 9));
-        assert_eq!(End::of(Some(&well), &well, true, false, now), End::Timeout);
-        assert_eq!(End::of(Some(&well), &well, true, true, now), End::Worker);
-        assert_eq!(End::of(Some(&lost), &well, true, false, now), End::Lost(Side::Client));
+        assert_eq!(End::of(Some(&well), Far::Tcp(&well), true, false, now), End::Timeout);
+        assert_eq!(End::of(Some(&well), Far::Tcp(&well), true, true, now), End::Worker);
+        assert_eq!(End::of(Some(&lost), Far::Tcp(&well), true, false, now), End::Lost(Side::Client));
     }
 }

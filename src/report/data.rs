@@ -11,10 +11,10 @@ use crate::event::backend::Fault;
 use crate::event::probe::{Answer, Route, TargetId};
 use crate::model::Model;
 use crate::model::backend::Messages;
-use crate::model::headroom::Gauge;
 use crate::model::probes::{Outcome, Probe, ProbeState};
 use crate::time::Timestamp;
 
+use super::headroom::HeadroomFacts;
 use super::matrix::MatrixFacts;
 use super::pairs::PairFacts;
 
@@ -136,27 +136,9 @@ pub struct TunnelFigures {
     pub opened: Option<u64>,
     /// Ended while we looked.
     pub died: Option<u64>,
-    /// Connection slots of the serving workers.
-    pub slots: Option<Usage>,
-    /// Descriptors of the worker that is nearest to its limit.
-    pub fds: Option<Usage>,
-    /// The accept queue that is nearest to its backlog.
-    pub queue: Option<Usage>,
-}
-
-/// A resource with a limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Usage {
-    /// In use now.
-    pub used: u64,
-    /// At most.
-    pub limit: u64,
-}
-
-impl From<Gauge> for Usage {
-    fn from(g: Gauge) -> Self {
-        Self { used: g.used, limit: g.limit }
-    }
+    /// What nginx has left.
+    #[serde(flatten)]
+    pub headroom: HeadroomFacts,
 }
 
 /// What the error logs said.
@@ -329,9 +311,7 @@ fn tunnel_figures(model: &Model) -> TunnelFigures {
         open: looked.then(|| c.count()),
         opened: looked.then_some(c.opened_total),
         died: looked.then_some(c.died_total),
-        slots: if looked { model.slots().map(Usage::from) } else { None },
-        fds: model.fds().map(Usage::from),
-        queue: model.queue().map(Usage::from),
+        headroom: HeadroomFacts::of(model),
     }
 }
 

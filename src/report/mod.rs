@@ -4,6 +4,7 @@
 
 mod data;
 pub mod filter;
+pub mod headroom;
 mod json;
 mod logs;
 mod markdown;
@@ -18,8 +19,7 @@ mod summary;
 mod text;
 
 pub use data::{
-    ErrorFigures, Lifetimes, NginxFacts, ProbeFacts, REPORT_SCHEMA, RefusedFacts, Report, SessionFigures,
-    TunnelFigures, Usage,
+    ErrorFigures, Lifetimes, NginxFacts, ProbeFacts, REPORT_SCHEMA, RefusedFacts, Report, SessionFigures, TunnelFigures,
 };
 pub use json::json;
 pub use logs::{Facts, LOGS_SCHEMA, LogFile, LogsReport, logs_json, logs_markdown, logs_text};

@@ -3,30 +3,24 @@
 mod decisive;
 mod endpoint;
 mod line;
-
-use std::time::Duration;
+mod tunnel;
 
 use ratatui::text::{Line, Span};
 
 use crate::human;
-use crate::model::legs::Leg;
-use crate::time::Timestamp;
 
 use super::keys::Keymap;
 use super::palette;
 use super::pane::Pane;
-use super::panes::{self, cell, header};
+use super::panes::{self, header};
 use super::snapshot::Snapshot;
 use super::snapshot::finding::FindingRow;
-use super::snapshot::tunnel::{TunnelRow, light};
 use super::state::{Popup, ScreenState};
 use super::text::{Look, spans_width, wrap, wrap_exact};
-use super::theme::{self, Tone};
+use super::theme::Tone;
 
 /// Columns of the names at the left.
 const NAME: usize = 12;
-/// The least columns of a leg beside the other.
-const LEG: usize = 28;
 
 /// A page that grows line by line.
 struct Page<'a> {
@@ -105,8 +99,8 @@ pub fn page(
             row.url.clone()
         }
         Popup::Row(Pane::Connections, id) => {
-            let row = snap.tunnels.rows.iter().find(|r| r.id == id)?;
-            tunnel(&mut page, row);
+            let row = snap.tunnels.find(id)?;
+            tunnel::write(&mut page, row);
             format!("Tunnel of {}", row.client_addr.map_or_else(|| "an unknown client".to_owned(), |a| a.to_string()))
         }
         Popup::Row(Pane::Errors, id) => {
@@ -220,99 +214,6 @@ fn finding(page: &mut Page<'_>, row: &FindingRow) {
     if let Some(check) = &fix.check {
         page.toned("then", check, Tone::Accent);
     }
-}
-
-fn tunnel(page: &mut Page<'_>, r: &TunnelRow) {
-    let span = |d: Option<Duration>| d.map_or_else(|| theme::NONE.to_owned(), human::span);
-    page.toned("state", &format!("{} {}", light(r).sign(), r.word()), light(r).word_tone());
-    let bound = if r.age.is_some_and(|a| a.1) { "at least " } else { "" };
-    page.pair("age", &format!("{bound}{}, silent for {}", span(r.age.map(|a| a.0)), span(r.idle)));
-    if let Some(ended) = &r.ended {
-        page.pair("ended", &ended.said());
-    } else {
-        if let Some(odd) = &r.odd {
-            page.toned("odd", odd, Tone::Warn);
-        }
-        let until = r.left_at_most.map_or_else(String::new, |most| format!(" to {}", human::span(most)));
-        let timeout = r.cut_by.unwrap_or("proxy_read_timeout");
-        page.pair("time left", &format!("{}{until} of {timeout} {}", span(r.left), span(r.timeout)));
-    }
-    if let Some(recent) = r.recent.as_ref().filter(|r| r.iter().any(|n| *n > 0)) {
-        page.toned("last minute", &cell::spark(recent), Tone::Accent);
-    }
-    page.pair("location", r.location.as_deref().unwrap_or(theme::NONE));
-    if r.ended.is_some() {
-        page.pair("upstream", &r.upstream_addr.map_or_else(|| theme::NONE.to_owned(), |a| a.to_string()));
-        return;
-    }
-    page.pair("worker", &r.worker.map_or_else(|| theme::NONE.to_owned(), |w| w.to_string()));
-    page.pair("pair", &format!("{}: how sure it is that the two legs belong together", r.pair.word()));
-    if let Some(probe) = &r.probe {
-        page.pair("held by", &format!("our own probe of {probe}"));
-    }
-    page.blank();
-    legs(page, r);
-}
-
-/// Both legs side by side, fact by fact; one below the other where that is too wide.
-fn legs(page: &mut Page<'_>, r: &TunnelRow) {
-    let each = page.width.saturating_sub(NAME) / 2;
-    let facts = |leg: &Option<Leg>| leg.as_ref().map(|l| leg_facts(l, page.look.now));
-    let (client, upstream) = (facts(&r.client), facts(&r.upstream));
-    if each < LEG {
-        for (name, facts) in [("Client leg", client), ("Upstream leg", upstream)] {
-            page.head(name);
-            match facts {
-                Some(facts) => facts.iter().for_each(|(name, said)| page.pair(name, said)),
-                None => page.pair("", "not known"),
-            }
-        }
-        return;
-    }
-    let line = |page: &mut Page<'_>, name: &str, tone: Tone, left: &str, right: &str| {
-        let label = page.look.span(Tone::Faint, format!("{name:<NAME$}"));
-        let left = human::cut_middle(left, each.saturating_sub(2)).into_owned();
-        let gap = " ".repeat(each.saturating_sub(human::width(&left)));
-        let right = human::cut_middle(right, each).into_owned();
-        let [left, right] = [left, right].map(|text| page.look.span(tone, text));
-        page.lines.push(Line::from(vec![label, left, page.look.span(tone, gap), right]));
-    };
-    line(page, "", Tone::Strong, "Client leg", "Upstream leg");
-    let names: Vec<&str> = client.iter().chain(&upstream).take(1).flatten().map(|(name, _)| *name).collect();
-    let said = |facts: &Option<Vec<(&'static str, String)>>, i: usize| match facts {
-        Some(facts) => facts.get(i).map_or_else(String::new, |(_, said)| said.clone()),
-        None if i == 0 => "not known".to_owned(),
-        None => String::new(),
-    };
-    for (i, name) in names.into_iter().enumerate() {
-        line(page, name, Tone::Plain, &said(&client, i), &said(&upstream, i));
-    }
-}
-
-/// What the kernel says of one leg, in an order that is the same for both.
-fn leg_facts(leg: &Leg, now: Timestamp) -> Vec<(&'static str, String)> {
-    let (row, i) = (&leg.row, leg.row.info.unwrap_or_default());
-    let none = || theme::NONE.to_owned();
-    let n = |n: Option<u64>| n.map_or_else(none, human::grouped);
-    let us = |n: Option<u32>| n.map_or_else(none, |us| human::latency(Duration::from_micros(u64::from(us))));
-    let ago = |ms: Option<u32>| {
-        let silent = ms.map(|ms| Duration::from_millis(u64::from(ms)) + now.since(leg.seen));
-        silent.map_or_else(none, |d| format!("{} ago", human::span(d)))
-    };
-    vec![
-        ("local", row.local.to_string()),
-        ("peer", row.peer.to_string()),
-        ("state", row.state.word().to_owned()),
-        ("received", format!("{} B, last {}", n(i.bytes_received), ago(i.last_received_ms))),
-        ("sent", format!("{} B, last {}", n(i.bytes_sent), ago(i.last_sent_ms))),
-        ("acked", format!("{} B", n(i.bytes_acked))),
-        (
-            "queues",
-            format!("{} B to read, {} B to ack", human::grouped(row.recv_q.into()), human::grouped(row.send_q.into())),
-        ),
-        ("round trip", format!("{}, varying by {}", us(i.rtt_us), us(i.rttvar_us))),
-        ("sent again", format!("{}, backed off {}", n(i.retransmits.map(u64::from)), n(i.backoff.map(u64::from)))),
-    ]
 }
 
 fn marks(page: &mut Page<'_>, snap: &Snapshot) {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::site::{Listen, Location, Matching, Peer, Server, Setting, Site};
-use crate::event::socket::TcpInfo;
+use crate::event::socket::{TcpInfo, UnixRow, UnixState};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -83,12 +83,17 @@ impl Watch {
     }
 
     fn look(&mut self, rows: Vec<SocketRow>, closed: &[u64]) {
+        self.look_unix(rows, Vec::new(), closed);
+    }
+
+    fn look_unix(&mut self, rows: Vec<SocketRow>, unix: Vec<UnixRow>, closed: &[u64]) {
         let first = self.now < 0;
         self.now += 1;
         let delta = SocketDelta {
             full: first,
             source: SocketSource::Netlink,
             rows,
+            unix,
             closed: closed.to_vec(),
             since: (!first).then_some(SECOND),
             ..SocketDelta::default()
@@ -119,7 +124,7 @@ fn a_tunnel_that_was_seen_opening_is_placed_counted_and_aged() {
     let t = watch.only();
     assert_eq!((t.pair, t.state, t.location), (Confidence::Likely, TunnelState::Open, Some("/ws")));
     assert_eq!((t.worker(), t.client_addr().map(|a| a.port())), (Some(7), Some(40_001)));
-    assert_eq!(t.age(at(watch.now)), Some((Duration::from_millis(20_100), false)));
+    assert_eq!(t.age(at(watch.now)), (Duration::from_millis(20_100), false));
     assert_eq!(t.time_left, Some(Duration::from_millis(39_900)));
     assert_eq!(t.rates(at(watch.now)), Some((0.0, 0.0)));
     assert_eq!((watch.connections.opened_total, watch.connections.idle_clients), (1, 0));
@@ -129,7 +134,7 @@ fn a_tunnel_that_was_seen_opening_is_placed_counted_and_aged() {
 fn a_tunnel_that_was_there_before_is_at_least_as_old_as_its_silence() {
     let mut watch = Watch { connections: Connections::default(), places: one_location(), now: -1 };
     watch.look(both(1, SECOND * 30), &[]);
-    assert_eq!(watch.only().age(at(0)), Some((SECOND * 30, true)));
+    assert_eq!(watch.only().age(at(0)), (SECOND * 30, true));
     assert_eq!(watch.connections.opened_total, 0, "not opened while we looked");
 }
 
@@ -156,7 +161,7 @@ fn a_tunnel_keeps_its_timeout_through_a_change_of_the_configuration() {
     watch.look(both(2, Duration::ZERO), &[]);
     let mut timeouts: Vec<_> = watch.tunnels().iter().map(|t| (t.id, t.read_timeout)).collect();
     timeouts.sort_unstable();
-    assert_eq!(timeouts, [(3, Some(SECOND * 60)), (5, Some(SECOND * 5))]);
+    assert_eq!(timeouts, [(4, Some(SECOND * 60)), (6, Some(SECOND * 5))]);
 }
 
 fn ends(watch: &Watch) -> Vec<End> {
@@ -260,4 +265,124 @@ fn closed_tunnels_are_bounded_in_number_and_time() {
     assert_eq!((watch.connections.closed.len(), watch.connections.died_total), (CLOSED, 400));
     watch.connections.expire(at(watch.now + 601));
     assert!(watch.connections.closed.is_empty());
+}
+
+const APP: &str = "/run/app.sock";
+
+/// A location that leads to a unix socket.
+fn to_a_unix_socket() -> Places {
+    let peers = vec![Peer { address: format!("unix:{APP}"), ..Peer::default() }];
+    places(&[(80, vec![Location { peers, ..location("/ws", 9000, 60) }])])
+}
+
+/// The backend leg of tunnel `n`.
+fn unix(n: u16) -> UnixRow {
+    UnixRow {
+        cookie: 900 + u64::from(n),
+        path: APP.into(),
+        state: UnixState::Open,
+        inode: u32::from(n) * 2 + 101,
+        peer_inode: Some(7),
+        pid: Some(7),
+        recv_q: Some(0),
+        send_q: Some(0),
+    }
+}
+
+#[test]
+fn a_tunnel_to_a_unix_socket_is_one_row_with_both_legs() {
+    let mut watch = Watch::over(to_a_unix_socket());
+    watch.look_unix(vec![row(1, Side::Client, SECOND / 10)], vec![unix(1)], &[]);
+    watch.now += 20;
+    let t = watch.only();
+    assert_eq!(t.age(at(watch.now)), (Duration::from_millis(20_100), false), "no younger than its silence");
+    assert_eq!((t.id, t.pair, t.state, t.location), (901, Confidence::Likely, TunnelState::Open, Some("/ws")));
+    assert_eq!(t.client_addr().map(|a| a.port()), Some(40_001));
+    assert_eq!((t.far.upstream().to_string(), t.upstream.is_none()), (format!("unix:{APP}"), true));
+    assert_eq!(t.time_left, Some(Duration::from_millis(39_900)), "the client leg speaks for both");
+    assert_eq!(t.bytes(), Some((10, 10)), "those of the client leg: nothing counts on the other");
+    let c = &watch.connections;
+    assert_eq!((c.opened_total, c.idle_clients, c.count(), c.held().count()), (1, 0, 1, 2));
+    assert_eq!(c.unpaired().count(), 0);
+}
+
+#[test]
+fn a_unix_leg_whose_client_is_not_known_has_no_silence_and_no_bytes() {
+    let mut watch = Watch::over(to_a_unix_socket());
+    watch.look_unix(vec![], vec![unix(1)], &[]);
+    let t = watch.only();
+    assert_eq!((t.pair, t.state, t.client_addr()), (Confidence::None, TunnelState::Unpaired, None));
+    assert_eq!(
+        (t.bytes(), t.idle(at(50)), t.time_left, t.rates(at(1))),
+        (None, None, None, None),
+        "unknown is not zero"
+    );
+}
+
+#[test]
+fn a_guess_between_unix_legs_is_put_right_when_one_of_them_ends() {
+    let mut watch = Watch::over(to_a_unix_socket());
+    let clients = [1, 2].map(|n| row(n, Side::Client, SECOND / 10));
+    watch.look_unix(clients.to_vec(), vec![unix(1), unix(2)], &[]);
+    assert!(watch.tunnels().iter().all(|t| t.pair == Confidence::Possible && t.time_left.is_none()));
+    // The client of the first one goes with the backend leg of the second one: the guess was wrong.
+    watch.look_unix(vec![], vec![], &[clients[0].cookie, 902]);
+    let closed = &watch.connections.closed[0];
+    assert_eq!((closed.id, closed.client.map(|a| a.port()), closed.pair), (902, Some(40_001), Confidence::Possible));
+    let t = watch.only();
+    assert_eq!((t.id, t.client_addr().map(|a| a.port()), t.pair), (901, Some(40_002), Confidence::Likely));
+    assert_eq!(watch.connections.died_total, 1);
+}
+
+#[test]
+fn a_unix_tunnel_ends_once_and_says_how() {
+    let watch = || {
+        let mut watch = Watch::over(to_a_unix_socket());
+        watch.look_unix(vec![row(1, Side::Client, SECOND / 10)], vec![unix(1)], &[]);
+        watch
+    };
+    let client = row(1, Side::Client, SECOND).cookie;
+    let mut together = watch();
+    together.look(vec![], &[client, 901]);
+    assert_eq!(ends(&together), [End::Unknown], "between two looks");
+    assert_eq!(together.connections.closed[0].bytes, Some((10, 10)));
+
+    let mut backend = watch();
+    backend.look_unix(vec![], vec![UnixRow { state: UnixState::PeerClosed, ..unix(1) }], &[]);
+    backend.look(vec![], &[client, 901]);
+    assert_eq!(ends(&backend), [End::Backend]);
+
+    let mut torn = watch();
+    torn.look(vec![], &[client]);
+    assert_eq!(torn.connections.closed.len(), 0, "its leg to the backend still stands");
+    torn.look(vec![], &[901]);
+    let closed = &torn.connections.closed[0];
+    assert_eq!((closed.client.map(|a| a.port()), closed.first_gone), (Some(40_001), Some(Side::Client)));
+
+    let mut silent = watch();
+    silent.now += 59;
+    silent.look(vec![], &[client, 901]);
+    assert_eq!(ends(&silent), [End::Timeout]);
+}
+
+#[test]
+fn a_busy_client_of_another_backend_is_not_taken_for_that_of_a_unix_leg() {
+    let peers = vec![Peer { address: format!("unix:{APP}"), ..Peer::default() }];
+    let unix_location = Location { peers, ..location("/app", 9000, 60) };
+    let mut watch = Watch::over(places(&[(80, vec![location("/ws", 9000, 60), unix_location])]));
+    let mut rows = both(1, SECOND / 10);
+    rows.push(row(2, Side::Client, SECOND / 10));
+    watch.look_unix(rows, vec![unix(2)], &[]);
+    let pairs: BTreeMap<u64, u16> =
+        watch.tunnels().iter().filter_map(|t| Some((t.id, t.client_addr()?.port()))).collect();
+    assert_eq!(pairs, [(4, 40_001), (902, 40_002)].into());
+}
+
+#[test]
+fn without_netlink_unix_legs_are_not_known_and_none_is_said_to_have_died() {
+    let mut watch = Watch::over(to_a_unix_socket());
+    watch.look_unix(vec![row(1, Side::Client, SECOND / 10)], vec![unix(1)], &[]);
+    let delta = SocketDelta { full: true, source: SocketSource::Procfs, ..SocketDelta::default() };
+    watch.connections.apply(at(9), &delta, &watch.places, &Probes::default());
+    assert_eq!((watch.connections.count(), watch.connections.died_total), (0, 0));
 }

@@ -127,6 +127,7 @@ impl World {
         // The kernel counts in ticks.
         let tick = |t: i64| Some(Timestamp::from_micros(t / 4_000 * 4_000));
         Trace {
+            instance: None,
             side: if side == 0 { Side::Client } else { Side::Upstream },
             cookie: cookie(n, side),
             peer: ([127, 0, 0, 1], 9000).into(),
@@ -260,6 +261,7 @@ fn a_leg_that_goes_leaves_its_partner_alone() {
 #[test]
 fn without_byte_counts_the_nearest_inode_of_the_same_worker_is_taken() {
     let blind = |side, cookie, inode, pid| Trace {
+        instance: None,
         side,
         cookie,
         peer: ([127, 0, 0, 1], 9000).into(),

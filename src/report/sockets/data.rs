@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::super::data::Usage;
 use super::super::filter::Filter;
+use super::super::headroom::HeadroomFacts;
 use super::group::{By, GROUP_KEYS, GroupRow, groups};
-use super::leg::{LegRow, Side, unpaired};
+use super::leg::{AnyLeg, LegRow, Side, unpaired};
 use super::meter::Meter;
 use super::row::{KEYS, TunnelRow, tunnels};
 use super::sort::{Order, sort};
 use super::watched::Watched;
-use crate::event::socket::{Listener, SocketSource};
+use crate::event::socket::{Listener, SocketSource, Strain};
 use crate::model::Model;
-use crate::model::legs::Leg;
+use crate::model::legs::{self, Leg};
+use crate::model::unix::UnixLeg;
 use crate::time::Timestamp;
 
 /// The version of the shape.
@@ -63,17 +64,6 @@ pub struct Sockets {
     pub groups: Option<(By, Vec<GroupRow>)>,
 }
 
-/// What nginx has left; `null` is unknown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct HeadroomFacts {
-    /// Connection slots of the serving workers.
-    pub slots: Option<Usage>,
-    /// Descriptors of the worker that is nearest to its limit.
-    pub fds: Option<Usage>,
-    /// The accept queue that is nearest to its backlog.
-    pub queue: Option<Usage>,
-}
-
 impl Sockets {
     /// What `model` knows now, and of the ports watched besides; rates are over the span of `meter`.
     #[must_use]
@@ -100,7 +90,6 @@ impl Sockets {
         if let (Some((_, rows)), Some(order)) = (&mut grouped, wish.order.or_else(|| by_column("tunnels", true))) {
             sort(rows, order);
         }
-        let looked = model.connections.last_look().is_some();
         Self {
             at: model.now,
             host: model.host.to_string(),
@@ -108,11 +97,7 @@ impl Sockets {
             tunnels: pairs,
             unpaired,
             listeners: model.connections.listeners.clone(),
-            headroom: HeadroomFacts {
-                slots: model.slots().filter(|_| looked).map(Usage::from),
-                fds: model.fds().map(Usage::from),
-                queue: model.queue().map(Usage::from),
-            },
+            headroom: HeadroomFacts::of(model),
             groups: grouped,
         }
     }
@@ -138,9 +123,12 @@ struct Shape<'a> {
 struct TunnelFacts<'a> {
     client: Option<SocketAddr>,
     worker: Option<u32>,
+    nginx: Option<u32>,
     location: Option<&'a str>,
-    upstream: Option<SocketAddr>,
+    upstream: Option<String>,
     state: &'static str,
+    trouble: Option<&'static str>,
+    trouble_side: Option<&'static str>,
     age_s: Option<f64>,
     age_is_lower_bound: Option<bool>,
     idle_s: Option<f64>,
@@ -155,17 +143,17 @@ struct TunnelFacts<'a> {
 }
 
 /// One leg. Times of data in milliseconds before the report's moment.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct LegFacts {
-    local: SocketAddr,
-    peer: SocketAddr,
+    local: Option<SocketAddr>,
+    peer: String,
     state: &'static str,
     side: Option<&'static str>,
     inode: Option<u64>,
     cookie: Option<u64>,
     pid: Option<u32>,
-    recv_q: u32,
-    send_q: u32,
+    recv_q: Option<u32>,
+    send_q: Option<u32>,
     bytes_received: Option<u64>,
     bytes_sent: Option<u64>,
     bytes_acked: Option<u64>,
@@ -175,6 +163,48 @@ struct LegFacts {
     unacked: Option<u32>,
     last_data_received_ms: Option<u64>,
     last_data_sent_ms: Option<u64>,
+    backoff: Option<u8>,
+    trouble: Option<&'static str>,
+    timer: Option<TimerFacts>,
+    strain: Option<StrainFacts>,
+}
+
+/// What holds a leg up.
+#[derive(Serialize)]
+struct StrainFacts {
+    probes: Option<u8>,
+    retransmitting: Option<u32>,
+    lost: Option<u32>,
+    unsent: Option<u32>,
+    peer_window: Option<u32>,
+    own_window: Option<u32>,
+    busy_ms: Option<u32>,
+    peer_limited_ms: Option<u32>,
+    buffer_limited_ms: Option<u32>,
+}
+
+impl From<&Strain> for StrainFacts {
+    fn from(s: &Strain) -> Self {
+        Self {
+            probes: s.probes,
+            retransmitting: s.retransmitting,
+            lost: s.lost,
+            unsent: s.unsent,
+            peer_window: s.peer_window,
+            own_window: s.own_window,
+            busy_ms: s.busy_ms,
+            peer_limited_ms: s.peer_limited_ms,
+            buffer_limited_ms: s.buffer_limited_ms,
+        }
+    }
+}
+
+/// What the kernel waits for.
+#[derive(Serialize)]
+struct TimerFacts {
+    kind: &'static str,
+    left_ms: Option<u64>,
+    times: u32,
 }
 
 #[derive(Serialize)]
@@ -208,17 +238,22 @@ fn leg(leg: &Leg, side: Option<Side>, look: &Sockets) -> LegFacts {
     let (row, info) = (&leg.row, leg.row.info.unwrap_or_default());
     let since = u64::try_from(look.at.since(leg.seen).as_millis()).unwrap_or(u64::MAX);
     let ago = |ms: Option<u32>| ms.map(|ms| u64::from(ms).saturating_add(since));
+    let timer = leg.timer(look.at).map(|t| TimerFacts {
+        kind: t.kind.word(),
+        left_ms: t.left.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+        times: t.times,
+    });
     LegFacts {
-        local: row.local,
-        peer: row.peer,
+        local: Some(row.local),
+        peer: row.peer.to_string(),
         state: row.state.word(),
         side: side.map(Side::word),
         inode: Some(u64::from(row.inode)).filter(|i| *i != 0),
         // Where only /proc was read, another number stands in for the cookie.
         cookie: (look.source == Some(SocketSource::Netlink)).then_some(row.cookie),
         pid: row.pid,
-        recv_q: row.recv_q,
-        send_q: row.send_q,
+        recv_q: Some(row.recv_q),
+        send_q: Some(row.send_q),
         bytes_received: info.bytes_received,
         bytes_sent: info.bytes_sent,
         bytes_acked: info.bytes_acked,
@@ -228,6 +263,27 @@ fn leg(leg: &Leg, side: Option<Side>, look: &Sockets) -> LegFacts {
         unacked: info.unacked.map(u32::from),
         last_data_received_ms: ago(info.last_received_ms),
         last_data_sent_ms: ago(info.last_sent_ms),
+        backoff: info.backoff,
+        trouble: leg.trouble(look.at).map(legs::Trouble::key),
+        timer,
+        strain: row.strain.as_deref().map(StrainFacts::from),
+    }
+}
+
+/// nginx's end of a connection to a unix socket: the kernel counts no bytes and no times on it.
+fn unix_leg(leg: &UnixLeg, look: &Sockets) -> LegFacts {
+    let row = &leg.row;
+    LegFacts {
+        peer: format!("unix:{}", row.path),
+        state: leg.state(),
+        side: Some(Side::Upstream.word()),
+        inode: Some(u64::from(row.inode)),
+        cookie: Some(row.cookie),
+        pid: row.pid,
+        recv_q: row.recv_q,
+        send_q: row.send_q,
+        trouble: leg.trouble(look.at).map(legs::Trouble::key),
+        ..LegFacts::default()
     }
 }
 
@@ -235,9 +291,14 @@ fn tunnel<'a>(t: &'a TunnelRow, look: &Sockets) -> TunnelFacts<'a> {
     TunnelFacts {
         client: t.client_addr,
         worker: t.worker,
+        nginx: t.nginx,
         location: t.location.as_deref(),
-        upstream: t.upstream_addr,
+        upstream: t.upstream_addr.as_ref().map(ToString::to_string),
         state: t.word(),
+        trouble: t.trouble.map(|(_, what)| what.key()),
+        trouble_side: t
+            .trouble
+            .map(|(side, _)| if side == legs::Side::Client { Side::Client } else { Side::Upstream }.word()),
         age_s: secs(t.age.map(|a| a.0)),
         age_is_lower_bound: t.age.map(|a| a.1),
         idle_s: secs(t.idle),
@@ -248,7 +309,10 @@ fn tunnel<'a>(t: &'a TunnelRow, look: &Sockets) -> TunnelFacts<'a> {
         pair: t.pair.word(),
         probe: t.probe.as_deref(),
         client_leg: t.client.as_ref().map(|l| leg(l, Some(Side::Client), look)),
-        upstream_leg: t.upstream.as_ref().map(|l| leg(l, Some(Side::Upstream), look)),
+        upstream_leg: match (&t.upstream, &t.unix) {
+            (Some(tcp), _) => Some(leg(tcp, Some(Side::Upstream), look)),
+            (None, unix) => unix.as_ref().map(|l| unix_leg(l, look)),
+        },
     }
 }
 
@@ -273,7 +337,14 @@ pub fn sockets_json(look: &Sockets, one_line: bool) -> String {
         host: &look.host,
         source: look.source,
         tunnels: look.tunnels.iter().map(|t| tunnel(t, look)).collect(),
-        unpaired: look.unpaired.iter().map(|l| leg(&l.leg, l.side, look)).collect(),
+        unpaired: look
+            .unpaired
+            .iter()
+            .map(|l| match &l.leg {
+                AnyLeg::Tcp(tcp) => leg(tcp, l.side, look),
+                AnyLeg::Unix(unix) => unix_leg(unix, look),
+            })
+            .collect(),
         listeners: look
             .listeners
             .iter()

@@ -69,7 +69,7 @@ pub fn sockets_markdown(look: &Sockets) -> String {
     for l in &look.unpaired {
         let of = |c: &&str| match *c {
             "side" => l.side.map(|s| s.word().to_owned()),
-            "peer" => Some(l.leg.row.peer.to_string()),
+            "peer" => Some(l.leg.peer()),
             c => fact(l, c),
         };
         row(&mut out, LEG.iter().map(of));

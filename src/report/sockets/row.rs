@@ -1,25 +1,24 @@
 //! One tunnel, one leg: what is known of each at a moment, as the screen shows it and `wspulse sockets` prints it.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::filter::{Fields, Key, Kind};
+use super::ended::Ended;
 use super::figure;
 use super::meter::Meter;
 use crate::human;
 use crate::model::Model;
-use crate::model::connections::{ClosedTunnel, Tunnel, TunnelState};
-use crate::model::legs::{Leg, Side};
-use crate::model::tunnels::{Confidence, End};
+use crate::model::connections::{Far, Tunnel, TunnelState, Upstream};
+use crate::model::legs::{Leg, Side, Trouble};
+use crate::model::tunnels::Confidence;
+use crate::model::unix::UnixLeg;
 use crate::time::Timestamp;
 
-/// How long a tunnel that ended is still shown.
-const ENDED_SHOWN: Duration = Duration::from_secs(30);
 /// What a filter, a sort or a table can name in a tunnel or a leg.
-pub const KEYS: [Key; 16] = [
+pub const KEYS: [Key; 21] = [
     Key::new("client", Kind::Address),
     Key::new("worker", Kind::Text),
     Key::new("location", Kind::Text),
@@ -36,6 +35,11 @@ pub const KEYS: [Key; 16] = [
     Key::new("left", Kind::Span),
     Key::new("pair", Kind::Text),
     Key::new("local", Kind::Address),
+    Key::new("nginx", Kind::Text),
+    Key::new("trouble", Kind::Text),
+    Key::new("timer", Kind::Text),
+    Key::new("backoff", Kind::Amount),
+    Key::new("unacked", Kind::Amount),
 ];
 
 /// One tunnel, or an upstream leg whose client leg is not known.
@@ -45,16 +49,20 @@ pub struct TunnelRow {
     pub id: u64,
     /// The client's address.
     pub client_addr: Option<SocketAddr>,
-    /// The backend's address.
-    pub upstream_addr: Option<SocketAddr>,
+    /// Where the backend is reached.
+    pub upstream_addr: Option<Upstream>,
     /// The leg to the client; `None` where it is not known or has gone.
     pub client: Option<Leg>,
-    /// The leg to the backend; `None` where it is not known or has gone.
+    /// The leg to the backend over TCP; `None` where it is not known or has gone.
     pub upstream: Option<Leg>,
+    /// The leg to the backend by a unix socket.
+    pub unix: Option<UnixLeg>,
     /// How sure it is that the two belong together.
     pub pair: Confidence,
     /// The process that holds it.
     pub worker: Option<u32>,
+    /// The master of that process, where several nginx run.
+    pub nginx: Option<u32>,
     /// The location's path.
     pub location: Option<String>,
     /// Its state; as it was last seen once it has ended.
@@ -79,25 +87,14 @@ pub struct TunnelRow {
     pub cut_by: Option<&'static str>,
     /// The time left at most, where several locations with other timeouts lead to the same backend.
     pub left_at_most: Option<Duration>,
-    /// What is odd about a leg: `client: window shut`.
-    pub odd: Option<String>,
+    /// What is odd about it, and on which leg.
+    pub trouble: Option<(Side, Trouble)>,
     /// Bytes in both directions over the last minute, oldest first.
     pub recent: Option<Vec<u64>>,
     /// The endpoint whose probe holds it.
     pub probe: Option<String>,
     /// When and how it ended; `None` while it lives.
     pub ended: Option<Ended>,
-}
-
-/// The end of a tunnel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// How long ago.
-    pub ago: Duration,
-    /// How, as far as that shows.
-    pub how: End,
-    /// The `proxy_read_timeout` that it had been silent for, where that ended it.
-    pub timeout: Option<Duration>,
 }
 
 /// All tunnels of a model, in an order that stays. Rates are over the span of `meter`; without one they are those of the
@@ -107,18 +104,20 @@ pub fn tunnels(model: &Model, meter: Option<&Meter>) -> Vec<TunnelRow> {
     let workers = model.masters().iter().flat_map(|m| &m.workers);
     let draining: HashSet<u32> = workers.filter(|w| w.shutting_down).map(|w| w.pid).collect();
     let moment = Moment::of(model, meter);
+    let masters = masters(model);
     let tunnels = model.connections.tunnels(model.now, &|pid| draining.contains(&pid));
-    let mut rows: Vec<TunnelRow> = tunnels.iter().map(|t| living(t, moment)).collect();
+    let row =
+        |t: &Tunnel<'_>| TunnelRow { nginx: t.worker().and_then(|w| masters.get(&w).copied()), ..living(t, moment) };
+    let mut rows: Vec<TunnelRow> = tunnels.iter().map(row).collect();
     // The order of equals must not change from frame to frame.
     rows.sort_unstable_by_key(|r| r.id);
     rows
 }
 
-/// The tunnels that ended a moment ago, the latest first.
-#[must_use]
-pub fn ended(model: &Model) -> Vec<TunnelRow> {
-    let lately = |c: &&ClosedTunnel| model.now.since(c.at) <= ENDED_SHOWN;
-    model.connections.closed.iter().rev().take_while(lately).map(|c| gone(model, c)).collect()
+/// The master of each worker, where there are several masters.
+pub(super) fn masters(model: &Model) -> HashMap<u32, u32> {
+    let several = model.masters().iter().filter(|_| model.masters().len() > 1);
+    several.flat_map(|m| m.workers.iter().map(|w| (w.pid, m.pid))).collect()
 }
 
 /// When the sockets were looked at, and how rates are told.
@@ -154,14 +153,16 @@ fn living(t: &Tunnel<'_>, moment: Moment<'_>) -> TunnelRow {
     TunnelRow {
         id: t.id,
         client_addr: t.client.map(|l| l.row.peer),
-        upstream_addr: t.upstream.map(|l| l.row.peer),
+        upstream_addr: Some(t.far.upstream()),
         client: t.client.cloned(),
         upstream: t.upstream.cloned(),
+        unix: if let Far::Unix(leg) = t.far { Some(leg.clone()) } else { None },
         pair: t.pair,
         worker: t.worker(),
+        nginx: None,
         location: t.location.map(str::to_owned),
         state: t.state,
-        age: t.age(moment.now).map(|age| at_least(age, [t.client, t.upstream], moment.now)),
+        age: Some(at_least(t.age(moment.now), [t.client, t.upstream], moment.now)),
         idle: t.idle(moment.now),
         down: rates.map(|r| r.0),
         up: rates.map(|r| r.1),
@@ -171,49 +172,10 @@ fn living(t: &Tunnel<'_>, moment: Moment<'_>) -> TunnelRow {
         timeout: t.read_timeout,
         cut_by: t.deadline.map(|d| d.cut.directive()),
         left_at_most: t.deadline.filter(|d| !d.is_exact()).map(|d| d.most),
-        odd: t.trouble(moment.now).map(|(side, what)| {
-            let side = if side == Side::Client { "client" } else { "backend" };
-            format!("{side}: {}", what.word())
-        }),
+        trouble: t.trouble(moment.now),
         recent: t.recent(moment.now).map(|r| r.iter().map(|(d, u)| u64::from(*d) + u64::from(*u)).collect()),
         probe: t.probe.map(|p| p.endpoint.to_string()),
         ended: None,
-    }
-}
-
-fn gone(model: &Model, c: &ClosedTunnel) -> TunnelRow {
-    let places = c.upstream.map(|u| model.places.locations_of(u)).unwrap_or_default();
-    let first = places.first().copied();
-    let location = first.filter(|_| places.len() == 1).map(|p| p.path.clone());
-    let timeout = first.map(|p| p.read_timeout).filter(|t| places.iter().all(|p| p.read_timeout == *t));
-    TunnelRow {
-        id: id_of(c),
-        client_addr: c.client,
-        upstream_addr: c.upstream,
-        client: None,
-        upstream: None,
-        pair: c.pair,
-        worker: c.worker,
-        location,
-        state: TunnelState::Closing,
-        age: Some((c.age, c.age_is_lower_bound)),
-        idle: c.idle,
-        down: None,
-        up: None,
-        rtt: None,
-        retransmits: None,
-        left: None,
-        timeout,
-        cut_by: None,
-        left_at_most: None,
-        odd: None,
-        recent: None,
-        probe: None,
-        ended: Some(Ended {
-            ago: model.now.since(c.at),
-            how: c.how,
-            timeout: timeout.filter(|_| c.how == End::Timeout),
-        }),
     }
 }
 
@@ -234,33 +196,42 @@ pub(super) fn at_least<const N: usize>(
     (silences.fold(age.0, Duration::max), true)
 }
 
-/// The same for the same end, from frame to frame.
-fn id_of(c: &ClosedTunnel) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (c.at.secs(), c.client, c.upstream, c.age).hash(&mut hasher);
-    hasher.finish()
-}
-
-impl Ended {
-    /// One clause.
-    #[must_use]
-    pub fn said(&self) -> String {
-        let ago = figure::span(self.ago);
-        match (self.how, self.timeout) {
-            (End::Timeout, Some(timeout)) => {
-                format!("{ago} ago, silent for its proxy_read_timeout of {}", figure::span(timeout))
-            }
-            (End::Unknown, _) => format!("{ago} ago"),
-            (how, _) => format!("{ago} ago, {}", how.word()),
-        }
-    }
-}
-
 impl TunnelRow {
     /// Its state in a word.
     #[must_use]
     pub const fn word(&self) -> &'static str {
         if self.ended.is_some() { "ended" } else { self.state.word() }
+    }
+
+    /// The same in at most `room` columns: what is odd where it fits, `stuck` where not.
+    #[must_use]
+    pub fn state_word(&self, room: usize) -> Cow<'static, str> {
+        let Some((side, trouble)) = self.trouble.filter(|_| self.ended.is_none() && self.state == TunnelState::Stuck)
+        else {
+            return Cow::Borrowed(self.word());
+        };
+        let said = match trouble {
+            Trouble::Resending => Cow::Owned(format!("resend ×{}", self.backoff_on(side))),
+            other => Cow::Borrowed(other.key()),
+        };
+        if human::width(&said) <= room { said } else { Cow::Borrowed(self.word()) }
+    }
+
+    fn backoff_on(&self, side: Side) -> u8 {
+        let leg = if side == Side::Client { &self.client } else { &self.upstream };
+        leg.as_ref().map_or(0, Leg::backoff)
+    }
+
+    /// What is odd about a leg: `client: window shut`.
+    #[must_use]
+    pub fn odd(&self) -> Option<String> {
+        let (side, trouble) = self.trouble?;
+        let side = if side == Side::Client { "client" } else { "backend" };
+        Some(format!("{side}: {}", trouble.word()))
+    }
+
+    fn legs(&self) -> impl Iterator<Item = &Leg> {
+        self.client.iter().chain(&self.upstream)
     }
 
     /// Payload bytes to and from the client, by the kernel's counters of one leg.
@@ -274,9 +245,8 @@ impl TunnelRow {
     #[must_use]
     pub fn queue(&self) -> Option<u64> {
         let waiting = |l: &Leg| u64::from(l.row.recv_q) + u64::from(l.row.send_q);
-        let legs = [&self.client, &self.upstream];
-        let known = legs.iter().any(|l| l.is_some());
-        known.then(|| legs.into_iter().flatten().map(waiting).sum())
+        self.legs().next()?;
+        Some(self.legs().map(waiting).sum())
     }
 }
 
@@ -291,7 +261,10 @@ impl Fields for TunnelRow {
         let address = |a: Option<SocketAddr>| a.map(|a| Cow::Owned(a.to_string()));
         match key {
             "client" => address(self.client_addr),
-            "upstream" => address(self.upstream_addr),
+            "upstream" => self.upstream_addr.as_ref().map(|u| Cow::Owned(u.to_string())),
+            "nginx" => self.nginx.map(|m| Cow::Owned(m.to_string())),
+            "trouble" => self.trouble.map(|(_, t)| Cow::Borrowed(t.key())),
+            "timer" => timers(self.legs()),
             "local" => address(self.client.as_ref().map(|l| l.row.local)),
             "worker" => self.worker.map(|w| Cow::Owned(w.to_string())),
             "location" => self.location.as_deref().map(Cow::Borrowed),
@@ -313,9 +286,17 @@ impl Fields for TunnelRow {
             "bytes" => self.bytes().map(|(down, up)| (down + up) as f64),
             "queue" => self.queue().map(|n| n as f64),
             "retransmits" => self.retransmits.map(f64::from),
+            "backoff" => self.legs().filter_map(|l| l.row.info?.backoff).max().map(f64::from),
+            "unacked" => self.legs().filter_map(|l| l.row.info?.unacked).max().map(f64::from),
             _ => None,
         }
     }
+}
+
+/// What the kernel waits for on these legs: `keepalive retransmit`.
+pub(super) fn timers<'a>(legs: impl Iterator<Item = &'a Leg>) -> Option<Cow<'static, str>> {
+    let kinds: Vec<&str> = legs.filter_map(|l| Some(l.row.timer?.word())).collect();
+    (!kinds.is_empty()).then(|| Cow::Owned(kinds.join(" ")))
 }
 
 /// A number as a table shows it.
@@ -341,8 +322,10 @@ pub(super) mod tests {
             upstream_addr: None,
             client: None,
             upstream: None,
+            unix: None,
             pair: Confidence::Likely,
             worker: None,
+            nginx: None,
             location: None,
             state: TunnelState::Open,
             age: None,
@@ -355,7 +338,7 @@ pub(super) mod tests {
             timeout: None,
             cut_by: None,
             left_at_most: None,
-            odd: None,
+            trouble: None,
             recent: None,
             probe: None,
             ended: None,
@@ -381,13 +364,17 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_end_is_told_as_far_as_it_shows() {
-        let said = |how, timeout: Option<u64>| {
-            Ended { ago: Duration::from_secs(12), how, timeout: timeout.map(Duration::from_secs) }.said()
+    fn a_stuck_tunnel_says_what_is_odd_where_there_is_room() {
+        let stuck = |trouble| TunnelRow {
+            state: TunnelState::Stuck,
+            trouble: Some((Side::Client, trouble)),
+            ..row("10.0.0.1:1")
         };
-        assert_eq!(said(End::Timeout, Some(60)), "12s ago, silent for its proxy_read_timeout of 1m0s");
-        assert_eq!(said(End::Client, Some(60)), "12s ago, client closed");
-        assert_eq!(said(End::Unknown, None), "12s ago");
+        let words = |trouble: Trouble| [5, 12].map(|room| stuck(trouble).state_word(room).into_owned());
+        assert_eq!(words(Trouble::WindowShut), ["stuck", "zero-window"]);
+        assert_eq!(words(Trouble::Resending), ["stuck", "resend ×0"]);
+        assert_eq!(stuck(Trouble::HalfOpen).odd().as_deref(), Some("client: half-open?"));
+        assert_eq!(row("10.0.0.1:1").state_word(12), "open");
     }
 
     #[test]

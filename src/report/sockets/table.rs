@@ -34,22 +34,30 @@ pub(super) struct Column<R> {
     pub cell: fn(&R) -> Option<String>,
     /// The cell's colour.
     pub ink: fn(&R) -> Option<Ink>,
+    /// It is never narrower, so that columns do not jump from table to table.
+    pub room: usize,
 }
 
 impl<R> Column<R> {
     /// Numbers.
     pub(super) const fn number(title: &'static str, leave: u8, cell: fn(&R) -> Option<String>) -> Self {
-        Self { title, right: true, leave, cut: Cut::Never, cell, ink: |_| None }
+        Self { title, right: true, leave, cut: Cut::Never, cell, ink: |_| None, room: 0 }
     }
 
     /// Words.
     pub(super) const fn words(title: &'static str, leave: u8, cut: Cut, cell: fn(&R) -> Option<String>) -> Self {
-        Self { title, right: false, leave, cut, cell, ink: |_| None }
+        Self { title, right: false, leave, cut, cell, ink: |_| None, room: 0 }
     }
 
     /// The same in colour.
     pub(super) const fn ink(mut self, ink: fn(&R) -> Option<Ink>) -> Self {
         self.ink = ink;
+        self
+    }
+
+    /// The same, never narrower than this.
+    pub(super) const fn at_least(mut self, room: usize) -> Self {
+        self.room = room;
         self
     }
 
@@ -87,8 +95,9 @@ pub(super) fn put<R>(page: &mut Page, columns: &[Column<R>], rows: &[R], width: 
 }
 
 fn natural<R>(columns: &[Column<R>], cells: &[Vec<String>]) -> Vec<usize> {
-    let widest =
-        |i: usize, c: &Column<R>| cells.iter().map(|r| human::width(&r[i])).fold(human::width(c.title), usize::max);
+    let widest = |i: usize, c: &Column<R>| {
+        cells.iter().map(|r| human::width(&r[i])).fold(human::width(c.title).max(c.room), usize::max)
+    };
     columns.iter().enumerate().map(|(i, c)| widest(i, c)).collect()
 }
 

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::super::data::Usage;
 use super::super::filter::Fields;
 use super::super::safe;
 use super::super::text::{Ink, Page};
@@ -16,6 +15,7 @@ use super::table::{Column, Cut, put};
 use crate::event::socket::{Listener, SocketSource};
 use crate::human;
 use crate::model::connections::TunnelState;
+use crate::model::legs::Trouble;
 
 /// Legs without a partner shown on a terminal; a pipe gets them all.
 const UNPAIRED_SHOWN: usize = 20;
@@ -49,32 +49,45 @@ fn left_ink(r: &TunnelRow) -> Option<Ink> {
     }
 }
 
-fn tunnel_columns() -> [Column<TunnelRow>; 14] {
-    [
+/// What is odd about a tunnel fits in so many columns.
+const STATE: usize = 12;
+
+/// `several` nginx run: each row says which one it belongs to.
+fn tunnel_columns(several: bool) -> Vec<Column<TunnelRow>> {
+    let mut columns = vec![
         Column::words("CLIENT", 0, Cut::Middle(15), |r| fact(r, "client")),
         Column::words("WORKER", 9, Cut::Never, |r| fact(r, "worker")),
         Column::words("LOCATION", 6, Cut::Front(8), |r| fact(r, "location")),
         Column::words("UPSTREAM", 7, Cut::Middle(15), |r| fact(r, "upstream")),
-        Column::words("STATE", 2, Cut::Never, |r| fact(r, "state")).ink(state_ink),
-        Column::number("AGE", 3, |r| r.age.map(age)),
-        Column::number("IDLE", 4, |r| fact(r, "idle")),
-        Column::number("↓/s", 5, |r| fact(r, "down")),
-        Column::number("↑/s", 5, |r| fact(r, "up")),
-        Column::number("BYTES", 12, |r| fact(r, "bytes")),
-        Column::number("RTT", 10, |r| fact(r, "rtt")),
+        Column::words("STATE", 2, Cut::Never, |r: &TunnelRow| Some(r.state_word(STATE).into_owned())).ink(state_ink),
+        Column::number("AGE", 3, |r: &TunnelRow| r.age.map(age)).at_least(6),
+        Column::number("IDLE", 4, |r: &TunnelRow| fact(r, "idle")).at_least(6),
+        Column::number("↓/s", 5, |r: &TunnelRow| fact(r, "down")).at_least(4),
+        Column::number("↑/s", 5, |r: &TunnelRow| fact(r, "up")).at_least(4),
+        Column::number("BYTES", 12, |r: &TunnelRow| fact(r, "bytes")).at_least(5),
+        Column::number("RTT", 10, |r: &TunnelRow| fact(r, "rtt")).at_least(5),
         Column::number("RETRANS", 11, |r| fact(r, "retransmits")),
-        Column::number("LEFT", 1, |r| fact(r, "left")).ink(left_ink),
-        Column::words("PAIR", 8, Cut::Never, |r| fact(r, "pair")),
-    ]
+        Column::number("LEFT", 1, |r: &TunnelRow| fact(r, "left")).at_least(6).ink(left_ink),
+        Column::words("PAIR", 8, Cut::Never, |r: &TunnelRow| fact(r, "pair")).at_least(8),
+    ];
+    if several {
+        columns.insert(2, Column::words("NGINX", 10, Cut::Never, |r| fact(r, "nginx")));
+    }
+    columns
+}
+
+/// What is odd about it, else its state.
+fn leg_state(r: &LegRow) -> &'static str {
+    r.trouble.map_or_else(|| r.leg.state(), Trouble::key)
 }
 
 fn leg_columns() -> [Column<LegRow>; 11] {
     [
         Column::words("SIDE", 7, Cut::Never, |r| r.side.map(|s| s.word().to_owned())),
-        Column::words("LOCAL", 0, Cut::Middle(15), |r| Some(r.leg.row.local.to_string())),
-        Column::words("PEER", 0, Cut::Middle(15), |r| Some(r.leg.row.peer.to_string())),
-        Column::words("STATE", 2, Cut::Never, |r| Some(r.leg.row.state.word().to_owned())),
-        Column::words("PID", 8, Cut::Never, |r| r.leg.row.pid.map(|p| p.to_string())),
+        Column::words("LOCAL", 0, Cut::Middle(15), |r| fact(r, "local")),
+        Column::words("PEER", 0, Cut::Middle(15), |r| Some(r.leg.peer())),
+        Column::words("STATE", 2, Cut::Never, |r| Some(leg_state(r).to_owned())),
+        Column::words("PID", 8, Cut::Never, |r| fact(r, "worker")),
         Column::number("AGE", 3, |r| Some(age(r.age))),
         Column::number("IDLE", 4, |r| r.idle.map(figure::span)),
         Column::number("IN/s", 5, |r| r.rates.map(|n| figure::amount(n.0))),
@@ -128,12 +141,7 @@ pub(super) const fn source(look: &Sockets) -> &'static str {
 
 /// `slots 53/256  fds 55/20,000  accept queue 0/511`; empty when nothing is known.
 pub(super) fn headroom(look: &Sockets) -> String {
-    let h = &look.headroom;
-    let one = |(name, usage): (&str, Option<Usage>)| {
-        usage.map(|u| format!("{name} {}/{}", human::grouped(u.used), human::grouped(u.limit)))
-    };
-    let all = [("slots", h.slots), ("fds", h.fds), ("accept queue", h.queue)];
-    all.into_iter().filter_map(one).collect::<Vec<_>>().join("   ")
+    look.headroom.said().join("   ")
 }
 
 /// The look as text: within `width` columns where that is given, whole without; with `color` in the terminal's own colours.
@@ -165,7 +173,8 @@ fn tunnels(page: &mut Page, look: &Sockets, width: Option<usize>) {
     if let Some((by, groups)) = &look.groups {
         put(page, &group_columns(*by), groups, width);
     } else {
-        put(page, &tunnel_columns(), &look.tunnels, width);
+        let several = look.tunnels.iter().any(|t| t.nginx.is_some());
+        put(page, &tunnel_columns(several), &look.tunnels, width);
     }
 }
 

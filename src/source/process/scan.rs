@@ -99,6 +99,7 @@ impl Scanner {
         for process in all.iter().filter(leads) {
             let mut master = self.master(process);
             master.local_ports = local_ports.filter(|_| !master.other_net);
+            master.reserved_ports = master.local_ports.and_then(|range| self.reserved_ports(range));
             master.workers = self.workers(process, &all);
             found.processes.masters.push(master);
         }
@@ -150,6 +151,19 @@ impl Scanner {
         let mut words = text.split_whitespace();
         let (first, last) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         (first <= last).then_some((first, last))
+    }
+
+    /// How many ports of `range` are never given to a connection: a list of ports and of ranges (kernel's
+    /// Documentation/networking/ip-sysctl.rst).
+    fn reserved_ports(&self, range: (u16, u16)) -> Option<u16> {
+        let text = fs::read_to_string(self.proc.join("sys/net/ipv4/ip_local_reserved_ports")).ok()?;
+        let ports = text.trim().split(',').filter(|p| !p.is_empty()).filter_map(|part| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+            let (first, last) = (first.max(range.0), last.min(range.1));
+            Some(if first <= last { u32::from(last - first) + 1 } else { 0 })
+        });
+        u16::try_from(ports.sum::<u32>()).ok()
     }
 
     fn started(&self, ticks: u64) -> Option<Timestamp> {

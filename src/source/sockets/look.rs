@@ -1,6 +1,8 @@
 //! One look at the socket tables: netlink first, /proc as the fallback, owners where they are new, and what changed.
 
+use std::collections::{BTreeMap, HashSet};
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,9 @@ use crate::event::socket::{Listener, SocketDelta, SocketRow, SocketSource as Way
 
 /// A full table is told this often, so that a cut recording heals; netlink is then tried again if it failed before.
 const FULL_EVERY: Duration = Duration::from_secs(60);
+
+/// Connections in TIME-WAIT are counted this often: each costs a walk through the whole table, and they last a minute.
+const WAITS_EVERY: Duration = Duration::from_secs(10);
 
 /// How socket tables are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +71,7 @@ pub(super) struct Looker {
     interest: Interest,
     last_full: Option<Instant>,
     last_look: Option<Instant>,
+    last_waits: Option<Instant>,
 }
 
 impl Looker {
@@ -87,6 +93,7 @@ impl Looker {
             interest: Interest::default(),
             last_full: None,
             last_look: None,
+            last_waits: None,
             proc,
         }
     }
@@ -124,7 +131,7 @@ impl Looker {
         let moved = space != self.space;
         if moved {
             (self.table, self.unix) = (Table::default(), UnixTable::default());
-            (self.diag, self.last_look) = (None, None);
+            (self.diag, self.last_look, self.last_waits) = (None, None, None);
             self.sighted = Sighted::default();
             self.space = space;
         }
@@ -183,10 +190,40 @@ impl Looker {
         self.groups = groups;
         let delta = delta?;
         self.sighted.unix_trouble = unix.as_ref().err().map(ToString::to_string);
-        if unix.is_ok() {
+        if unix.is_err() {
+            return Ok(delta);
+        }
+        let time_wait = self.count_waits(&mut diag, &interest, now);
+        if time_wait.is_ok() {
             self.diag = Some(diag);
         }
-        Ok(delta)
+        Ok(SocketDelta { time_wait: time_wait.unwrap_or_default(), ..delta })
+    }
+
+    /// Connections in TIME-WAIT by backend address, when it is time to count them and nothing may be missing.
+    fn count_waits(
+        &mut self,
+        diag: &mut Diag,
+        interest: &Interest,
+        now: Instant,
+    ) -> io::Result<Option<Vec<(SocketAddr, u32)>>> {
+        let due = self.last_waits.is_none_or(|t| now.saturating_duration_since(t) >= WAITS_EVERY);
+        if !due || interest.upstream_ports.is_empty() {
+            return Ok(None);
+        }
+        let mut ends: HashSet<(SocketAddr, SocketAddr)> = HashSet::new();
+        if diag.time_wait(interest, &mut |local, peer| {
+            ends.insert((local, peer));
+        })? == Extent::Part
+        {
+            return Ok(None);
+        }
+        self.last_waits = Some(now);
+        let mut waits: BTreeMap<SocketAddr, u32> = BTreeMap::new();
+        for (_, peer) in ends {
+            *waits.entry(peer).or_default() += 1;
+        }
+        Ok(Some(waits.into_iter().collect()))
     }
 
     fn by_procfs(&mut self, full: bool, now: Instant) -> io::Result<SocketDelta> {
@@ -292,7 +329,7 @@ fn in_order(mut listening: Vec<(u64, Listener)>) -> Vec<Listener> {
 mod tests {
     use super::*;
     use crate::event::Sight;
-    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::net::{TcpListener, TcpStream};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -339,6 +376,34 @@ mod tests {
         let later = looker.look(&interest, start + FULL_EVERY).expect("a look");
         assert_eq!((later.delta.full, later.delta.source, later.sense.sight), (true, Way::Netlink, Sight::Seen));
         assert!(shows(&later, local));
+    }
+
+    #[test]
+    fn connections_in_time_wait_are_counted_by_backend_every_ten_seconds() {
+        let listener = TcpListener::bind("127.0.0.34:0").expect("bound");
+        let backend = listener.local_addr().expect("address");
+        let interest = Interest { upstream_ports: [backend.port()].into(), ..Interest::default() };
+        for _ in 0..3 {
+            let client = TcpStream::connect(backend).expect("connected");
+            let (server, _) = listener.accept().expect("accepted");
+            // Whoever closes first waits.
+            drop(client);
+            drop(server);
+        }
+        let mut looker = Looker::new(Mode::Netlink, "/proc");
+        let (start, mut looks) = (Instant::now(), 0);
+        let counted = loop {
+            let looked = looker.look(&interest, start + WAITS_EVERY * looks).expect("a look");
+            let waits = looked.delta.time_wait.expect("counted at every tenth second");
+            if waits == [(backend, 3)] || looks == 1_000 {
+                break waits;
+            }
+            looks += 1;
+        };
+        assert_eq!(counted, [(backend, 3)]);
+        let soon = looker.look(&interest, start + WAITS_EVERY * looks + SECOND).expect("a look");
+        assert_eq!(soon.delta.time_wait, None, "not at every look");
+        assert!(soon.delta.rows.is_empty(), "and they are no rows");
     }
 
     #[test]

@@ -27,12 +27,30 @@ fn states() -> u32 {
     (1..=11).filter(|n| TcpState::from_kernel(*n).is_some_and(watched)).map(|n| 1 << n).sum()
 }
 
+/// Which sockets are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    /// All that are watched.
+    Watched,
+    /// Those in TIME-WAIT, which belong to nobody any more and keep their local port.
+    TimeWait,
+}
+
+impl Which {
+    fn states(self) -> u32 {
+        match self {
+            Self::Watched => states(),
+            Self::TimeWait => 1 << TcpState::TimeWait as u32,
+        }
+    }
+}
+
 /// A request for the TCP sockets of a family that `program` takes: `inet_diag_req_v2` (56 bytes) and the filter as an
 /// attribute.
-pub(super) fn tcp_request(family: u8, program: &[u8]) -> Vec<u8> {
+pub(super) fn tcp_request(family: u8, which: Which, program: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(60 + program.len());
     out.extend([family, TCP, 1 << (ATTR_INFO - 1), 0]);
-    out.extend(states().to_ne_bytes());
+    out.extend(which.states().to_ne_bytes());
     out.extend([0; 40]); // any ports, addresses and interface
     out.extend([0xff; 8]); // INET_DIAG_NOCOOKIE
     put_filter(&mut out, program);
@@ -41,12 +59,12 @@ pub(super) fn tcp_request(family: u8, program: &[u8]) -> Vec<u8> {
 
 /// A request for those of both families: the older `inet_diag_req` (60 bytes), whose family the kernel does not look at
 /// (inet_diag.c, `inet_diag_dump_compat`).
-pub(super) fn tcp_request_both(program: &[u8]) -> Vec<u8> {
+pub(super) fn tcp_request_both(which: Which, program: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + program.len());
     out.extend([FAMILY_V4, 0, 0, 1 << (ATTR_INFO - 1)]);
     out.extend([0; 40]); // any ports, addresses and interface
     out.extend([0xff; 8]); // INET_DIAG_NOCOOKIE
-    out.extend(states().to_ne_bytes());
+    out.extend(which.states().to_ne_bytes());
     out.extend([0; 4]); // unused
     put_filter(&mut out, program);
     out
@@ -91,6 +109,13 @@ pub(super) fn row(payload: &[u8], groups: &[u64]) -> Option<Found> {
     Some(Found::Connection(row))
 }
 
+/// Both ends of a connection in TIME-WAIT; `None` for anything else.
+pub(super) fn time_wait(payload: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
+    let fixed: [u8; FIXED] = take(payload, 0)?;
+    let waits = TcpState::from_kernel(fixed[1]) == Some(TcpState::TimeWait);
+    if waits { address(&fixed, 8, 4).zip(address(&fixed, 24, 6)) } else { None }
+}
+
 /// The address that begins at `ip` and the port at `port`.
 fn address(fixed: &[u8; FIXED], ip: usize, port: usize) -> Option<SocketAddr> {
     let ip = match fixed[0] {
@@ -133,12 +158,13 @@ fn fill(strain: &mut Strain, b: &[u8], connected: bool) {
     (strain.busy_ms, strain.peer_limited_ms, strain.buffer_limited_ms) = (ms(168), ms(176), ms(184));
 }
 
-/// Something waits, or a window is closed: the rest of the strain is then worth its memory.
+/// Something waits, a window is closed, or a silent peer is to be asked whether it lives: the rest is then worth its memory.
 fn strained(row: &SocketRow, strain: &Strain) -> bool {
     let some = |n: Option<u32>| n.is_some_and(|n| n > 0);
     let closed = |window| window == Some(0);
     row.recv_q > 0
         || row.send_q > 0
+        || row.timer == Some(TcpTimer::Keepalive)
         || row.info.is_some_and(|i| i.backoff.is_some_and(|n| n > 0))
         || strain.probes.is_some_and(|n| n > 0)
         || some(strain.retransmitting)
@@ -217,6 +243,8 @@ mod tests {
         for state in [0, 6, 7, 13, 255] {
             assert_eq!(row(&made(state, FAMILY_V4, 0), &[]), None, "state {state}");
         }
+        let ends = |state| time_wait(&made(state, FAMILY_V4, 0)).map(|(local, peer)| (local.port(), peer.port()));
+        assert_eq!((ends(6), ends(1)), (Some((443, 51000)), None));
         assert_eq!(row(&made(1, 1, 0), &[]), None, "a unix socket");
         assert_eq!(row(&made(1, FAMILY_V4, 0)[..FIXED - 1], &[]), None, "cut short");
         assert_eq!(connection(&made(1, FAMILY_V4, 0)[..FIXED]).info, None, "no attributes");

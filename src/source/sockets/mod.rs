@@ -228,6 +228,7 @@ impl Voice {
             || !delta.rows.is_empty()
             || !delta.closed.is_empty()
             || !delta.unix.is_empty()
+            || delta.time_wait.is_some()
             || delta.listeners != self.listeners
             || delta.unix_listeners != self.unix_listeners
             || self.at.is_none_or(|at| at.elapsed() >= LONGEST_SILENCE)

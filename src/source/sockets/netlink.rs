@@ -3,6 +3,7 @@
 //! A connection that never carried data reads its own age in both idle times.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 
 use super::filter;
 use super::frame::{BY_FAMILY, Heard, TCP_OF_BOTH, dump_request, messages, told};
-use super::message::{FAMILY_V4, FAMILY_V6, row, tcp_request, tcp_request_both};
+use super::message::{FAMILY_V4, FAMILY_V6, Which, row, tcp_request, tcp_request_both, time_wait};
 use super::row::{Found, wanted};
 use super::unix::{End, Paths, end, unix_request};
 use crate::event::site::Interest;
@@ -90,8 +91,35 @@ impl Diag {
                 each(found);
             }
         };
+        self.both(Which::Watched, &program, &mut take)
+    }
+
+    /// Hands both ends of every connection in TIME-WAIT to a backend's port to `each`; it can come twice.
+    ///
+    /// # Errors
+    /// As for [`Diag::tcp`].
+    pub(super) fn time_wait(
+        &mut self,
+        interest: &Interest,
+        each: &mut dyn FnMut(SocketAddr, SocketAddr),
+    ) -> io::Result<Extent> {
+        let ports = Interest { upstream_ports: interest.upstream_ports.clone(), ..Interest::default() };
+        let program = filter::program(&ports);
+        if program.is_empty() {
+            return Ok(Extent::Whole);
+        }
+        self.both(Which::TimeWait, &program, &mut |payload| {
+            let wanted = |(_, peer): &(SocketAddr, SocketAddr)| ports.upstream_ports.contains(&peer.port());
+            if let Some((local, peer)) = time_wait(payload).filter(wanted) {
+                each(local, peer);
+            }
+        })
+    }
+
+    /// Asks for both families.
+    fn both(&mut self, which: Which, program: &[u8], take: &mut dyn FnMut(&[u8])) -> io::Result<Extent> {
         if self.one_walk {
-            match self.dump(TCP_OF_BOTH, &tcp_request_both(&program), "TCP sockets", &mut take) {
+            match self.dump(TCP_OF_BOTH, &tcp_request_both(which, program), "TCP sockets", take) {
                 Err(e) if e.kind() != io::ErrorKind::WouldBlock => {
                     tracing::debug!(error = %e, "asking for each family alone");
                     self.one_walk = false;
@@ -99,8 +127,8 @@ impl Diag {
                 other => return other,
             }
         }
-        let four = self.dump(BY_FAMILY, &tcp_request(FAMILY_V4, &program), "TCP sockets", &mut take)?;
-        match self.dump(BY_FAMILY, &tcp_request(FAMILY_V6, &program), "TCP sockets", &mut take) {
+        let four = self.dump(BY_FAMILY, &tcp_request(FAMILY_V4, which, program), "TCP sockets", take)?;
+        match self.dump(BY_FAMILY, &tcp_request(FAMILY_V6, which, program), "TCP sockets", take) {
             // A kernel built without IPv6 has none to show.
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(four),
             other => Ok(four.and(other?)),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ratatui::text::Span;
 
 use crate::human;
+use crate::model::connections::Upstream;
 use crate::model::headroom::Gauge;
 
 use super::super::light::Light;
@@ -17,7 +18,7 @@ use super::super::theme::Tone;
 use super::cell;
 
 /// The column that the pane is sorted by at first.
-pub const TIME_LEFT: usize = 14;
+pub const TIME_LEFT: usize = 15;
 
 fn secs(d: Option<Duration>) -> Sort {
     Sort::of(d.map(|d| d.as_secs_f64()))
@@ -25,6 +26,14 @@ fn secs(d: Option<Duration>) -> Sort {
 
 fn addr(look: &Look, r: &TunnelRow, a: Option<SocketAddr>) -> Vec<Span<'static>> {
     cell::figure(look, tone(r), a.map(|a| a.to_string()))
+}
+
+fn by_upstream(u: Option<&Upstream>) -> Sort {
+    match u {
+        Some(Upstream::Tcp(address)) => Sort::Address(*address),
+        Some(Upstream::Unix(path)) => Sort::Text(path.to_string()),
+        None => Sort::Unknown,
+    }
 }
 
 fn by_addr(a: Option<SocketAddr>) -> Sort {
@@ -39,7 +48,7 @@ fn rate(look: &Look, bytes: Option<f64>) -> Vec<Span<'static>> {
 }
 
 /// The columns.
-pub static COLUMNS: [Column<TunnelRow>; 15] = [
+pub static COLUMNS: [Column<TunnelRow>; 16] = [
     Column::<TunnelRow>::words(
         "client",
         "CLIENT",
@@ -57,6 +66,15 @@ pub static COLUMNS: [Column<TunnelRow>; 15] = [
         |r, l, _| cell::figure(l, Tone::Muted, r.worker.map(|w| w.to_string())),
         |r| Sort::of(r.worker.map(f64::from)),
     ),
+    Column::<TunnelRow>::number(
+        "nginx",
+        "NGINX",
+        7,
+        8,
+        |r, l, _| cell::figure(l, Tone::Muted, r.nginx.map(|m| m.to_string())),
+        |r| Sort::of(r.nginx.map(f64::from)),
+    )
+    .optional(),
     Column::<TunnelRow>::words(
         "location",
         "LOCATION",
@@ -71,16 +89,16 @@ pub static COLUMNS: [Column<TunnelRow>; 15] = [
         "UPSTREAM",
         (15, 26),
         7,
-        |r, l, _| addr(l, r, r.upstream_addr),
-        |r| by_addr(r.upstream_addr),
+        |r, l, _| cell::figure(l, tone(r), r.upstream_addr.as_ref().map(ToString::to_string)),
+        |r| by_upstream(r.upstream_addr.as_ref()),
     )
     .cut(Cut::Middle),
     Column::<TunnelRow>::words(
         "state",
         "STATE",
-        (7, 9),
+        (7, 13),
         2,
-        |r, l, _| cell::state(l, light(r), r.word()),
+        |r, l, width| cell::state(l, light(r), &r.state_word(width.saturating_sub(2))),
         |r| Sort::Number(if r.ended.is_some() { f64::INFINITY } else { f64::from(r.state as u8) }),
     ),
     Column::<TunnelRow>::number(
@@ -150,7 +168,7 @@ fn time_left(r: &TunnelRow, look: &Look, width: usize) -> Vec<Span<'static>> {
         let ago = human::span_short(ended.ago);
         let (long, short) = match ended.timeout {
             Some(timeout) => (format!("silent for {}, {ago} ago", human::span_short(timeout)), "idle cut".to_owned()),
-            None => (format!("ended {ago} ago"), format!("{ago} ago")),
+            None => (format!("{}, {ago} ago", ended.how.word()), format!("{ago} ago")),
         };
         return vec![look.span(Tone::Faint, if human::width(&long) <= width { long } else { short })];
     }
@@ -179,10 +197,11 @@ pub fn facts(snap: &Snapshot, look: &Look) -> Vec<Seg> {
     let muted = |s: String| vec![look.span(Tone::Muted, s)];
     let ended = snap.tunnels.rows.len().saturating_sub(snap.tunnels.living) as u64;
     let ended = (ended > 0).then(|| Seg::new(muted(format!("{} ended", human::grouped(ended)))).leaves(7));
+    // What stands behind a figure must not move when it gets another digit.
     let mut facts = vec![
         Seg::new(muted(n)).leaves(2),
-        Seg::new(muted(format!("+{}/s opened", per_second(opened)))).leaves(6),
-        Seg::new(muted(format!("−{}/s died", per_second(died)))).leaves(5),
+        Seg::new(muted(format!("{:<12}", format!("+{}/s opened", per_second(opened))))).leaves(6),
+        Seg::new(muted(format!("{:<10}", format!("−{}/s died", per_second(died))))).leaves(5),
     ];
     facts.extend(ended);
     facts
@@ -192,27 +211,57 @@ fn per_second(n: f64) -> String {
     if n > 0.0 && n < 9.95 { format!("{n:.1}") } else { format!("{n:.0}") }
 }
 
-/// What nginx has left, for the right end of the title.
+/// The fullest worker is worth a word from this share on.
+const WORKER_FULL: f64 = 0.5;
+
+/// What nginx has left, for the right end of the title. Where room is short the one that is worst stays longest.
 #[must_use]
 pub fn headroom(snap: &Snapshot, look: &Look) -> Vec<Seg> {
-    let gauges = [("slots", snap.headroom.slots, 3), ("fds", snap.headroom.fds, 4), ("queue", snap.headroom.queue, 5)];
-    let one = |(name, gauge, leave): (&str, Option<Gauge>, u8)| {
-        let gauge = gauge?;
-        let light = full(gauge);
-        let sign = if light == Light::Ok { String::new() } else { format!("{} ", light.sign()) };
-        let tone = if light == Light::Ok { Tone::Muted } else { light.tone() };
-        let used = format!("{}/{}", human::grouped(gauge.used), human::grouped(gauge.limit));
-        Some(Seg::new(vec![look.span(tone, format!("{sign}{name} {used}"))]).leaves(leave))
-    };
-    gauges.into_iter().filter_map(one).collect()
+    let h = &snap.headroom;
+    let worker = h.worker.filter(|(_, g)| g.share() >= WORKER_FULL);
+    let gauges = [
+        ("slots".to_owned(), h.slots),
+        (worker.map_or_else(String::new, |(pid, _)| format!("worker {pid}")), worker.map(|(_, g)| g)),
+        ("fds".to_owned(), h.fds),
+        (h.ports.map_or_else(String::new, |p| format!("ports→{}", p.backend)), h.ports.map(|p| p.gauge)),
+        ("queue".to_owned(), h.queue),
+    ];
+    let known: Vec<(String, Gauge)> = gauges.into_iter().filter_map(|(name, g)| Some((name, g?))).collect();
+    let mut worst: Vec<usize> = (0..known.len()).collect();
+    worst.sort_by(|a, b| urgency(known[*b].1).total_cmp(&urgency(known[*a].1)));
+    let leave = |i: usize| worst.iter().position(|w| *w == i).map_or(u8::MAX, |at| LEAVES[at.min(LEAVES.len() - 1)]);
+    known.iter().enumerate().map(|(i, (name, g))| Seg::new(vec![gauge(name, *g, look)]).leaves(leave(i))).collect()
 }
+
+/// In which order gauges leave, the worst one's number first; the number of tunnels stays as long as that one.
+const LEAVES: [u8; 5] = [1, 4, 6, 7, 8];
+
+/// How much a gauge wants to be seen: its share, and more when it is soon full.
+fn urgency(g: Gauge) -> f64 {
+    let soon = g.full_in.map_or(0.0, |d| 1.0 / (1.0 + d.as_secs_f64() / 3_600.0));
+    g.share().max(soon)
+}
+
+fn gauge(name: &str, g: Gauge, look: &Look) -> Span<'static> {
+    let light = full(g);
+    let sign = if light == Light::Ok { String::new() } else { format!("{} ", light.sign()) };
+    let tone = if light == Light::Ok { Tone::Muted } else { light.tone() };
+    let (used, limit) = (human::grouped(g.used), human::grouped(g.limit));
+    let full = g.full_in.map_or_else(String::new, |d| format!(", full in {}", human::span_short(d)));
+    // 9 and 10 and 100 take the same room: what stands beside it must not move.
+    let pad = " ".repeat(limit.len().min(3).saturating_sub(used.len()));
+    look.span(tone, format!("{sign}{name} {used}/{limit}{full}{pad}"))
+}
+
+/// A resource that is full so soon is worth a warning.
+const SOON: Duration = Duration::from_secs(600);
 
 /// How near a resource is to its end.
 #[must_use]
 pub fn full(gauge: Gauge) -> Light {
     match gauge.share() {
         s if s >= 0.95 => Light::Bad,
-        s if s >= 0.8 => Light::Warn,
+        s if s >= 0.8 || gauge.full_in.is_some_and(|d| d <= SOON) => Light::Warn,
         _ => Light::Ok,
     }
 }

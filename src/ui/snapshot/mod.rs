@@ -17,7 +17,7 @@ use crate::event::log::{AccessEntry, Level};
 use crate::event::{Sight, SourceKind};
 use crate::model::Model;
 use crate::model::errors::kept::Kept;
-use crate::model::headroom::Gauge;
+use crate::model::headroom::{Gauge, Ports};
 use crate::time::Timestamp;
 
 use endpoint::EndpointRow;
@@ -101,6 +101,10 @@ pub struct Headroom {
     pub fds: Option<Gauge>,
     /// The fullest accept queue.
     pub queue: Option<Gauge>,
+    /// The worker with the most connections and its slots, where there are several.
+    pub worker: Option<(u32, Gauge)>,
+    /// The backend address with the fewest local ports left.
+    pub ports: Option<Ports>,
     /// Tunnels opened and ended a second; `None` before the sockets were looked at.
     pub pace: Option<(f64, f64)>,
     /// Client connections that lead to no backend.
@@ -200,6 +204,8 @@ fn headroom(model: &Model) -> Headroom {
         slots: model.slots(),
         fds: model.fds(),
         queue: model.queue(),
+        worker: model.worker_slots().filter(|_| model.workers().0 > 1),
+        ports: model.ports(),
         pace: c.last_look().map(|_| (rate(&c.opened), rate(&c.died))),
         idle_clients: c.idle_clients,
     }

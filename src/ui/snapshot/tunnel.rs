@@ -15,11 +15,16 @@ pub use crate::report::sockets::TunnelRow;
 /// Rows are built at most this often between two looks at the sockets: their ages are shown in whole seconds.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// How long a tunnel that ended stands among the others; its details are there for longer.
+const ENDED_SHOWN: Duration = Duration::from_secs(30);
+
 /// All tunnels of a moment, shared by the frames that show it.
 #[derive(Clone, Debug)]
 pub struct Tunnels {
     /// The living ones in the order of their ids, then those that ended, the latest first.
     pub rows: Arc<Vec<TunnelRow>>,
+    /// Those that ended before, the latest first.
+    pub before: Arc<Vec<TunnelRow>>,
     /// How many live.
     pub living: usize,
     /// The least time left among them.
@@ -35,8 +40,18 @@ impl Tunnels {
         let mut rows = sockets::tunnels(model, None);
         let living = rows.len();
         let next_cut = rows.iter().filter_map(|t| t.left).min();
-        rows.extend(sockets::ended(model));
-        Self { rows: Arc::new(rows), living, next_cut, at: model.now, look: model.connections.last_look() }
+        let mut ended = sockets::ended(model);
+        let lately = ended.partition_point(|r| r.ended.as_ref().is_some_and(|e| e.ago <= ENDED_SHOWN));
+        let before = ended.split_off(lately);
+        rows.extend(ended);
+        let look = model.connections.last_look();
+        Self { rows: Arc::new(rows), before: Arc::new(before), living, next_cut, at: model.now, look }
+    }
+
+    /// The tunnel with this id, also one that ended a while ago.
+    #[must_use]
+    pub fn find(&self, id: u64) -> Option<&TunnelRow> {
+        self.rows.iter().chain(self.before.iter()).find(|r| r.id == id)
     }
 
     /// The same with at most so many rows: those that end soonest, then the rest; the counts stay.

@@ -275,3 +275,17 @@ fn the_local_ports_are_read_anew_at_every_scan_and_only_for_our_own_network() {
     let elsewhere = fake.scanner().scan().expect("a scan").processes.masters[0].clone();
     assert_eq!((elsewhere.other_net, elsewhere.local_ports), (true, None));
 }
+
+#[test]
+fn reserved_ports_count_as_far_as_they_lie_in_the_range() {
+    let fake = Fake::new();
+    fake.process(10, "nginx", 1, "nginx: master process /usr/sbin/nginx -c /etc/nginx/nginx.conf\0");
+    fake.write("sys/net/ipv4/ip_local_port_range", "32768\t60999\n");
+    let mut scanner = fake.scanner();
+    let mut reserved = || scanner.scan().expect("a scan").processes.masters[0].reserved_ports;
+    assert_eq!(reserved(), None, "unknown is not zero");
+    for (text, count) in [("\n", 0), ("8080,40000-40009,50000\n", 11), ("60990-65535\n", 10), ("zzz,40000\n", 1)] {
+        fake.write("sys/net/ipv4/ip_local_reserved_ports", text);
+        assert_eq!(reserved(), Some(count), "{text}");
+    }
+}
