@@ -443,6 +443,42 @@ fn other_protocols_and_generated_files_are_not_accused() {
 }
 
 #[test]
+fn a_location_that_can_never_be_chosen_is_found() {
+    let ws = "{ proxy_pass http://127.0.0.1:9; proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $http_connection; }\n";
+    for (lines, found) in [
+        (format!("location ~ ^/ {{ root html; }}\nlocation ~ ^/ws {ws}"), true),
+        (format!("location ^~ /ws {{ root html; }}\nlocation ~ ^/ws/chat {ws}"), true),
+        (format!("location ~* /WS {{ root html; }}\nlocation /ws/chat {ws}"), true),
+        // What follows decides, or somebody else may still be asked.
+        (format!("location ~ ^/ws/$ {{ root html; }}\nlocation /ws/ {ws}"), false),
+        (format!("location ~ ^/ws\\b {{ root html; }}\nlocation /ws {ws}"), false),
+        (format!("location ~ /chat {{ root html; }}\nlocation /ws {ws}"), false),
+        (
+            format!("location ^~ /ws {{ root html; }}\nlocation /ws/chat/ {{ root html; }}\nlocation ~ ^/ws/chat {ws}"),
+            false,
+        ),
+        (format!("location ^~ /ws {{ root html; }}\nlocation ~ ^/(ws|live) {ws}"), false),
+        (format!("location ~ /ws {ws}location /ws {ws}"), false),
+        (format!("location ~ ^/ws {{ root html; }}\nlocation ^~ /ws {ws}"), false),
+        (format!("location ~ ^/ws {{ root html; }}\nlocation = /ws {ws}"), false),
+    ] {
+        let report = Conf::server(&lines).report(OLD);
+        assert_eq!(ids(&report, &SERIOUS).iter().any(|i| i == "location-mismatch"), found, "{lines}\n{report:#}");
+    }
+}
+
+#[test]
+fn among_very_many_the_surest_are_told() {
+    let lost = "    location /aNR { proxy_set_header Host $host; proxy_pass http://127.0.0.1:9; }\n";
+    let many: Vec<String> = (0..300).map(|n| lost.replace("NR", &n.to_string())).collect();
+    let named = lost.replace("/aNR", "/x/ws");
+    let conf = Conf::server(&format!("    proxy_set_header Upgrade $http_upgrade;\n{}{named}", many.concat()));
+    let report = conf.report(OLD);
+    assert_eq!(ids(&report, &SERIOUS), ["headers-lost-by-inheritance"]);
+    assert!(ids(&report, &ALL).len() < 300, "and not all of the others");
+}
+
+#[test]
 fn the_release_decides_about_the_default_version() {
     let lines = "    location / {\n        proxy_pass http://127.0.0.1:9;\n        proxy_set_header Upgrade $http_upgrade;\n        proxy_set_header Connection $http_connection;\n    }\n";
     let conf = Conf::server(lines);

@@ -1,10 +1,12 @@
 //! What a location lacks or has wrong in its upgrade headers, as the lines that mend it: in words and as changes of files.
 
+use std::rc::Rc;
+
 use crate::event::site::{Header, Location, Site};
-use crate::nginx::conf::{self, Directive};
+use crate::nginx::conf::Directive;
 
 use super::faults::{Fault, has_upgrade_token, is_connection, is_upgrade};
-use super::patch::{self, Patch, argument, begins};
+use super::patch::{self, Patch, Trees, argument, begins};
 
 /// The lines that a location lacks or has wrong, as they should be.
 pub(super) struct Cure {
@@ -45,11 +47,11 @@ impl Cure {
     }
 
     /// The same in the way of this configuration: by the snippet that a neighbour includes, or with a map.
-    pub(super) fn in_the_style_of(mut self, site: &Site, l: &Location) -> Self {
-        self.snippet = self.snippet_beside(site, l);
+    pub(super) fn in_the_style_of(mut self, trees: &Trees<'_>, l: &Location) -> Self {
+        self.snippet = self.snippet_beside(trees, l);
         let literal = self.connection.as_deref().is_some_and(|c| !c.contains('$'));
         let said_before = l.lost_headers.iter().any(|h| is_connection(h) && has_upgrade_token(&h.value));
-        if self.snippet.is_none() && literal && !said_before && patch::is_free(site) {
+        if self.snippet.is_none() && literal && !said_before && patch::is_free(trees) {
             self.connection = Some(patch::VARIABLE.to_owned());
             self.map = true;
         }
@@ -58,16 +60,16 @@ impl Cure {
 
     /// A snippet says it all, and nothing that the location says already: nginx would refuse a second
     /// `proxy_http_version`, and would send a header twice.
-    fn snippet_beside(&self, site: &Site, l: &Location) -> Option<Snippet> {
+    fn snippet_beside(&self, trees: &Trees<'_>, l: &Location) -> Option<Snippet> {
         if self.upgrade.is_none() || self.connection.is_none() || (l.own_headers && l.headers.iter().any(is_ours)) {
             return None;
         }
-        let tree = conf::parse(site.sources.get(&l.place.file)?.text.as_bytes());
+        let tree = trees.tree(&l.place.file)?;
         let mut words = Vec::new();
         included(&tree.directives, &mut words);
         let block = block_at(&tree.directives, l.place.line)?;
         words.iter().find_map(|word| {
-            let snippet = Snippet::read(site, word)?;
+            let snippet = Snippet::read(trees, word)?;
             let again = |d: &Directive| match d.name() {
                 "proxy_http_version" => snippet.version,
                 "proxy_set_header" => {
@@ -98,8 +100,8 @@ impl Cure {
     }
 
     /// The same as changes of the files.
-    pub(super) fn patch(&self, site: &Site, l: &Location) -> Option<String> {
-        let mut patch = Patch::of(site);
+    pub(super) fn patch(&self, trees: Rc<Trees<'_>>, l: &Location) -> Option<String> {
+        let mut patch = Patch::with(trees);
         if self.needs_version() {
             patch.set(l, l.http_version.place.as_ref(), "proxy_http_version", "1.1");
         }
@@ -191,10 +193,11 @@ fn block_at(all: &[Directive], line: u32) -> Option<&[Directive]> {
 impl Snippet {
     /// The included file, when it sets both headers as WebSockets need them and nothing but headers and settings of the
     /// proxy.
-    fn read(site: &Site, word: &str) -> Option<Self> {
+    fn read(trees: &Trees<'_>, word: &str) -> Option<Self> {
+        let site = trees.site;
         let base = site.conf.rsplit_once('/').map_or("", |(dir, _)| dir);
         let path = if word.starts_with('/') { word.to_owned() } else { format!("{base}/{word}") };
-        let tree = conf::parse(site.sources.get(&path)?.text.as_bytes());
+        let tree = trees.tree(&path)?;
         let of = |name: &str| tree.directives.iter().find(|d| d.name() == name);
         let version = of("proxy_http_version");
         if !tree.errors.is_empty()

@@ -1,5 +1,7 @@
 //! Rules about the upgrade headers and the HTTP version that nginx sends to the backend.
 
+use std::rc::Rc;
+
 use crate::event::site::{Location, Site};
 use crate::model::Model;
 
@@ -8,6 +10,7 @@ use super::faults::has_upgrade_token;
 pub(super) use super::faults::{Fault, IDS, faults};
 use super::finding::{Confidence, Evidence, Finding, Fix, Severity};
 use super::look::{Spot, cases, short};
+use super::patch::Trees;
 use super::witness::{Witness, witnesses};
 
 /// The findings whose first fault is `fault`: one a location, the other faults stand as evidence beside it.
@@ -107,11 +110,11 @@ pub(super) fn header_evidence(l: &Location, name: &str) -> Evidence {
 }
 
 fn fix(site: Option<&Site>, l: &Location, fault: Fault, all: &[Fault]) -> Fix {
-    fix_by(&Cure::of(site, l, all), site, l, fault)
+    fix_by(&Cure::of(site, l, all), site.map(Trees::of), l, fault)
 }
 
 /// The cure of a location whose first fault is `fault`, in words and as a patch.
-pub(super) fn fix_by(cure: &Cure, site: Option<&Site>, l: &Location, fault: Fault) -> Fix {
+pub(super) fn fix_by(cure: &Cure, trees: Option<Rc<Trees<'_>>>, l: &Location, fault: Fault) -> Fix {
     let evidence = evidence_of(l, fault);
     let line = evidence.line.unwrap_or(l.place.line);
     let place = crate::event::site::Place { file: evidence.file.unwrap_or_else(|| l.place.file.clone()), line };
@@ -121,5 +124,5 @@ pub(super) fn fix_by(cure: &Cure, site: Option<&Site>, l: &Location, fault: Faul
         _ => "add",
     };
     let said = format!("{verb} in location {}: {}", l.path, cure.lines().join(" "));
-    Fix { patch: site.and_then(|s| cure.patch(s, l)), ..Fix::config(&place, said) }
+    Fix { patch: trees.and_then(|t| cure.patch(t, l)), ..Fix::config(&place, said) }
 }

@@ -5,9 +5,11 @@ mod intent;
 pub mod mark;
 mod shadow;
 
+use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::Duration;
 
-use crate::event::site::{Location, Place, Remarkable, Setting, Site, Version};
+use crate::event::site::{Location, Place, Remark, Remarkable, Server, Setting, Site, Version};
 use crate::human;
 use crate::model::Model;
 
@@ -17,8 +19,7 @@ use super::faults::{Fault, faults};
 use super::finding::{Confidence, Evidence, Finding, Fix, Severity, Subject, Verdict};
 use super::headers::{evidence_of, fix_by};
 use super::look::{Spot, short};
-use super::patch::{self, VARIABLE};
-use super::settings::remarked;
+use super::patch::{self, Trees, VARIABLE};
 use super::sight::is_ours_to_read;
 use super::tunnels;
 
@@ -31,7 +32,18 @@ const BOTH_ON_ONE_PORT: Version = Version { major: 1, minor: 25, patch: 1 };
 /// The locations that clients can reach and that are meant for WebSockets by what is written, with the reason.
 fn meant(site: &Site) -> impl Iterator<Item = (Spot<'_>, Intent)> {
     let open = site.locations().filter(|(s, l)| s.returns.is_none() && l.returns.is_none() && !l.internal);
-    open.filter_map(|(server, location)| Some((Spot { server, location }, intent(server, location)?)))
+    // Locations come server by server.
+    let mut last: Option<(&Server, bool)> = None;
+    open.filter_map(move |(server, location)| {
+        let known = last.filter(|(s, _)| std::ptr::eq(*s, server));
+        let (_, carries) = *last.insert(known.unwrap_or_else(|| (server, intent::carries(&server.locations))));
+        Some((Spot { server, location }, intent(location, carries)?))
+    })
+}
+
+/// Those of which that is at least likely.
+fn surely_meant(site: &Site) -> impl Iterator<Item = (Spot<'_>, Intent)> {
+    meant(site).filter(|(_, why)| why.confidence != Confidence::Possible)
 }
 
 fn site_of(model: &Model) -> impl Iterator<Item = &Site> {
@@ -40,16 +52,18 @@ fn site_of(model: &Model) -> impl Iterator<Item = &Site> {
 
 /// Locations that mean WebSockets and whose first fault is `fault`.
 pub(super) fn faulty(model: &Model, fault: Fault) -> Vec<Finding> {
-    let of = |site| meant(site).filter_map(move |(spot, why)| faulty_at(site, spot, &why, fault));
-    joined(site_of(model).flat_map(of).take(MOST))
+    let Some(site) = &model.site else { return Vec::new() };
+    let has = |(spot, _): &(Spot<'_>, Intent)| faults(spot.location).first() == Some(&fault);
+    let mut all: Vec<(Spot<'_>, Intent)> = meant(site).filter(has).collect();
+    // The surest first, should there be too many.
+    all.sort_by_key(|(_, why)| why.confidence);
+    let trees = Trees::of(site);
+    joined(all.iter().take(MOST).map(|(spot, why)| faulty_at(&trees, *spot, why, fault)))
 }
 
-fn faulty_at(site: &Site, spot: Spot<'_>, why: &Intent, fault: Fault) -> Option<Finding> {
-    let l = spot.location;
+fn faulty_at(trees: &Rc<Trees<'_>>, spot: Spot<'_>, why: &Intent, fault: Fault) -> Finding {
+    let (site, l) = (trees.site, spot.location);
     let all = faults(l);
-    if all.first() != Some(&fault) {
-        return None;
-    }
     // Without a known release the default is not known either.
     let guessed = fault == Fault::OldVersion && l.http_version.place.is_none() && site.version.is_none();
     let (severity, confidence) = match why.confidence {
@@ -72,9 +86,10 @@ fn faulty_at(site: &Site, spot: Spot<'_>, why: &Intent, fault: Fault) -> Option<
     let said = format!("{} {verb} WebSockets: {cause}, {}", l.path, at.unwrap_or_default());
     let others = all.iter().filter(|f| **f != fault && (fault != Fault::Lost || **f == Fault::OldVersion));
     let beside: Vec<Evidence> = others.map(|f| evidence_of(l, *f)).collect();
-    let cure = Cure::of(Some(site), l, &all).in_the_style_of(site, l);
+    let cure = Cure::of(Some(site), l, &all).in_the_style_of(trees, l);
     let found = Finding::new(fault.id(), severity, confidence, spot.subject(), said);
-    Some(found.seen([first]).seen(beside).seen([why.evidence.clone()]).fixed_by(fix_by(&cure, Some(site), l, fault)))
+    let fix = fix_by(&cure, Some(Rc::clone(trees)), l, fault);
+    found.seen([first]).seen(beside).seen([why.evidence.clone()]).fixed_by(fix)
 }
 
 /// Findings on one line are one: a line of an outer block holds for many locations.
@@ -108,8 +123,7 @@ pub(super) fn timeout_zero(model: &Model) -> Vec<Finding> {
         let zero = all.into_iter().filter(|(s, _)| s.value.is_zero());
         zero.map(|(setting, name)| tunnels::zero(model, spot, None, setting, name)).collect()
     };
-    let sure = |site| meant(site).filter(|(_, why)| why.confidence != Confidence::Possible);
-    joined(site_of(model).flat_map(sure).flat_map(|(spot, _)| zero(spot)).take(MOST))
+    joined(site_of(model).flat_map(surely_meant).flat_map(|(spot, _)| zero(spot)).take(MOST))
 }
 
 /// What the parser cannot understand, nginx refuses to load.
@@ -149,8 +163,10 @@ fn undefined_map(site: &Site) -> Option<Finding> {
 
 /// `proxy_pass` with variables and a name: every request is a 502 without a resolver.
 pub(super) fn resolver_missing(model: &Model) -> Vec<Finding> {
-    let found = remarked(model, Remarkable::NoResolver, usize::MAX).filter_map(|(spot, remark)| {
-        let why = intent(spot.server, spot.location).filter(|i| i.confidence != Confidence::Possible)?;
+    let remarks = site_of(model).flat_map(|s| &s.remarks).filter(|r| r.what == Remarkable::NoResolver);
+    let remarks: HashMap<&Place, &Remark> = remarks.map(|r| (&r.location, r)).collect();
+    let found = site_of(model).flat_map(surely_meant).filter_map(|(spot, why)| {
+        let remark = remarks.get(&spot.location.place)?;
         let (place, name) = remark.lines.first()?;
         let path = &spot.location.path;
         let said = format!(
@@ -170,8 +186,8 @@ pub(super) fn resolver_missing(model: &Model) -> Vec<Finding> {
 
 /// `http://` to the port of https, or the other way round.
 pub(super) fn scheme_mismatch(model: &Model) -> Vec<Finding> {
-    let found = site_of(model).flat_map(meant).filter_map(|(spot, why)| {
-        let pass = spot.location.proxy_pass.as_ref().filter(|_| why.confidence != Confidence::Possible)?;
+    let found = site_of(model).flat_map(surely_meant).filter_map(|(spot, _)| {
+        let pass = spot.location.proxy_pass.as_ref()?;
         let tls = pass.value.get(..8).is_some_and(|s| s.eq_ignore_ascii_case("https://"));
         let (wrong, speaks, instead) = if tls { (80, "TLS", "http") } else { (443, "no TLS", "https") };
         let peer = spot.location.peers.iter().find(|p| p.port() == Some(wrong))?;
@@ -229,25 +245,25 @@ fn version_1_1(site: &Site, l: &Location) -> Option<String> {
 
 /// A location for WebSockets that no request can ever reach.
 pub(super) fn shadowed(model: &Model) -> Vec<Finding> {
-    let sure = |site| meant(site).filter(|(_, why)| why.confidence != Confidence::Possible);
-    let found = site_of(model).flat_map(|site| sure(site).map(move |m| (site, m))).filter_map(|(site, (spot, why))| {
-        let winner = shadow::winner(spot)?;
-        let l = spot.location;
-        let critical = why.confidence == Confidence::Certain;
-        let severity = if critical { Severity::Critical } else { Severity::Warning };
-        let taken = format!("location {} takes every request of it", winner.path);
-        let said = format!("location {} is never chosen: {taken}, {}", l.path, short(&winner.place));
-        let advice = "write ^~ before its path, so that no regular expression is tried";
-        let mut fix = Fix::config(&l.place, advice);
-        fix.patch = shadow::patch(site, l);
-        if fix.patch.is_none() {
-            fix = Fix::config(&l.place, "put it before the other location, or narrow that one");
-        }
-        let found = Finding::new("location-mismatch", severity, Confidence::Certain, spot.subject(), said);
-        let here = Evidence::config(&l.place, format!("location {} is the one for WebSockets", l.path));
-        let there = Evidence::config(&winner.place, format!("location {} is chosen instead", winner.path));
-        Some(found.seen([here, there, why.evidence]).fixed_by(fix))
-    });
+    let found =
+        site_of(model).flat_map(|site| surely_meant(site).map(move |m| (site, m))).filter_map(|(site, (spot, why))| {
+            let winner = shadow::winner(spot)?;
+            let l = spot.location;
+            let critical = why.confidence == Confidence::Certain;
+            let severity = if critical { Severity::Critical } else { Severity::Warning };
+            let taken = format!("location {} takes every request of it", winner.path);
+            let said = format!("location {} is never chosen: {taken}, {}", l.path, short(&winner.place));
+            let advice = "write ^~ before its path, so that no regular expression is tried";
+            let mut fix = Fix::config(&l.place, advice);
+            fix.patch = shadow::patch(site, l);
+            if fix.patch.is_none() {
+                fix = Fix::config(&l.place, "put it before the other location, or narrow that one");
+            }
+            let found = Finding::new("location-mismatch", severity, Confidence::Certain, spot.subject(), said);
+            let here = Evidence::config(&l.place, format!("location {} is the one for WebSockets", l.path));
+            let there = Evidence::config(&winner.place, format!("location {} is chosen instead", winner.path));
+            Some(found.seen([here, there, why.evidence]).fixed_by(fix))
+        });
     found.take(MOST).collect()
 }
 

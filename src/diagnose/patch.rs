@@ -4,27 +4,54 @@ mod draft;
 mod map;
 mod unified;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::rc::Rc;
 
 pub use draft::{Draft, Rewritten};
 pub(super) use map::{VARIABLE, is_free, is_undefined};
 pub use unified::{Change, changes};
 
-use crate::event::site::{Location, Place, Site};
+use crate::event::site::{Location, Place, Site, SourceText};
 use crate::nginx::conf::{self, Body, Directive, Tree};
+
+/// The texts of a configuration, each parsed when it is first asked for.
+pub(super) struct Trees<'a> {
+    pub(super) site: &'a Site,
+    parsed: RefCell<HashMap<&'a str, Rc<Tree>>>,
+}
+
+impl<'a> Trees<'a> {
+    pub(super) fn of(site: &'a Site) -> Rc<Self> {
+        Rc::new(Self { site, parsed: RefCell::default() })
+    }
+
+    /// The file's name, text and directives; `None` for a file whose text is not known.
+    fn file(&self, name: &str) -> Option<(&'a str, &'a SourceText, Rc<Tree>)> {
+        let (name, source) = self.site.sources.get_key_value(name)?;
+        let mut parsed = self.parsed.borrow_mut();
+        let tree = parsed.entry(name).or_insert_with(|| Rc::new(conf::parse(source.text.as_bytes())));
+        Some((name, source, Rc::clone(tree)))
+    }
+
+    /// The file's directives.
+    pub(super) fn tree(&self, name: &str) -> Option<Rc<Tree>> {
+        self.file(name).map(|(_, _, tree)| tree)
+    }
+}
 
 /// A fix in the making. An edit that cannot be made spoils it: half a fix is none.
 pub(super) struct Patch<'a> {
-    site: &'a Site,
+    trees: Rc<Trees<'a>>,
     files: BTreeMap<&'a str, File<'a>>,
     spoilt: bool,
 }
 
 struct File<'a> {
     text: &'a str,
-    tree: Tree,
+    tree: Rc<Tree>,
     /// The path to write to: that of the file itself, not of a link to it.
     path: &'a str,
     edits: Vec<(Range<usize>, String)>,
@@ -32,14 +59,19 @@ struct File<'a> {
 
 impl<'a> Patch<'a> {
     pub(super) fn of(site: &'a Site) -> Self {
-        Self { site, files: BTreeMap::new(), spoilt: false }
+        Self::with(Trees::of(site))
+    }
+
+    /// One of several of the same configuration.
+    pub(super) fn with(trees: Rc<Trees<'a>>) -> Self {
+        Self { trees, files: BTreeMap::new(), spoilt: false }
     }
 
     fn file(&mut self, name: &str) -> Option<&mut File<'a>> {
-        let (key, source) = self.site.sources.get_key_value(name)?;
-        let file = self.files.entry(key.as_str()).or_insert_with(|| File {
+        let (key, source, tree) = self.trees.file(name)?;
+        let file = self.files.entry(key).or_insert_with(|| File {
             text: &source.text,
-            tree: conf::parse(source.text.as_bytes()),
+            tree,
             path: source.real.as_deref().unwrap_or(key),
             edits: Vec::new(),
         });
@@ -205,7 +237,6 @@ impl File<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::site::SourceText;
 
     fn site(text: &str) -> Site {
         let source = SourceText { text: text.into(), real: None };

@@ -10,7 +10,7 @@ use super::look::{Spot, cases, short};
 const NAMED: usize = 3;
 
 /// The remarks of one kind on the locations that were asked about, or on all.
-pub(super) fn remarked(model: &Model, what: Remarkable, most: usize) -> impl Iterator<Item = (Spot<'_>, &Remark)> {
+fn remarked(model: &Model, what: Remarkable, most: usize) -> impl Iterator<Item = (Spot<'_>, &Remark)> {
     let asked: Vec<Spot<'_>> = cases(model).iter().filter_map(|c| c.spot).collect();
     let meant = move |s: &Spot<'_>| asked.is_empty() || asked.iter().any(|a| a.is(*s));
     let remarks = model.site.iter().flat_map(|s| &s.remarks).filter(move |r| r.what == what);

@@ -203,5 +203,8 @@ pub fn text(report: &Report, color: bool) -> String {
     }
     backend(&mut page, report);
     page.verdict(report);
+    if report.ignored > 0 {
+        page.line(&format!("   {} ignored, as comments in the configuration ask", report.ignored));
+    }
     page.done()
 }

@@ -85,21 +85,15 @@ fn colored(flag: Option<ColorMode>) -> bool {
 
 /// Comments that ask for nothing that is there, and ids that do not exist.
 fn complain(site: &Site, diagnosis: &Diagnosis) {
-    for ignore in &site.ignores {
-        for id in &ignore.ids {
-            let place = shown(&ignore.place.to_string());
-            let rule = RULES.iter().find(|r| r.id == id);
-            let used = || diagnosis.ignored.iter().any(|f| f.id == id && ignored::keeps(site, ignore, f));
-            match rule {
-                None => {
-                    out::complain(&format!("wspulse: info: {place}: there is no finding '{}' to ignore", shown(id)));
-                }
-                // Others may come up in `check`.
-                Some(r) if r.alone.is_some() && !used() => {
-                    out::complain(&format!("wspulse: info: {place}: nothing to ignore: no {id} here"));
-                }
-                Some(_) => {}
+    for (ignore, id) in ignored::unused(site, &diagnosis.ignored) {
+        let place = shown(&ignore.place.to_string());
+        match RULES.iter().find(|r| r.id == id) {
+            None => out::complain(&format!("wspulse: info: {place}: there is no finding '{}' to ignore", shown(id))),
+            Some(r) if r.alone.is_some() => {
+                out::complain(&format!("wspulse: info: {place}: nothing to ignore: no {id} here"));
             }
+            // It may come up in `check`.
+            Some(_) => {}
         }
     }
 }

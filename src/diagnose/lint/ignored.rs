@@ -1,19 +1,31 @@
 //! Findings that a comment in the configuration asks not to be told, and comments that keep nothing from being told.
 
+use std::collections::HashMap;
+
 use crate::event::site::{Ignore, Place, Site};
 
 use super::super::finding::{Evidence, EvidenceKind, Finding};
 
-/// Parts the findings that a comment covers from the others.
+/// Parts the findings that no comment covers from the others.
 pub(in crate::diagnose) fn part(site: Option<&Site>, findings: Vec<Finding>) -> (Vec<Finding>, Vec<Finding>) {
     let Some(site) = site.filter(|s| !s.ignores.is_empty()) else { return (findings, Vec::new()) };
-    findings.into_iter().partition(|f| !site.ignores.iter().any(|i| keeps(site, i, f)))
+    let told = |f: &Finding| {
+        let asked: Vec<&Ignore> = site.ignores.iter().filter(|i| i.ids.iter().any(|id| id == f.id)).collect();
+        let places = if asked.is_empty() { Vec::new() } else { places(site, f) };
+        !asked.iter().any(|i| places.iter().any(|p| i.covers(p)))
+    };
+    findings.into_iter().partition(told)
 }
 
-/// The comment asks for this finding not to be told.
+/// The comments' ids that keep none of these findings from being told.
 #[must_use]
-pub fn keeps(site: &Site, ignore: &Ignore, f: &Finding) -> bool {
-    ignore.ids.iter().any(|id| id == f.id) && places(site, f).iter().any(|p| ignore.covers(p))
+pub fn unused<'a>(site: &'a Site, ignored: &[Finding]) -> Vec<(&'a Ignore, &'a str)> {
+    let mut by_id: HashMap<&str, Vec<Place>> = HashMap::new();
+    for f in ignored {
+        by_id.entry(f.id).or_default().extend(places(site, f));
+    }
+    let all = site.ignores.iter().flat_map(|i| i.ids.iter().map(move |id| (i, id.as_str())));
+    all.filter(|(i, id)| !by_id.get(id).is_some_and(|all| all.iter().any(|p| i.covers(p)))).collect()
 }
 
 /// The lines that a finding speaks of: where it shows, where it is mended, and the location that it is about.

@@ -1,6 +1,6 @@
 //! Whether a location is meant for WebSockets, by its own words.
 
-use crate::event::site::{Header, Location, Matching, Server};
+use crate::event::site::{Header, Location, Matching};
 
 use super::super::faults::{has_upgrade_token, is_connection, is_upgrade};
 use super::super::finding::{Confidence, Evidence};
@@ -17,8 +17,9 @@ const NAMES: [&str; 6] = ["ws", "wss", "websocket", "websockets", "socket.io", "
 /// Names that often, but not always, stand for WebSockets.
 const HINTS: [&str; 8] = ["cable", "sockjs", "signalr", "stomp", "engine.io", "faye", "ws", "websocket"];
 
-/// The reason why a proxied location is meant for WebSockets; `None` where nothing says so.
-pub(super) fn intent(server: &Server, l: &Location) -> Option<Intent> {
+/// The reason why a proxied location is meant for WebSockets; `None` where nothing says so. `neighbour_carries` is what
+/// [`carries`] says of its server.
+pub(super) fn intent(l: &Location, neighbour_carries: bool) -> Option<Intent> {
     let pass = l.proxy_pass.as_ref()?;
     let found = |confidence, evidence| Some(Intent { confidence, evidence });
     let sent = |h: &Header| Evidence::config(&h.place, format!("proxy_set_header {} {}", h.name, h.value));
@@ -40,7 +41,7 @@ pub(super) fn intent(server: &Server, l: &Location) -> Option<Intent> {
         let said = format!("{} sets {} {} for the locations in it", short(&h.place), h.name, h.value);
         let evidence = Evidence::config(&h.place, said);
         // Where a neighbour carries them, this location may well be a plain one.
-        let confidence = if has_another(&server.locations, l) { Confidence::Possible } else { Confidence::Likely };
+        let confidence = if neighbour_carries { Confidence::Possible } else { Confidence::Likely };
         return found(confidence, evidence);
     }
     if let Some((_, word)) = named {
@@ -101,12 +102,11 @@ fn tokens(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '.').filter(|w| !w.is_empty())
 }
 
-/// Another location of the server passes Upgrade on, or bears a name of WebSockets.
-fn has_another(all: &[Location], than: &Location) -> bool {
+/// Some location passes Upgrade on, or bears a name of WebSockets: one that has lost its headers and bears none may well be
+/// a plain one.
+pub(super) fn carries(all: &[Location]) -> bool {
     all.iter().any(|l| {
-        let other = !std::ptr::eq(l, than);
-        let carries =
-            l.forwards_upgrade() || (l.proxy_pass.is_some() && matches!(name(l), Some((Confidence::Likely, _))));
-        (other && carries) || has_another(&l.locations, than)
+        let is_named = || l.proxy_pass.is_some() && matches!(name(l), Some((Confidence::Likely, _)));
+        l.forwards_upgrade() || is_named() || carries(&l.locations)
     })
 }

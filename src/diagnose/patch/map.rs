@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::event::site::{Location, Site};
 use crate::nginx::conf::{self, Body, Directive};
 
-use super::{File, Patch};
+use super::{File, Patch, Trees};
 
 /// The name that nginx's own documentation gives it.
 pub(in crate::diagnose) const VARIABLE: &str = "$connection_upgrade";
@@ -14,9 +14,9 @@ pub(in crate::diagnose) const VARIABLE: &str = "$connection_upgrade";
 const LINES: [&str; 4] = ["map $http_upgrade $connection_upgrade {", "default upgrade;", "'' close;", "}"];
 
 /// No map of the configuration has that variable yet, as far as everything was read.
-pub(in crate::diagnose) fn is_free(site: &Site) -> bool {
-    let defines = |text: &str| text.contains(VARIABLE) && defined(&conf::parse(text.as_bytes()).directives);
-    is_whole(site) && !site.sources.values().any(|s| defines(&s.text))
+pub(in crate::diagnose) fn is_free(trees: &Trees<'_>) -> bool {
+    let mut sources = trees.site.sources.iter().filter(|(_, s)| s.text.contains(VARIABLE));
+    is_whole(trees.site) && !sources.any(|(name, _)| trees.tree(name).is_some_and(|t| defined(&t.directives)))
 }
 
 /// The texts of all files are known.
@@ -55,7 +55,7 @@ impl Patch<'_> {
     /// Adds the map for `location`: in the file of its server, else wherever the `http` block is.
     pub(in crate::diagnose) fn add_map(&mut self, location: &Location) {
         let first = std::iter::once(location.place.file.clone());
-        let names: Vec<String> = first.chain(self.site.files.iter().cloned()).collect();
+        let names: Vec<String> = first.chain(self.trees.site.files.iter().cloned()).collect();
         let done = names.iter().find_map(|name| self.file(name)?.add_map());
         self.spoilt |= done.is_none();
     }

@@ -195,6 +195,7 @@ fn hunk<'d>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_diff_is_read_back_as_the_changes_it_makes() {
@@ -204,6 +205,38 @@ mod tests {
         let change = |first, gone, new: &str| Change { path: "/n.conf".into(), first, gone, new: new.into() };
         let want = vec![change(1, 1, "B\ntwo\nthree\n"), change(12, 1, "END")];
         assert_eq!(changes(&diff), Some(want), "{diff}");
+    }
+
+    proptest! {
+        /// Whatever is written over whatever: the diff read back makes the same text.
+        #[test]
+        fn a_diff_says_what_was_edited(
+            text in "([-+@ \\\\a]{0,4}\r?\n){0,24}[a-]{0,3}",
+            cuts in proptest::collection::vec((0..200_usize, 0..9_usize, "[-+@ \\\\b\n]{0,6}"), 0..5),
+        ) {
+            let mut edits: Vec<(Range<usize>, String)> = Vec::new();
+            let mut at = 0;
+            for (skip, length, new) in cuts {
+                let start = (at + skip).min(text.len());
+                let end = (start + length).min(text.len());
+                edits.push((start..end, new));
+                at = end + 1;
+                if at > text.len() {
+                    break;
+                }
+            }
+            let mut want = text.clone();
+            for (range, new) in edits.iter().rev() {
+                want.replace_range(range.clone(), new);
+            }
+            let Some(diff) = diff("/n", &text, edits) else { return Ok(()) };
+            let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+            let all = changes(&diff).expect("a diff");
+            for c in all.iter().rev() {
+                lines.splice(c.first..c.first + c.gone, [c.new.as_str()]);
+            }
+            prop_assert_eq!(lines.concat(), want, "{}", diff);
+        }
     }
 
     #[test]
