@@ -14,6 +14,7 @@ Examples:
   wspulse wss://example.test/ws --backend ws://10.0.0.7:8080/ws
                                             probe through nginx and directly, side by side
   wspulse check wss://example.test/ws       one look, a checklist, a verdict, an exit code
+  wspulse lint                              the nginx configuration alone, and its fixes as a diff
   journalctl -f -u nginx | wspulse --error-log -
   wspulse --error-log '/var/log/nginx/*error.log' --since 3h
   wspulse demo                              see it work, nothing needed

@@ -319,7 +319,7 @@ fn what_no_patch_mends_is_named() {
 }
 
 /// Configurations that carry their WebSockets, or have none, in ways that a rule could stumble over.
-const HEALTHY: [(&str, &str); 21] = [
+const HEALTHY: [(&str, &str); 22] = [
     (
         "map",
         "map $http_upgrade $connection_upgrade { default upgrade; '' close; }\nserver { listen 127.0.0.1:18099; location / { proxy_pass http://127.0.0.1:9; proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade; } }",
@@ -396,6 +396,10 @@ const HEALTHY: [(&str, &str); 21] = [
     (
         "pattern beside",
         "server { listen 127.0.0.1:18099; location /ws { proxy_pass http://127.0.0.1:9; proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; } location ~ \\.(js|css)$ { root html; } location ~ ^/$ { root html; } location ^~ / { root html; } }",
+    ),
+    (
+        "taken out",
+        "server { listen 127.0.0.1:18099; location /ws { proxy_pass http://127.0.0.1:9; proxy_set_header Upgrade ''; } }",
     ),
     (
         "suspended",

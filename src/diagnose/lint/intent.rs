@@ -23,8 +23,11 @@ pub(super) fn intent(l: &Location, neighbour_carries: bool) -> Option<Intent> {
     let pass = l.proxy_pass.as_ref()?;
     let found = |confidence, evidence| Some(Intent { confidence, evidence });
     let sent = |h: &Header| Evidence::config(&h.place, format!("proxy_set_header {} {}", h.name, h.value));
-    if let Some(h) = l.header("upgrade").filter(|h| !h.value.is_empty()) {
-        return found(Confidence::Certain, sent(h));
+    match l.header("upgrade") {
+        // Somebody took it out on purpose.
+        Some(h) if h.value.is_empty() => return None,
+        Some(h) => return found(Confidence::Certain, sent(h)),
+        None => {}
     }
     let connection = l.header("connection");
     if let Some(h) = connection.filter(|h| says_upgrade(h)) {
