@@ -14,6 +14,7 @@ Examples:
   wspulse wss://example.test/ws --backend ws://10.0.0.7:8080/ws
                                             probe through nginx and directly, side by side
   wspulse check wss://example.test/ws       one look, a checklist, a verdict, an exit code
+  wspulse lint                              the nginx configuration alone, and its fixes as a diff
   journalctl -f -u nginx | wspulse --error-log -
   wspulse --error-log '/var/log/nginx/*error.log' --since 3h
   wspulse demo                              see it work, nothing needed
@@ -31,6 +32,19 @@ Examples:
   wspulse check wss://example.test/ws --format json | jq .verdict
 
 Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 could not look.";
+
+const LINT_EXAMPLES: &str = "\
+Examples:
+  wspulse lint                                      the configuration of the running nginx, else /etc/nginx/nginx.conf
+  wspulse lint nginx/nginx.conf --nginx-version 1.22.1
+  wspulse lint --fix | patch -d / -p1               the fixes as one diff
+  wspulse lint --write                              shows them, asks, keeps a backup; never reloads
+  wspulse lint nginx/nginx.conf --format sarif > wspulse.sarif
+
+What is meant to be so is said in the configuration: # wspulse: ignore ID, on the line, above it or at the head of a block;
+# wspulse: ignore-file ID for a file.
+
+Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 could not look or could not write.";
 
 const DEMO_EXAMPLES: &str = "\
 Examples:
@@ -125,6 +139,9 @@ pub enum Command {
     /// One look: a checklist and a verdict with evidence; the exit code says it
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
+    /// The nginx configuration alone, before a reload or in CI: what keeps WebSockets from working, and the fix as a diff
+    #[command(after_help = LINT_EXAMPLES)]
+    Lint(LintArgs),
     /// What error and access logs say in sum: categories, rates, top talkers, lifetimes of sessions
     #[command(after_help = LOGS_EXAMPLES)]
     Logs(LogsArgs),
@@ -293,6 +310,39 @@ pub struct CheckArgs {
     /// How long the probe's tunnel is kept open
     #[arg(long, value_name = "TIME", value_parser = human::parse_span, default_value = "3s")]
     pub hold: Duration,
+}
+
+/// `lint`.
+#[expect(clippy::struct_excessive_bools, reason = "each is one flag")]
+#[derive(Clone, Debug, Args)]
+pub struct LintArgs {
+    /// nginx's main configuration file [default: that of the running nginx, else /etc/nginx/nginx.conf]
+    #[arg(value_name = "PATH")]
+    pub path: Option<PathBuf>,
+    /// The release whose defaults hold, 1.22.1 [default: that of the running nginx, when it is its configuration]
+    #[arg(long, value_name = "VERSION")]
+    pub nginx_version: Option<String>,
+    /// How the findings are written
+    #[arg(long, value_enum, default_value_t = LintFormat::Text, conflicts_with_all = ["fix", "write"])]
+    pub format: LintFormat,
+    /// Print the fixes of all findings at or above --fail-on as one diff, and nothing else
+    #[arg(long, conflicts_with = "write")]
+    pub fix: bool,
+    /// Show that diff, ask, and write the files; backups are kept, nothing is reloaded
+    #[arg(long)]
+    pub write: bool,
+    /// Do not ask
+    #[arg(long, requires = "write")]
+    pub yes: bool,
+    /// The least severity that makes the exit code 1, and that --fix and --write mend
+    #[arg(long, value_enum, default_value_t = FailOn::Warning)]
+    pub fail_on: FailOn,
+    /// Nothing but the exit code, and errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Whether to use colour
+    #[arg(long, value_enum)]
+    pub color: Option<ColorMode>,
 }
 
 /// `demo`.
@@ -499,6 +549,19 @@ pub enum Format {
     Json,
     /// For tickets.
     Markdown,
+}
+
+/// How findings of the configuration are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LintFormat {
+    /// For people.
+    Text,
+    /// For programs: wspulse.report/1.
+    Json,
+    /// For reviews.
+    Markdown,
+    /// For code hosts: SARIF 2.1.0.
+    Sarif,
 }
 
 /// The least severity that makes the exit code 1.

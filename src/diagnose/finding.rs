@@ -306,6 +306,8 @@ pub struct Diagnosis {
     pub summary: String,
     /// Most severe first, causes before consequences.
     pub findings: Vec<Finding>,
+    /// What a comment in the configuration asks not to be told.
+    pub ignored: Vec<Finding>,
 }
 
 impl Diagnosis {

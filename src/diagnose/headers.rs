@@ -1,14 +1,16 @@
 //! Rules about the upgrade headers and the HTTP version that nginx sends to the backend.
 
-use crate::event::site::{Header, Location, Site};
-use crate::model::Model;
-use crate::nginx::conf::Directive;
+use std::rc::Rc;
 
+use crate::event::site::{Location, Site};
+use crate::model::Model;
+
+use super::cure::Cure;
+use super::faults::has_upgrade_token;
 pub(super) use super::faults::{Fault, IDS, faults};
-use super::faults::{has_upgrade_token, is_connection, is_upgrade};
 use super::finding::{Confidence, Evidence, Finding, Fix, Severity};
 use super::look::{Spot, cases, short};
-use super::patch::{Patch, argument, begins};
+use super::patch::Trees;
 use super::witness::{Witness, witnesses};
 
 /// The findings whose first fault is `fault`: one a location, the other faults stand as evidence beside it.
@@ -43,6 +45,11 @@ const NAMED: usize = 3;
 
 /// `Connection "upgrade"` on every request: WebSockets work, plain requests of that location carry it, too.
 pub(super) fn hardcoded(model: &Model) -> Vec<Finding> {
+    hardcoded_at(model, NAMED)
+}
+
+/// The same of at most `most` locations.
+pub(super) fn hardcoded_at(model: &Model, most: usize) -> Vec<Finding> {
     let cases = cases(model);
     let asked: Vec<Spot<'_>> = cases.iter().filter_map(|c| c.spot).collect();
     let all = model.site.iter().flat_map(Site::locations).map(|(server, location)| Spot { server, location });
@@ -51,7 +58,7 @@ pub(super) fn hardcoded(model: &Model) -> Vec<Finding> {
         let h = spot.location.header("connection").filter(|_| spot.location.forwards_upgrade())?;
         (!h.value.contains('$') && has_upgrade_token(&h.value)).then_some((spot, h))
     });
-    let found = fixed.take(NAMED).map(|(spot, h)| {
+    let found = fixed.take(most).map(|(spot, h)| {
         let said = format!(
             "{}: Connection is set to \"{}\" for every request, also for plain ones, {}",
             spot.location.path,
@@ -69,7 +76,7 @@ pub(super) fn hardcoded(model: &Model) -> Vec<Finding> {
 }
 
 /// The configuration line that shows the fault.
-fn evidence_of(l: &Location, fault: Fault) -> Evidence {
+pub(super) fn evidence_of(l: &Location, fault: Fault) -> Evidence {
     match fault {
         Fault::Lost => {
             let lost: Vec<&str> = l.lost_headers.iter().map(|h| h.name.as_str()).collect();
@@ -91,92 +98,23 @@ fn evidence_of(l: &Location, fault: Fault) -> Evidence {
     }
 }
 
-fn at_pass(l: &Location) -> &crate::event::site::Place {
+pub(super) fn at_pass(l: &Location) -> &crate::event::site::Place {
     l.proxy_pass.as_ref().and_then(|p| p.place.as_ref()).unwrap_or(&l.place)
 }
 
-fn header_evidence(l: &Location, name: &str) -> Evidence {
+pub(super) fn header_evidence(l: &Location, name: &str) -> Evidence {
     l.header(name).map_or_else(
         || Evidence::config(&l.place, format!("no {name} header")),
         |h| Evidence::config(&h.place, format!("proxy_set_header {} \"{}\"", h.name, h.value)),
     )
 }
 
-/// The lines that a location lacks or has wrong, as they should be.
-struct Cure {
-    version: bool,
-    upgrade: Option<String>,
-    connection: Option<String>,
-}
-
-impl Cure {
-    fn of(site: Option<&Site>, l: &Location, all: &[Fault]) -> Self {
-        let has = |f| all.contains(&f);
-        // What an outer level said is repeated word for word: its map is known to exist.
-        let lost = |is: fn(&Header) -> bool, good: fn(&str) -> bool| {
-            let said = l.lost_headers.iter().rev().find(|h| is(h));
-            said.filter(|h| h.for_websocket.as_deref().is_none_or(good)).map(|h| h.value.clone())
-        };
-        let upgrade = (has(Fault::UpgradeMissing) || has(Fault::UpgradeWrong)).then(|| {
-            lost(is_upgrade, |v| v.eq_ignore_ascii_case("websocket")).unwrap_or_else(|| "$http_upgrade".into())
-        });
-        let connection = (has(Fault::ConnectionMissing) || has(Fault::ConnectionWrong)).then(|| {
-            let map = site.and_then(|s| s.upgrade_map.clone());
-            lost(is_connection, has_upgrade_token).or(map).unwrap_or_else(|| "upgrade".into())
-        });
-        Self { version: has(Fault::OldVersion), upgrade, connection }
-    }
-
-    fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let upgrade = self.upgrade.as_deref().map(|v| ("Upgrade", v));
-        upgrade.into_iter().chain(self.connection.as_deref().map(|v| ("Connection", v)))
-    }
-
-    fn lines(&self) -> Vec<String> {
-        let version = self.version.then(|| "proxy_http_version 1.1;".to_owned());
-        version.into_iter().chain(self.headers().map(|(name, value)| header_line(name, value))).collect()
-    }
-
-    /// The same as changes of the files.
-    fn patch(&self, site: &Site, l: &Location) -> Option<String> {
-        let mut patch = Patch::of(site);
-        if self.version {
-            patch.set(l, l.http_version.place.as_ref(), "proxy_http_version", "1.1");
-        }
-        let mut new = Vec::new();
-        for (name, value) in self.headers() {
-            match l.header(name).filter(|_| l.own_headers) {
-                Some(h) => {
-                    let is = |d: &Directive| begins(d, &["proxy_set_header", name]);
-                    patch.replace(&h.place, is, &header_line(name, value));
-                }
-                None => new.push(header_line(name, value)),
-            }
-        }
-        // One line of its own makes a location lose all that it inherits: that is said again.
-        let known = |h: &&Header| self.headers().all(|(name, _)| !h.name.eq_ignore_ascii_case(name));
-        let inherited: Vec<&Header> = match l.own_headers {
-            false if !new.is_empty() => l.headers.iter().filter(known).collect(),
-            false => Vec::new(),
-            // Backends that compare Origin with Host need the Host that the outer level sends.
-            true => {
-                let host = |h: &&Header| h.name.eq_ignore_ascii_case("host");
-                let lost = l.lost_headers.iter().rev().find(host).filter(|_| l.header("host").is_none());
-                lost.filter(|_| !new.is_empty()).into_iter().collect()
-            }
-        };
-        new.extend(inherited.into_iter().map(|h| header_line(&h.name, &h.value)));
-        patch.insert(l, &new);
-        patch.finish()
-    }
-}
-
-fn header_line(name: &str, value: &str) -> String {
-    format!("proxy_set_header {} {};", argument(name), argument(value))
-}
-
 fn fix(site: Option<&Site>, l: &Location, fault: Fault, all: &[Fault]) -> Fix {
-    let cure = Cure::of(site, l, all);
+    fix_by(&Cure::of(site, l, all), site.map(Trees::of), l, fault)
+}
+
+/// The cure of a location whose first fault is `fault`, in words and as a patch.
+pub(super) fn fix_by(cure: &Cure, trees: Option<Rc<Trees<'_>>>, l: &Location, fault: Fault) -> Fix {
     let evidence = evidence_of(l, fault);
     let line = evidence.line.unwrap_or(l.place.line);
     let place = crate::event::site::Place { file: evidence.file.unwrap_or_else(|| l.place.file.clone()), line };
@@ -186,5 +124,5 @@ fn fix(site: Option<&Site>, l: &Location, fault: Fault, all: &[Fault]) -> Fix {
         _ => "add",
     };
     let said = format!("{verb} in location {}: {}", l.path, cure.lines().join(" "));
-    Fix { patch: site.and_then(|s| cure.patch(s, l)), ..Fix::config(&place, said) }
+    Fix { patch: trees.and_then(|t| cure.patch(t, l)), ..Fix::config(&place, said) }
 }

@@ -6,18 +6,20 @@
 
 mod capacity;
 mod checks;
+mod cure;
 mod faults;
 pub mod finding;
 mod handshake;
 mod headers;
 mod leftover;
 mod life;
+pub mod lint;
 mod look;
 mod lost;
 pub mod matrix;
 mod order;
 pub mod pairs;
-mod patch;
+pub mod patch;
 mod proof;
 mod reach;
 mod reload;
@@ -40,10 +42,19 @@ pub struct Rule {
     pub id: &'static str,
     /// Everything of that kind that the model proves.
     pub check: fn(&Model) -> Vec<Finding>,
+    /// What it can say of a model that knows nothing but the configuration; `None`: nothing.
+    pub alone: Option<fn(&Model) -> Vec<Finding>>,
 }
 
 const fn rule(id: &'static str, check: fn(&Model) -> Vec<Finding>) -> Rule {
-    Rule { id, check }
+    Rule { id, check, alone: None }
+}
+
+impl Rule {
+    /// The same, speaking from the configuration alone as well.
+    const fn alone(self, check: fn(&Model) -> Vec<Finding>) -> Self {
+        Self { alone: Some(check), ..self }
+    }
 }
 
 /// What two rules of one id find.
@@ -54,26 +65,33 @@ fn both(mut one: Vec<Finding>, other: Vec<Finding>) -> Vec<Finding> {
 
 /// All rules, in the order of the public list of ids.
 pub static RULES: &[Rule] = &[
-    rule("upgrade-header-missing", |m| headers::faulty(m, headers::Fault::UpgradeMissing)),
-    rule("connection-header-missing", |m| headers::faulty(m, headers::Fault::ConnectionMissing)),
-    rule("connection-header-wrong", |m| headers::faulty(m, headers::Fault::ConnectionWrong)),
-    rule("upgrade-header-wrong-value", |m| headers::faulty(m, headers::Fault::UpgradeWrong)),
-    rule("headers-lost-by-inheritance", |m| headers::faulty(m, headers::Fault::Lost)),
-    rule("http-version-too-old", |m| headers::faulty(m, headers::Fault::OldVersion)),
-    rule("connection-upgrade-hardcoded", headers::hardcoded),
+    rule("upgrade-header-missing", |m| headers::faulty(m, headers::Fault::UpgradeMissing))
+        .alone(|m| lint::faulty(m, headers::Fault::UpgradeMissing)),
+    rule("connection-header-missing", |m| headers::faulty(m, headers::Fault::ConnectionMissing))
+        .alone(|m| lint::faulty(m, headers::Fault::ConnectionMissing)),
+    rule("connection-header-wrong", |m| headers::faulty(m, headers::Fault::ConnectionWrong))
+        .alone(|m| lint::faulty(m, headers::Fault::ConnectionWrong)),
+    rule("upgrade-header-wrong-value", |m| headers::faulty(m, headers::Fault::UpgradeWrong))
+        .alone(|m| lint::faulty(m, headers::Fault::UpgradeWrong)),
+    rule("headers-lost-by-inheritance", |m| headers::faulty(m, headers::Fault::Lost))
+        .alone(|m| lint::faulty(m, headers::Fault::Lost)),
+    rule("http-version-too-old", |m| headers::faulty(m, headers::Fault::OldVersion))
+        .alone(|m| lint::faulty(m, headers::Fault::OldVersion)),
+    rule("connection-upgrade-hardcoded", headers::hardcoded).alone(|m| headers::hardcoded_at(m, lint::MOST)),
     rule("upgrade-in-subrequest", handshake::upgrade_in_subrequest),
     rule("backend-rejects-handshake", |m| both(handshake::backend_rejects(m), proof::compression(m))),
     rule("origin-rejected", |m| both(handshake::origin_rejected(m), proof::origin(m))),
     rule("auth-required", handshake::auth_required),
     rule("access-denied", handshake::access_denied),
     rule("not-a-websocket-endpoint", |m| both(handshake::not_an_endpoint(m), proof::not_an_endpoint(m))),
-    rule("redirected", |m| both(handshake::redirected(m), proof::redirected(m))),
+    rule("redirected", |m| both(handshake::redirected(m), proof::redirected(m))).alone(lint::redirected),
     rule("uri-rewritten", handshake::uri_rewritten),
-    rule("location-mismatch", |m| both(handshake::location_mismatch(m), proof::location_mismatch(m))),
+    rule("location-mismatch", |m| both(handshake::location_mismatch(m), proof::location_mismatch(m)))
+        .alone(lint::shadowed),
     rule("subprotocol-mismatch", |m| both(handshake::subprotocol_mismatch(m), proof::subprotocol(m))),
     rule("accept-mismatch", handshake::accept_mismatch),
     rule("bad-handshake-response", handshake::bad_response),
-    rule("http2-no-websocket", |m| both(reach::http2_no_websocket(m), proof::http2(m))),
+    rule("http2-no-websocket", |m| both(reach::http2_no_websocket(m), proof::http2(m))).alone(lint::http2),
     rule("handshake-slow", reach::handshake_slow),
     rule("wrong-server-block", handshake::wrong_server_block),
     rule("host-header-rejected", handshake::host_header_rejected),
@@ -89,17 +107,18 @@ pub static RULES: &[Rule] = &[
     rule("backend-permission-denied", |m| upstream::logged(m, &upstream::PERMISSION)),
     rule("backend-socket-missing", |m| upstream::logged(m, &upstream::SOCKET_MISSING)),
     rule("upstream-name-unresolved", |m| upstream::logged(m, &upstream::UNRESOLVED)),
-    rule("resolver-missing", |m| upstream::logged(m, &upstream::RESOLVER_MISSING)),
+    rule("resolver-missing", |m| upstream::logged(m, &upstream::RESOLVER_MISSING)).alone(lint::resolver_missing),
     rule("upstream-tls-scheme-mismatch", |m| {
         both(upstream::logged(m, &upstream::TLS_SCHEME), reach::plain_to_tls_backend(m))
-    }),
+    })
+    .alone(lint::scheme_mismatch),
     rule("upstream-tls-untrusted", |m| upstream::logged(m, &upstream::TLS_UNTRUSTED)),
     rule("upstream-tls-expired", |m| upstream::logged(m, &upstream::TLS_EXPIRED)),
     rule("upstream-tls-name-mismatch", |m| upstream::logged(m, &upstream::TLS_NAME)),
     rule("upstream-tls-failed", |m| upstream::logged(m, &upstream::TLS_FAILED)),
     rule("backend-half-dead", upstream::half_dead),
     rule("idle-timeout-cuts", tunnels::idle_timeout_cuts),
-    rule("timeout-zero", tunnels::timeout_zero),
+    rule("timeout-zero", tunnels::timeout_zero).alone(lint::timeout_zero),
     rule("heartbeat-races-timeout", life::heartbeat_races_timeout),
     rule("backend-reset", tunnels::backend_reset),
     rule("backend-closed-with-code", tunnels::closed_with_code),
@@ -134,11 +153,12 @@ pub static RULES: &[Rule] = &[
     rule("connect-refused", reach::connect_refused),
     rule("connect-timeout", reach::connect_timeout),
     rule("proxy-protocol-mismatch", reach::proxy_protocol_mismatch),
-    rule("config-invalid", sight::config_invalid),
+    rule("config-invalid", sight::config_invalid).alone(lint::config_invalid),
     rule("config-not-reloaded", sight::config_not_reloaded),
-    rule("ineffective-setting", settings::ineffective),
-    rule("upgrade-any-protocol", settings::upgrade_any_protocol),
-    rule("error-log-hides-evidence", sight::error_log_hides),
+    rule("ineffective-setting", settings::ineffective).alone(|m| settings::ineffective_at(m, lint::MOST)),
+    rule("upgrade-any-protocol", settings::upgrade_any_protocol)
+        .alone(|m| settings::upgrade_any_protocol_at(m, lint::MOST)),
+    rule("error-log-hides-evidence", sight::error_log_hides).alone(sight::error_log_hides),
     rule("error-log-unreadable", sight::error_log_unreadable),
     rule("nginx-not-running", sight::nginx_not_running),
     rule("blind-without-privilege", sight::blind_without_privilege),
@@ -149,10 +169,19 @@ pub static RULES: &[Rule] = &[
 pub fn diagnose(model: &Model) -> Diagnosis {
     let mut all: Vec<Finding> = RULES.iter().flat_map(|r| (r.check)(model)).collect();
     all.extend(leftover::unexplained(model, &all));
-    let findings = order::put(all);
+    let (findings, ignored) = lint::ignored::part(model.site.as_ref(), order::put(all));
     let verdict = verdict::verdict(model, &findings);
     let summary = verdict::summary(model, verdict, &findings);
-    Diagnosis { verdict, summary, findings }
+    Diagnosis { verdict, summary, findings, ignored }
+}
+
+/// Runs the rules that can speak from the configuration alone: here what is meant counts, and no failure is waited for.
+#[must_use]
+pub fn lint(model: &Model) -> Diagnosis {
+    let all = RULES.iter().filter_map(|r| r.alone).flat_map(|check| check(model)).collect();
+    let (findings, ignored) = lint::ignored::part(model.site.as_ref(), order::put(all));
+    let (verdict, summary) = lint::verdict(model, &findings);
+    Diagnosis { verdict, summary, findings, ignored }
 }
 
 /// The classic checklist of nginx and WebSockets, ticked off: always the same twelve lines in the same order.

@@ -1,25 +1,57 @@
 //! Fixes of the configuration as unified diffs: edits of directives, in the text and the style of the real files.
 
-use std::collections::BTreeMap;
+mod draft;
+mod map;
+mod unified;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::rc::Rc;
 
-use crate::event::site::{Location, Place, Site};
+pub use draft::{Draft, Rewritten};
+pub(super) use map::{VARIABLE, is_free, is_undefined};
+pub use unified::{Change, changes};
+
+use crate::event::site::{Location, Place, Site, SourceText};
 use crate::nginx::conf::{self, Body, Directive, Tree};
 
-/// Lines shown around a change.
-const CONTEXT: usize = 3;
+/// The texts of a configuration, each parsed when it is first asked for.
+pub(super) struct Trees<'a> {
+    pub(super) site: &'a Site,
+    parsed: RefCell<HashMap<&'a str, Rc<Tree>>>,
+}
+
+impl<'a> Trees<'a> {
+    pub(super) fn of(site: &'a Site) -> Rc<Self> {
+        Rc::new(Self { site, parsed: RefCell::default() })
+    }
+
+    /// The file's name, text and directives; `None` for a file whose text is not known.
+    fn file(&self, name: &str) -> Option<(&'a str, &'a SourceText, Rc<Tree>)> {
+        let (name, source) = self.site.sources.get_key_value(name)?;
+        let mut parsed = self.parsed.borrow_mut();
+        let tree = parsed.entry(name).or_insert_with(|| Rc::new(conf::parse(source.text.as_bytes())));
+        Some((name, source, Rc::clone(tree)))
+    }
+
+    /// The file's directives.
+    pub(super) fn tree(&self, name: &str) -> Option<Rc<Tree>> {
+        self.file(name).map(|(_, _, tree)| tree)
+    }
+}
 
 /// A fix in the making. An edit that cannot be made spoils it: half a fix is none.
 pub(super) struct Patch<'a> {
-    site: &'a Site,
+    trees: Rc<Trees<'a>>,
     files: BTreeMap<&'a str, File<'a>>,
     spoilt: bool,
 }
 
 struct File<'a> {
     text: &'a str,
-    tree: Tree,
+    tree: Rc<Tree>,
     /// The path to write to: that of the file itself, not of a link to it.
     path: &'a str,
     edits: Vec<(Range<usize>, String)>,
@@ -27,14 +59,19 @@ struct File<'a> {
 
 impl<'a> Patch<'a> {
     pub(super) fn of(site: &'a Site) -> Self {
-        Self { site, files: BTreeMap::new(), spoilt: false }
+        Self::with(Trees::of(site))
+    }
+
+    /// One of several of the same configuration.
+    pub(super) fn with(trees: Rc<Trees<'a>>) -> Self {
+        Self { trees, files: BTreeMap::new(), spoilt: false }
     }
 
     fn file(&mut self, name: &str) -> Option<&mut File<'a>> {
-        let (key, source) = self.site.sources.get_key_value(name)?;
-        let file = self.files.entry(key.as_str()).or_insert_with(|| File {
+        let (key, source, tree) = self.trees.file(name)?;
+        let file = self.files.entry(key).or_insert_with(|| File {
             text: &source.text,
-            tree: conf::parse(source.text.as_bytes()),
+            tree,
             path: source.real.as_deref().unwrap_or(key),
             edits: Vec::new(),
         });
@@ -53,6 +90,26 @@ impl<'a> Patch<'a> {
             let done = self.file(&location.place.file).and_then(|f| f.insert(location.place.line, lines));
             self.spoilt |= done.is_none();
         }
+    }
+
+    /// Adds directives behind the one at `place` that `is` knows, in whatever block it stands.
+    pub(super) fn add_behind(&mut self, place: &Place, is: impl Fn(&Directive) -> bool, lines: &[String]) {
+        let done = self.file(&place.file).and_then(|f| {
+            let span = find(&f.tree.directives, place.line, &is)?.span.clone();
+            f.add(span.end, f.indent(span.start), lines)
+        });
+        self.spoilt |= done.is_none();
+    }
+
+    /// Writes another argument at the end of a block's head: `location ^~ /ws {`.
+    pub(super) fn rehead(&mut self, location: &Location, words: &[&str]) {
+        let done = self.file(&location.place.file).and_then(|f| {
+            let block = find(&f.tree.directives, location.place.line, &|d| d.name() == "location")?;
+            let span = block.words.get(1)?.span.start..block.words.last()?.span.end;
+            f.edits.push((span, words.join(" ")));
+            Some(())
+        });
+        self.spoilt |= done.is_none();
     }
 
     /// Gives the directive `name` this value in a location: where it stands now, or as a line of the location's own.
@@ -131,6 +188,11 @@ impl File<'_> {
             let brace = words_end + self.text.get(words_end..)?.find('{')? + 1;
             (brace, self.indent_inside(block, inner))
         };
+        self.add(end, indent, lines)
+    }
+
+    /// Adds `lines` behind the byte at `end`: below it where nothing but a comment follows, else on the same line.
+    fn add(&mut self, end: usize, indent: Option<String>, lines: &[String]) -> Option<()> {
         let rest = self.text.get(end..)?;
         let line_end = rest.find('\n');
         let tail = rest.get(..line_end.unwrap_or(rest.len()))?;
@@ -167,107 +229,14 @@ impl File<'_> {
         line.trim().is_empty().then(|| line.to_owned())
     }
 
-    fn diff(mut self) -> Option<String> {
-        if self.edits.is_empty() {
-            return None;
-        }
-        self.edits.sort_by_key(|(range, _)| (range.start, range.end));
-        let starts: Vec<usize> = std::iter::once(0).chain(self.text.match_indices('\n').map(|(i, _)| i + 1)).collect();
-        let line_of = |at: usize| starts.partition_point(|s| *s <= at).saturating_sub(1);
-        let mut changes: Vec<Change<'_>> = Vec::new();
-        for (range, text) in &self.edits {
-            let inserts_lines = range.is_empty() && starts.contains(&range.start);
-            let first = line_of(range.start);
-            let after = if inserts_lines { first } else { line_of(range.end.max(range.start + 1) - 1) + 1 };
-            match changes.last_mut().filter(|c| c.after > first || (c.after == first && c.after > c.first)) {
-                Some(last) => last.after = last.after.max(after),
-                None => changes.push(Change { first, after, edits: Vec::new() }),
-            }
-            changes.last_mut()?.edits.push((range.clone(), text.as_str()));
-        }
-        let old: Vec<&str> = self.text.split_inclusive('\n').collect();
-        let mut out = format!("--- a{0}\n+++ b{0}\n", self.path);
-        let mut grown = 0_isize;
-        let mut rest = changes.as_slice();
-        while !rest.is_empty() {
-            // Changes whose surroundings touch are shown as one.
-            let near = |(a, b): &(&Change<'_>, &Change<'_>)| b.first <= a.after + 2 * CONTEXT;
-            let together = 1 + rest.iter().zip(rest.iter().skip(1)).take_while(near).count();
-            let (hunk, later) = rest.split_at(together);
-            grown += self.hunk(&mut out, &old, &starts, hunk, grown)?;
-            rest = later;
-        }
-        Some(out)
-    }
-
-    fn hunk(
-        &self,
-        out: &mut String,
-        old: &[&str],
-        starts: &[usize],
-        changes: &[Change<'_>],
-        grown: isize,
-    ) -> Option<isize> {
-        let from = changes.first()?.first.saturating_sub(CONTEXT);
-        let to = (changes.last()?.after + CONTEXT).min(old.len());
-        let (mut body, mut at, mut added, mut removed) = (String::new(), from, 0_usize, 0_usize);
-        for change in changes {
-            old.get(at..change.first)?.iter().for_each(|l| line(&mut body, ' ', l));
-            let gone = old.get(change.first..change.after.min(old.len()))?;
-            for l in gone {
-                line(&mut body, '-', l);
-            }
-            let new = self.rewritten(change, starts)?;
-            for l in new.split_inclusive('\n') {
-                line(&mut body, '+', l);
-                added += 1;
-            }
-            removed += gone.len();
-            at = change.after;
-        }
-        old.get(at.min(to)..to)?.iter().for_each(|l| line(&mut body, ' ', l));
-        let (length, gain) = (to - from, isize::try_from(added).ok()? - isize::try_from(removed).ok()?);
-        let new_from = isize::try_from(from + 1).ok()? + grown;
-        let new_length = isize::try_from(length).ok()? + gain;
-        let _ = writeln!(out, "@@ -{},{length} +{new_from},{new_length} @@", from + 1);
-        out.push_str(&body);
-        Some(gain)
-    }
-
-    /// The lines of a change with its edits made.
-    fn rewritten(&self, change: &Change<'_>, starts: &[usize]) -> Option<String> {
-        let begin = *starts.get(change.first)?;
-        let end = starts.get(change.after).copied().unwrap_or(self.text.len());
-        let (mut new, mut at) = (String::new(), begin);
-        for (range, text) in &change.edits {
-            new.push_str(self.text.get(at..range.start)?);
-            new.push_str(text);
-            at = range.end;
-        }
-        new.push_str(self.text.get(at..end)?);
-        Some(new)
-    }
-}
-
-/// Lines `first..after` (from 0) and the edits in them.
-struct Change<'e> {
-    first: usize,
-    after: usize,
-    edits: Vec<(Range<usize>, &'e str)>,
-}
-
-fn line(out: &mut String, sign: char, text: &str) {
-    out.push(sign);
-    out.push_str(text);
-    if !text.ends_with('\n') {
-        out.push_str("\n\\ No newline at end of file\n");
+    fn diff(self) -> Option<String> {
+        unified::diff(self.path, self.text, self.edits)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::site::SourceText;
 
     fn site(text: &str) -> Site {
         let source = SourceText { text: text.into(), real: None };

@@ -10,7 +10,7 @@ use super::look::{Spot, cases, short};
 const NAMED: usize = 3;
 
 /// The remarks of one kind on the locations that were asked about, or on all.
-fn remarked(model: &Model, what: Remarkable) -> impl Iterator<Item = (Spot<'_>, &Remark)> {
+fn remarked(model: &Model, what: Remarkable, most: usize) -> impl Iterator<Item = (Spot<'_>, &Remark)> {
     let asked: Vec<Spot<'_>> = cases(model).iter().filter_map(|c| c.spot).collect();
     let meant = move |s: &Spot<'_>| asked.is_empty() || asked.iter().any(|a| a.is(*s));
     let remarks = model.site.iter().flat_map(|s| &s.remarks).filter(move |r| r.what == what);
@@ -19,7 +19,7 @@ fn remarked(model: &Model, what: Remarkable) -> impl Iterator<Item = (Spot<'_>, 
         let (server, location) = all.find(|(_, l)| l.place == r.location)?;
         Some((Spot { server, location }, r))
     });
-    placed.filter(move |(s, _)| meant(s)).take(NAMED)
+    placed.filter(move |(s, _)| meant(s)).take(most)
 }
 
 fn lines(remark: &Remark) -> impl Iterator<Item = Evidence> {
@@ -28,7 +28,12 @@ fn lines(remark: &Remark) -> impl Iterator<Item = Evidence> {
 
 /// Directives that somebody wrote into a location for WebSockets alone, as if they mattered there.
 pub(super) fn ineffective(model: &Model) -> Vec<Finding> {
-    let found = remarked(model, Remarkable::WithoutEffect).filter_map(|(spot, remark)| {
+    ineffective_at(model, NAMED)
+}
+
+/// The same of at most `most` locations.
+pub(super) fn ineffective_at(model: &Model, most: usize) -> Vec<Finding> {
+    let found = remarked(model, Remarkable::WithoutEffect, most).filter_map(|(spot, remark)| {
         let (first, _) = remark.lines.first()?;
         let names: Vec<&str> = remark.lines.iter().filter_map(|(_, l)| l.split(' ').next()).collect();
         let verb = if names.len() == 1 { "does" } else { "do" };
@@ -47,7 +52,12 @@ pub(super) fn ineffective(model: &Model) -> Vec<Finding> {
 /// `Upgrade $http_upgrade` passes on whatever a client asks for, `h2c` too: a backend that agrees then speaks HTTP/2 through
 /// a tunnel in which nginx checks no request any more.
 pub(super) fn upgrade_any_protocol(model: &Model) -> Vec<Finding> {
-    let found = remarked(model, Remarkable::AnyUpgrade).filter_map(|(spot, remark)| {
+    upgrade_any_protocol_at(model, NAMED)
+}
+
+/// The same of at most `most` locations.
+pub(super) fn upgrade_any_protocol_at(model: &Model, most: usize) -> Vec<Finding> {
+    let found = remarked(model, Remarkable::AnyUpgrade, most).filter_map(|(spot, remark)| {
         let (upgrade, _) = remark.lines.first()?;
         let path = &spot.location.path;
         let at = short(upgrade);

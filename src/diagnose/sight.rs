@@ -52,7 +52,7 @@ fn is_config_error(e: &ErrorEntry) -> bool {
 }
 
 /// A problem of reading is ours, not nginx's.
-fn is_ours_to_read(said: &str) -> bool {
+pub(super) fn is_ours_to_read(said: &str) -> bool {
     let said = said.to_ascii_lowercase();
     said.contains("permission denied") || said.contains("cannot be read") || said.contains("cannot tell")
 }

@@ -177,7 +177,14 @@ pub(super) fn timeout_zero(model: &Model) -> Vec<Finding> {
     out
 }
 
-fn zero(model: &Model, spot: Spot<'_>, case: Option<&Case<'_>>, setting: &Setting<Duration>, name: &str) -> Finding {
+/// One timeout of 0 at a location.
+pub(super) fn zero(
+    model: &Model,
+    spot: Spot<'_>,
+    case: Option<&Case<'_>>,
+    setting: &Setting<Duration>,
+    name: &str,
+) -> Finding {
     let cut = case.is_some_and(|c| c.status() == Some(504));
     let severity = match (name, cut) {
         // Harmless until the backend stops reading.

@@ -94,6 +94,9 @@ pub struct Site {
     /// Lines that do less, or more, than they seem to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<Remark>,
+    /// Comments that ask for a finding not to be told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignores: Vec<Ignore>,
     /// The texts of the files that proxied locations point at, by path as nginx names it: fixes are shown as diffs of them.
     /// They leave the program only as the few lines of such a diff: a recording holds no configuration text.
     #[serde(skip)]
@@ -119,6 +122,29 @@ pub enum Remarkable {
     WithoutEffect,
     /// They pass on an Upgrade to any protocol.
     AnyUpgrade,
+    /// `proxy_pass` has variables, so that nginx looks the name in it up at run time, and no `resolver` is written anywhere.
+    NoResolver,
+}
+
+/// A comment `# wspulse: ignore ID, ..` or `# wspulse: ignore-file ID, ..`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ignore {
+    /// The comment.
+    pub place: Place,
+    /// The ids as written.
+    pub ids: Vec<String>,
+    /// The first line of the same file for which it holds, 1-based.
+    pub from: u32,
+    /// The last one.
+    pub to: u32,
+}
+
+impl Ignore {
+    /// It holds for this line.
+    #[must_use]
+    pub fn covers(&self, place: &Place) -> bool {
+        self.place.file == place.file && (self.from..=self.to).contains(&place.line)
+    }
 }
 
 /// When a file was written.

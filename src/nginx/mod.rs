@@ -7,6 +7,7 @@ pub mod conf;
 pub mod debug;
 pub mod error;
 pub mod frame;
+pub mod ignores;
 pub mod remarks;
 pub mod resolve;
 pub mod version;

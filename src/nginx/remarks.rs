@@ -1,8 +1,9 @@
 //! Lines of a configuration that do less, or more, than they seem to, told from the text of its files.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 
-use crate::event::site::{Location, Place, Remark, Remarkable, Site};
+use crate::event::site::{Location, Peer, Place, Remark, Remarkable, Site};
 use crate::nginx::conf::{self, Directive};
 
 /// Directives that shape plain requests and answers and do nothing once a tunnel is open: nginx relays its bytes as they
@@ -45,6 +46,32 @@ pub fn remarks(site: &Site) -> Vec<Remark> {
         note(Remarkable::WithoutEffect, without_effect(l, block));
         note(Remarkable::AnyUpgrade, text.any_upgrade(l));
     }
+    // A file that could not be kept may hold the resolver.
+    if !text.has_resolver && site.files.iter().all(|f| site.sources.contains_key(f)) {
+        out.extend(unresolved(site));
+    }
+    out
+}
+
+/// Locations whose `proxy_pass` has variables and a name in it: where no `upstream` block and no other `proxy_pass` bears
+/// this name, nginx asks its resolver for it (`ngx_http_upstream_init_request`).
+fn unresolved(site: &Site) -> Vec<Remark> {
+    let is_dynamic = |l: &Location| l.proxy_pass.as_ref().is_some_and(|p| p.value.contains('$'));
+    let named = |p: &Peer| p.place.is_none() && p.unix_path().is_none();
+    let literal = site.locations().filter(|(_, l)| !is_dynamic(l)).flat_map(|(_, l)| &l.peers);
+    let known: HashSet<&str> = literal.filter(|p| named(p)).map(|p| p.address.as_str()).collect();
+    let mut out = Vec::new();
+    for (_, l) in site.locations().filter(|(_, l)| is_dynamic(l)) {
+        let (Some(pass), [peer]) = (&l.proxy_pass, l.peers.as_slice()) else { continue };
+        let host = peer.address.rsplit_once(':').map_or(peer.address.as_str(), |(host, _)| host);
+        let is_address = host.starts_with('[') || host.parse::<IpAddr>().is_ok();
+        if !named(peer) || is_address || host.is_empty() || known.contains(peer.address.as_str()) {
+            continue;
+        }
+        let place = pass.place.clone().unwrap_or_else(|| l.place.clone());
+        let lines = vec![(place, host.to_owned())];
+        out.push(Remark { location: l.place.clone(), what: Remarkable::NoResolver, lines });
+    }
     out
 }
 
@@ -57,6 +84,8 @@ struct Text<'a> {
     maps: HashMap<&'a str, &'a str>,
     /// Some `if` looks at the Upgrade header.
     is_checked: bool,
+    /// Some `resolver` is written, in whatever block.
+    has_resolver: bool,
 }
 
 impl<'a> Text<'a> {
@@ -71,6 +100,7 @@ impl<'a> Text<'a> {
                     let default = block.iter().find(|d| d.name() == "default").and_then(|d| d.args().first());
                     self.maps.extend(to.text.strip_prefix('$').zip(default.map(|v| v.text.as_str())));
                 }
+                ("resolver", _) => self.has_resolver = true,
                 ("if", _) => self.is_checked |= words(d).to_ascii_lowercase().contains("$http_upgrade"),
                 _ => {}
             }

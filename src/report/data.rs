@@ -40,6 +40,8 @@ pub struct Report {
     pub nginx: Option<NginxFacts>,
     /// Most severe first, causes before consequences.
     pub findings: Vec<Finding>,
+    /// How many more a comment in the configuration asks not to be told.
+    pub ignored: usize,
     /// The classic checklist.
     pub checks: Vec<Check>,
     /// Every probe, the direct twin after its partner.
@@ -223,6 +225,7 @@ impl Report {
             summary: diagnosis.summary.clone(),
             nginx: nginx_facts(model),
             findings: diagnosis.findings.clone(),
+            ignored: diagnosis.ignored.len(),
             checks: diagnose::checks(model, diagnosis),
             probes: model.probes.by_target.iter().map(|(t, p)| probe_facts(model.now, t, p)).collect(),
             pairs: PairFacts::all(model),

@@ -29,7 +29,7 @@ pub(super) fn code(text: &str) -> String {
     if longest > 0 { format!("{fence} {text} {fence}") } else { format!("{fence}{text}{fence}") }
 }
 
-fn block(out: &mut String, kind: &str, text: &str) {
+pub(super) fn block(out: &mut String, kind: &str, text: &str) {
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
     let _ = writeln!(out, "{fence}{kind}");
@@ -75,7 +75,7 @@ pub fn markdown(report: &Report) -> String {
     out
 }
 
-fn finding(out: &mut String, f: &Finding) {
+pub(super) fn finding(out: &mut String, f: &Finding) {
     let _ = writeln!(out, "## {} ({})\n\n{}\n", f.id, f.severity.word(), inert(&f.said));
     for e in &f.evidence {
         let place = e.file.as_ref().map_or_else(String::new, |p| {

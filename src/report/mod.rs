@@ -6,12 +6,14 @@ mod data;
 pub mod filter;
 pub mod headroom;
 mod json;
+mod lint;
 mod logs;
 mod markdown;
 mod matrix;
 mod pairs;
 mod plain;
 mod safe;
+mod sarif;
 mod silence;
 mod soak;
 pub mod sockets;
@@ -22,11 +24,13 @@ pub use data::{
     ErrorFigures, Lifetimes, NginxFacts, ProbeFacts, REPORT_SCHEMA, RefusedFacts, Report, SessionFigures, TunnelFigures,
 };
 pub use json::json;
+pub use lint::{Linted, lint_markdown, lint_text};
 pub use logs::{Facts, LOGS_SCHEMA, LogFile, LogsReport, logs_json, logs_markdown, logs_text};
 pub use markdown::markdown;
 pub use matrix::{LeftOutFacts, MatrixFacts, RowFacts};
 pub use pairs::{DirectFacts, PairFacts};
 pub use plain::event_line;
+pub use sarif::{RULE_TEXTS, sarif};
 pub use silence::{IDLE_TIMEOUT_SCHEMA, SilenceReport, silence_json, silence_markdown, silence_text};
 pub use soak::{SOAK_SCHEMA, SoakReport, Wishes, soak_json, soak_markdown, soak_text};
 pub use summary::summary_text;

@@ -85,12 +85,17 @@ impl Page {
         self.hang(&lead, TITLE + 4, &c.said);
     }
 
-    fn finding(&mut self, f: &Finding) {
+    /// The first line of a finding: its id, and how bad and how sure it is.
+    pub(super) fn head(&mut self, f: &Finding) {
         let (ink, sign) = severity(f.severity);
         let head = format!(" {} {}", self.ink(ink, sign), self.ink(Ink::Bold, f.id));
         let sure = format!("{}, {:?}", f.severity.word(), f.confidence).to_lowercase();
         let gap = WIDTH.saturating_sub(3 + human::width(f.id) + human::width(&sure)).max(2);
         self.line(&format!("{head}{:gap$}{}", "", self.ink(Ink::Dim, &sure)));
+    }
+
+    fn finding(&mut self, f: &Finding) {
+        self.head(f);
         self.hang("   ", 3, &f.said);
         for e in f.evidence.iter().take(SHOWN) {
             self.evidence(e);
@@ -98,6 +103,11 @@ impl Page {
         if f.evidence.len() > SHOWN {
             self.line(&format!("     … {} more", f.evidence.len() - SHOWN));
         }
+        self.foot(f);
+    }
+
+    /// What stands below the evidence: causes and the fix.
+    pub(super) fn foot(&mut self, f: &Finding) {
         if !f.because.is_empty() {
             self.hang("     because of ", 16, &f.because.join(", "));
         }
@@ -107,7 +117,7 @@ impl Page {
         self.line("");
     }
 
-    fn evidence(&mut self, e: &Evidence) {
+    pub(super) fn evidence(&mut self, e: &Evidence) {
         let place = e.file.as_ref().map(|f| e.line.map_or_else(|| f.clone(), |l| format!("{f}:{l}")));
         let place = place.map_or_else(String::new, |p| format!(" ({p})"));
         let kind = format!("{:?}", e.kind).to_lowercase();
@@ -129,7 +139,7 @@ impl Page {
         }
     }
 
-    fn verdict(&mut self, r: &Report) {
+    pub(super) fn verdict(&mut self, r: &Report) {
         let (ink, sign) = match r.verdict {
             Verdict::Healthy => (Ink::Good, "✔"),
             Verdict::Degraded => (Ink::Warn, "▲"),
@@ -142,7 +152,7 @@ impl Page {
     }
 }
 
-const fn severity(s: Severity) -> (Ink, &'static str) {
+pub(super) const fn severity(s: Severity) -> (Ink, &'static str) {
     match s {
         Severity::Critical => (Ink::Bad, "✖"),
         Severity::Warning => (Ink::Warn, "▲"),
@@ -193,5 +203,8 @@ pub fn text(report: &Report, color: bool) -> String {
     }
     backend(&mut page, report);
     page.verdict(report);
+    if report.ignored > 0 {
+        page.line(&format!("   {} ignored, as comments in the configuration ask", report.ignored));
+    }
     page.done()
 }

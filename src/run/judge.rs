@@ -138,14 +138,19 @@ fn sources_looked(model: &Model, backend: bool) -> bool {
     logs && model.sight(SourceKind::Config).is_some() && model.sight(SourceKind::Sockets).is_some()
 }
 
-/// 0 healthy, 1 findings, 2 blind.
-fn code(diagnosis: &Diagnosis, fail_on: FailOn) -> u8 {
-    let worst = match fail_on {
+/// The least severity that counts.
+pub(super) const fn least(fail_on: FailOn) -> Severity {
+    match fail_on {
         FailOn::Critical => Severity::Critical,
         FailOn::Warning => Severity::Warning,
         FailOn::Info => Severity::Info,
-    };
-    if diagnosis.findings.iter().any(|f| f.severity <= worst) {
+    }
+}
+
+/// 0 healthy, 1 findings, 2 blind.
+fn code(diagnosis: &Diagnosis, fail_on: FailOn) -> u8 {
+    let least = least(fail_on);
+    if diagnosis.findings.iter().any(|f| f.severity <= least) {
         1
     } else if diagnosis.verdict == Verdict::Blind {
         2

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod headless;
 mod inputs;
 pub mod judge;
+pub mod lint;
 pub mod logs;
 mod meter;
 pub mod out;
@@ -63,6 +64,7 @@ pub fn main(start: Start) -> anyhow::Result<ExitCode> {
         match cli.command {
             None => look(&cli.look, &chosen).await,
             Some(Command::Check(args)) => judge::run(&args, settings(&args.look, Missing::Refused)?).await,
+            Some(Command::Lint(args)) => lint::run(&args),
             Some(Command::Logs(args)) => logs::run(&args).await,
             Some(Command::IdleTimeout(args)) => silence::run(&args, settings(&args.look, Missing::Refused)?).await,
             Some(Command::Soak(args)) => soak::run(&args, settings(&args.look, Missing::Refused)?).await,

@@ -2,7 +2,7 @@
 
 mod disk;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use crate::event::process::Master;
 use crate::event::site::{Place, Problem, Site, Version};
 use crate::event::{Event, Sense, SourceId, SourceKind};
 use crate::human::counted;
+use crate::nginx::ignores::ignores;
 use crate::nginx::remarks::remarks;
 use crate::nginx::resolve::resolve;
 use crate::nginx::version::BuildDefaults;
@@ -65,18 +66,32 @@ pub fn read_site(target: &ConfigTarget) -> Site {
     read(target).0
 }
 
+/// The same with all texts kept ([`Site::sources`]), and with `instead` read in the place of files, or as files that do
+/// not exist and have no text to keep: their real paths and what would stand in them.
+#[must_use]
+pub fn read_whole(target: &ConfigTarget, instead: &BTreeMap<String, String>) -> Site {
+    read_all(target, instead).0
+}
+
 fn read(target: &ConfigTarget) -> (Site, Seen) {
+    let (mut site, seen) = read_all(target, &BTreeMap::new());
+    let needed = pointed_at(&site);
+    site.sources.retain(|path, _| needed.contains(path));
+    (site, seen)
+}
+
+fn read_all(target: &ConfigTarget, instead: &BTreeMap<String, String>) -> (Site, Seen) {
     let mut disk = match Disk::new(target.root.as_deref()) {
         Ok(disk) => disk,
         Err(e) => return (rootless(target, &e), Seen::default()),
     };
+    disk.instead.clone_from(instead);
     let mut site = resolve(&target.conf, &mut disk, &target.build, target.version);
     site.root.clone_from(&target.root);
     site.changed = disk.changed;
     site.sources = disk.texts;
     site.remarks = remarks(&site);
-    let needed = pointed_at(&site);
-    site.sources.retain(|path, _| needed.contains(path));
+    site.ignores = ignores(&site);
     (site, disk.seen)
 }
 

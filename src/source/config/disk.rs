@@ -94,6 +94,8 @@ pub(super) struct Disk {
     /// The files' texts, as far as they are kept.
     pub(super) texts: BTreeMap<String, SourceText>,
     texts_left: usize,
+    /// Texts that are read instead of what stands in these files, by the path of the file itself.
+    pub(super) instead: BTreeMap<String, String>,
 }
 
 impl Disk {
@@ -102,13 +104,18 @@ impl Disk {
         let seen = Seen { root: root.map(str::to_owned), stamps: BTreeMap::new() };
         let place = Place::new(root)?;
         let texts = BTreeMap::new();
-        Ok(Self { place, left: MAX_TOTAL, listed: 0, seen, changed: None, texts, texts_left: MAX_KEPT })
+        let instead = BTreeMap::new();
+        Ok(Self { place, left: MAX_TOTAL, listed: 0, seen, changed: None, texts, texts_left: MAX_KEPT, instead })
     }
 
     fn read_file(&mut self, path: &str) -> io::Result<Vec<u8>> {
         self.seen.stamps.insert(path.to_owned(), None);
         // Not blocking: an include that names a pipe must not hold the program up.
-        let fd = self.place.open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+        let fd = match self.place.open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
+            Ok(fd) => fd,
+            // A file that is only given, and nowhere to be found.
+            Err(e) => return self.instead.get(path).map(|t| t.clone().into_bytes()).ok_or(e),
+        };
         let stamp = stamp(&fd)?;
         self.seen.stamps.insert(path.to_owned(), Some(stamp));
         if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) != FileType::RegularFile {
@@ -127,8 +134,18 @@ impl Disk {
         {
             self.changed = Some(Written { at, file: path.to_owned() });
         }
+        let text = self.instead_of(path).unwrap_or(text);
         self.keep(path, &text);
         Ok(text)
+    }
+
+    /// The text that is to be read in the place of this file's own.
+    fn instead_of(&self, path: &str) -> Option<Vec<u8>> {
+        if self.instead.is_empty() {
+            return None;
+        }
+        let real = || self.instead.get(std::fs::canonicalize(path).ok()?.to_str()?);
+        self.instead.get(path).or_else(real).map(|t| t.clone().into_bytes())
     }
 
     /// Keeps a text that a fix may be shown against. What is no UTF-8 could not be printed as it is.
