@@ -66,6 +66,7 @@ fn location(path: &str) -> Location {
         connect_timeout: Setting::built_in(Duration::from_secs(60)),
         returns: None,
         locations: Vec::new(),
+        way: wspulse::event::route::script::Way::default(),
     }
 }
 
