@@ -86,6 +86,7 @@ fn site(locations: Vec<Location>) -> Site {
             listens: vec![listen],
             locations,
             returns: None,
+            way: wspulse::event::route::script::Way::default(),
         }],
         error_logs: vec![ErrorLog { path: "/var/log/nginx/error.log".into(), level: Level::Error, place: None }],
         worker_connections: Some(Setting {

@@ -11,8 +11,12 @@ use std::thread;
 use serde_json::Value;
 use support::nginx::{Nginx, installed, newest};
 use support::{free_port, run};
+use wspulse::diagnose::route::on_route;
 use wspulse::event::route::{End, Request, walk, written};
 use wspulse::event::site::Site;
+use wspulse::nginx::resolve::{Reader, resolve};
+use wspulse::nginx::version::BuildDefaults;
+use wspulse::report::{Asked, RouteReport, route_markdown, route_text};
 use wspulse::source::config::{ConfigTarget, read_site};
 
 /// Requests to one configuration: the lines of `http` with `PORT` for its port and `BACKEND` for the backend's, then
@@ -376,8 +380,8 @@ fn asked(port: u16, host: &str, target: &str) -> (Option<u32>, String) {
     let _ = reader.read_to_string(&mut body);
     let status = head[0].split(' ').nth(1).expect("a status").to_owned();
     let header = |name: &str| {
-        let lines = head.iter().filter_map(|l| l.split_once(": "));
-        lines.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.to_owned()).last()
+        let mut lines = head.iter().rev().filter_map(|l| l.split_once(": "));
+        lines.find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.to_owned())
     };
     let line = header("X-Line").map(|l| l.parse().expect("a number"));
     let what = match (body.lines().next(), header("Location")) {
@@ -503,4 +507,201 @@ fn the_walk_is_that_of_the_newest_nginx_too() {
     if let Some(binary) = newest() {
         cross_check(&binary);
     }
+}
+
+const HEADERS: &str =
+    "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $up;";
+
+/// A configuration in a folder of its own.
+fn configured(http: &str) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let conf = dir.path().join("nginx.conf");
+    let text = format!("events {{}}\nhttp {{\nmap $http_upgrade $up {{ default upgrade; '' close; }}\n{http}\n}}\n");
+    std::fs::write(&conf, text).expect("written");
+    (dir, conf)
+}
+
+/// `wspulse route URL --nginx-conf CONF --format json` and its exit code; the schema holds.
+fn routed(conf: &Path, url: &str, more: &[&str]) -> (Value, i32) {
+    let conf = conf.to_string_lossy();
+    let mut args = vec!["route", url, "--nginx-conf", &conf, "--no-exec", "--format", "json"];
+    args.extend(more);
+    let out = run(&args);
+    let report: Value = serde_json::from_slice(&out.stdout)
+        .unwrap_or_else(|e| panic!("no report ({e}): {}", String::from_utf8_lossy(&out.stderr)));
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/schema/route-1.schema.json");
+    let schema: Value = serde_json::from_str(&std::fs::read_to_string(schema).expect("the schema")).expect("JSON");
+    let valid = jsonschema::draft202012::new(&schema).expect("a schema");
+    let errors: Vec<String> = valid.iter_errors(&report).map(|e| format!("{e} at {}", e.instance_path)).collect();
+    assert!(errors.is_empty(), "{errors:#?}\n{report:#}");
+    (report, out.status.code().expect("an exit code"))
+}
+
+fn ids(report: &Value) -> Vec<&str> {
+    report["findings"].as_array().expect("findings").iter().map(|f| f["id"].as_str().expect("an id")).collect()
+}
+
+fn said(report: &Value) -> &str {
+    report["said"].as_str().expect("a sentence")
+}
+
+#[test]
+fn a_handshake_that_arrives_is_told_in_one_sentence() {
+    let (_dir, conf) = configured(&format!(
+        "upstream chat {{ server 10.0.0.7:8080 weight=3; server 10.0.0.8:8080 backup; keepalive 8; }}
+         proxy_read_timeout 1h;
+         server {{ listen 80; server_name chat.test; {HEADERS} location /ws/ {{ proxy_pass http://chat/v1/; }} }}"
+    ));
+    let (r, code) = routed(&conf, "ws://chat.test/ws/room?token=s3cret&a=b", &["--nginx-version", "1.22.1"]);
+    assert_eq!(code, 0, "{r:#}");
+    assert_eq!(
+        said(&r),
+        "A WebSocket handshake for ws://chat.test/ws/room?token=***&a=b arrives at 10.0.0.7:8080 as \
+         GET /v1/room?token=***&a=b HTTP/1.1 with Upgrade and Connection: upgrade"
+    );
+    assert!(!r.to_string().contains("s3cret"));
+    assert_eq!((&r["nginx"], &r["doubts"]), (&"1.22.1".into(), &Value::Array(Vec::new())));
+    let header = |name: &str| {
+        let all = r["headers"].as_array().expect("headers");
+        all.iter().find(|h| h["name"] == name).unwrap_or_else(|| panic!("no {name}")).clone()
+    };
+    assert_eq!(
+        (&header("Connection")["websocket"], &header("Connection")["plain"]),
+        (&"upgrade".into(), &"close".into())
+    );
+    assert_eq!((&header("Upgrade")["plain"], &header("Upgrade")["scope"]), (&"".into(), &"server".into()));
+    assert_eq!((&header("Host")["websocket"], &header("Host")["scope"]), (&"chat".into(), &"built-in".into()));
+    let timeouts = &r["end"]["timeouts"];
+    assert_eq!(
+        (&timeouts["proxy_read_timeout"]["value"], &timeouts["proxy_read_timeout"]["scope"]),
+        (&3600.0.into(), &"http".into())
+    );
+    assert_eq!(timeouts["proxy_send_timeout"]["place"], Value::Null);
+    assert_eq!((&r["end"]["peers"][0]["weight"], &r["end"]["peers"][1]["backup"]), (&3.into(), &true.into()));
+    assert_eq!(r["end"]["upstream"]["settings"][0][0], "keepalive 8");
+}
+
+type Case = (&'static str, &'static [&'static str], &'static [&'static str], &'static str, i32);
+
+#[test]
+fn where_a_handshake_gets_lost_is_named() {
+    let (_dir, conf) = configured(&format!(
+        "server {{ listen 80; listen 443 ssl; server_name a.test; {HEADERS}
+            location /lost {{ proxy_set_header X-A b; proxy_pass http://127.0.0.1:1; }}
+            location /zero {{ proxy_read_timeout 0; proxy_pass http://127.0.0.1:1; }}
+            location /dir/ {{ proxy_pass http://127.0.0.1:1; }}
+            location /drop {{ set $b 127.0.0.1:1; proxy_pass http://$b/x; }}
+            location /unknown {{ proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $cookie_c; proxy_pass http://127.0.0.1:1; }}
+            location /teapot {{ error_page 418 @ws; return 418; }}
+            location /f {{ fastcgi_pass 127.0.0.1:2; }}
+            location @ws {{ proxy_pass http://127.0.0.1:1; }} }}
+         server {{ listen 8080; server_name b.test; }}"
+    ));
+    // URL, further options, findings, a part of the sentence, the exit code.
+    let cases: &[Case] = &[
+        (
+            "ws://a.test/lost",
+            &[],
+            &["headers-lost-by-inheritance", "upgrade-header-missing", "connection-header-missing"],
+            "arrives at 127.0.0.1:1 as GET /lost HTTP/1.1, but no longer as a handshake",
+            1,
+        ),
+        ("ws://a.test/zero", &[], &["timeout-zero", "upgrade-any-protocol"], "with Upgrade and Connection: upgrade", 0),
+        ("ws://a.test/dir", &[], &["redirected"], "answers 301 to /dir/", 1),
+        ("ws://a.test/drop?x=1", &[], &["query-dropped", "upgrade-any-protocol"], "GET /x HTTP/1.1 with", 0),
+        ("ws://a.test/unknown", &[], &[], "cannot be told from the files", 1),
+        (
+            "ws://a.test/unknown",
+            &["--header", "Cookie: b=1; c=upgrade"],
+            &[],
+            "with Upgrade and Connection: upgrade",
+            0,
+        ),
+        ("ws://a.test/teapot", &[], &["upgrade-any-protocol"], "turns the answer's status into 418", 1),
+        ("ws://a.test/f", &[], &["location-mismatch"], "fastcgi_pass 127.0.0.1:2 carries no WebSocket", 1),
+        ("ws://a.test/none", &[], &["location-mismatch"], "looks for a file", 1),
+        ("ws://b.test/none", &[], &["wrong-server-block", "location-mismatch"], "looks for a file", 1),
+        ("ws://a.test:443/zero", &[], &["plain-to-tls-port"], "a plain request came to a TLS port", 1),
+        ("wss://a.test:80/zero", &[], &["tls-to-plain-port"], "TLS came to a port that speaks plain HTTP", 1),
+        ("wss://a.test/zero", &["--from", ":80"], &["timeout-zero", "upgrade-any-protocol"], "with Upgrade", 0),
+        ("ws://10.1.1.1:99/", &[], &[], "does not listen there, only on 0.0.0.0:443, 0.0.0.0:80, 0.0.0.0:8080", 1),
+        (
+            "ws://10.1.1.1/zero",
+            &["--header", "Host: a.test"],
+            &["timeout-zero", "upgrade-any-protocol"],
+            "with Upgrade",
+            0,
+        ),
+    ];
+    for (url, more, want, part, code) in cases {
+        let (r, exit) = routed(&conf, url, more);
+        let mut want: Vec<&str> = want.to_vec();
+        want.sort_unstable();
+        let mut found = ids(&r);
+        found.sort_unstable();
+        assert_eq!(found, want, "{url}: {r:#}");
+        assert!(said(&r).contains(part), "{url}: {}", said(&r));
+        assert_eq!(exit, *code, "{url}");
+    }
+}
+
+#[test]
+fn a_request_that_cannot_be_followed_is_refused() {
+    let (_dir, conf) = configured("server { listen 80; }");
+    let conf = conf.to_string_lossy();
+    for (args, part) in [
+        (vec!["route", "http://a.test/", "--nginx-conf", &conf], "use ws://"),
+        (vec!["route", "ws://a.test/", "--nginx-conf", "/no/such.conf"], "cannot read /no/such.conf"),
+        (vec!["route", "ws://a.test/", "--nginx-conf", &conf, "--from", "there"], "--from: 'there' is no address"),
+        (vec!["route", "ws://a.test/", "--nginx-conf", &conf, "--nginx-version", "new"], "--nginx-version"),
+        (vec!["route", "ws://a.test/", "--nginx-conf", &conf, "--header", "x"], "header"),
+    ] {
+        let out = run(&args);
+        let err = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(2), "{args:?}: {err}");
+        assert!(err.contains(part) && out.stdout.is_empty(), "{args:?}: {err}");
+    }
+}
+
+/// One file in memory, so that paths have the same length everywhere.
+struct File(String);
+
+impl Reader for File {
+    fn read(&mut self, _: &str) -> Result<Vec<u8>, String> {
+        Ok(self.0.clone().into_bytes())
+    }
+
+    fn glob(&mut self, _: &str) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn a_person_reads_the_whole_way() {
+    let text = format!(
+        "events {{}}
+         http {{ map $http_upgrade $up {{ default upgrade; '' close; }}
+         server {{ listen 80 default_server; server_name a.test; {HEADERS}
+            location /ws/ {{ rewrite ^/ws/(.*)$ /app/$1 last; }}
+            location /app/ {{ proxy_pass http://10.0.0.7:8080; location ~ [.]x$ {{ return 404; }} }}
+            location ~ ^/(?!look) {{ return 403; }} }} }}"
+    );
+    let site = resolve("/etc/nginx/nginx.conf", &mut File(text), &BuildDefaults::default(), None);
+    let local = Some(SocketAddr::from(([0, 0, 0, 0], 80)));
+    let request = Request {
+        host: "x.test".into(),
+        target: "/ws/a?token=s3cret".into(),
+        local,
+        websocket: true,
+        ..Request::default()
+    };
+    let plain = Request { websocket: false, ..request.clone() };
+    let (way, plain) = (walk(&site, &request), walk(&site, &plain));
+    let asked = Asked { url: "ws://x.test/ws/a?token=***".into(), host: "x.test".into(), from: None };
+    let report = RouteReport::of(&site, asked, &way, &plain, on_route(&site, &way));
+    let page = route_text(&report, false);
+    assert!(!page.contains("s3cret"), "{page}");
+    assert!(route_text(&report, true).contains("\x1b["));
+    insta::assert_snapshot!("route-text", page);
+    insta::assert_snapshot!("route-markdown", route_markdown(&report));
 }

@@ -20,6 +20,7 @@ mod patch;
 mod proof;
 mod reach;
 mod reload;
+pub mod route;
 mod settings;
 mod sight;
 pub mod silence;

@@ -5,10 +5,12 @@ mod hand;
 mod pass;
 mod path;
 mod patterns;
+mod rewrite;
 pub mod script;
 mod seen;
 mod values;
 mod walk;
+mod walker;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -21,7 +23,7 @@ pub use choose::{ByName, Candidate, Verdict, written};
 pub use pass::How;
 pub use path::{BadTarget, Escape, Target, escaped, read};
 pub use patterns::{pattern, wildcard};
-pub use seen::{Chosen, End, Happened, Origin, Passed, Pool, Sent, Socket, Walk};
+pub use seen::{Chosen, End, Happened, Origin, Passed, Pool, Sent, Socket, TIMEOUTS, Walk};
 pub use values::Request;
 pub use walk::{MAX_CANDIDATES, walk};
 

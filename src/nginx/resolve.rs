@@ -408,13 +408,13 @@ impl Resolver<'_> {
                     None => self.notes.on(node, "\"proxy_http_version\" takes a version"),
                 },
                 "proxy_read_timeout" if self.timeout(node, &mut level.read_timeout) => {
-                    level.levels.read_timeout = scope
+                    level.levels.read_timeout = scope;
                 }
                 "proxy_send_timeout" if self.timeout(node, &mut level.send_timeout) => {
-                    level.levels.send_timeout = scope
+                    level.levels.send_timeout = scope;
                 }
                 "proxy_connect_timeout" if self.timeout(node, &mut level.connect_timeout) => {
-                    level.levels.connect_timeout = scope
+                    level.levels.connect_timeout = scope;
                 }
                 "proxy_set_header" => headers.extend(self.header(node)),
                 "internal" => level.internal = true,

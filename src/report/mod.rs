@@ -3,6 +3,7 @@
 //! [`Report`] is the public shape `wspulse.report/1`; `text`, `markdown` and `json` draw it and add nothing of their own.
 
 mod data;
+mod explain;
 pub mod filter;
 mod json;
 mod logs;
@@ -10,6 +11,7 @@ mod markdown;
 mod matrix;
 mod pairs;
 mod plain;
+mod route;
 mod safe;
 mod silence;
 mod soak;
@@ -21,12 +23,17 @@ pub use data::{
     ErrorFigures, Lifetimes, NginxFacts, ProbeFacts, REPORT_SCHEMA, RefusedFacts, Report, SessionFigures,
     TunnelFigures, Usage,
 };
+pub use explain::{
+    EXPLAIN_SCHEMA, Explanation, Kind, Section, explain_json, explain_markdown, explain_text, explained, explanations,
+    list_json, list_markdown, list_text, nearest,
+};
 pub use json::json;
 pub use logs::{Facts, LOGS_SCHEMA, LogFile, LogsReport, logs_json, logs_markdown, logs_text};
 pub use markdown::markdown;
 pub use matrix::{LeftOutFacts, MatrixFacts, RowFacts};
 pub use pairs::{DirectFacts, PairFacts};
 pub use plain::event_line;
+pub use route::{Asked, HeaderFacts, LocationFacts, ROUTE_SCHEMA, RouteReport, route_json, route_markdown, route_text};
 pub use silence::{IDLE_TIMEOUT_SCHEMA, SilenceReport, silence_json, silence_markdown, silence_text};
 pub use soak::{SOAK_SCHEMA, SoakReport, Wishes, soak_json, soak_markdown, soak_text};
 pub use summary::summary_text;

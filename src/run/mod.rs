@@ -2,6 +2,7 @@
 
 pub mod dashboard;
 pub mod demo;
+pub mod explain;
 pub mod headless;
 mod inputs;
 pub mod judge;
@@ -9,6 +10,7 @@ pub mod logs;
 mod meter;
 pub mod out;
 pub mod plan;
+pub mod route;
 pub mod session;
 pub mod silence;
 pub mod soak;
@@ -51,6 +53,8 @@ pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
             None => look(&cli.look).await,
             Some(Command::Check(args)) => judge::run(&args, settings(&args.look, Missing::Refused)?).await,
             Some(Command::Logs(args)) => logs::run(&args).await,
+            Some(Command::Route(args)) => route::run(&args),
+            Some(Command::Explain(args)) => explain::run(&args),
             Some(Command::IdleTimeout(args)) => silence::run(&args, settings(&args.look, Missing::Refused)?).await,
             Some(Command::Soak(args)) => soak::run(&args, settings(&args.look, Missing::Refused)?).await,
             Some(Command::Sockets(args)) => {

@@ -102,9 +102,8 @@ fn normal(raw: &[u8], merge: bool) -> Result<Vec<u8>, BadTarget> {
 
 fn step(out: &mut Vec<u8>, before: Before, byte: u8, merge: bool) -> Result<Before, BadTarget> {
     let next = match (before, byte) {
-        (Before::Usual, b'/') => Before::Slash,
         (Before::Slash, b'/') if merge => return Ok(Before::Slash),
-        (Before::Slash, b'/') => Before::Slash,
+        (Before::Usual | Before::Slash, b'/') => Before::Slash,
         (Before::Slash, b'.') => Before::Dot,
         (Before::Dot, b'/') => {
             out.pop();
@@ -149,7 +148,7 @@ pub fn escaped(text: &str, how: Escape) -> String {
         Escape::Uri => b" #%?\"<>\\^`{|}",
         Escape::Args => b" #%&+;?\"<>\\^`{|}",
     };
-    encoded(text, |b| b < 0x20 || b >= 0x7f || special.contains(&b))
+    encoded(text, |b| !(0x20..0x7f).contains(&b) || special.contains(&b))
 }
 
 /// A path as a URL carries it.

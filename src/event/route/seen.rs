@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::choose::{ByName, Candidate};
 use super::pass::How;
@@ -12,6 +12,9 @@ use crate::event::site::{Location, Peer, Place, Server, Setting};
 /// The way of one request through nginx.
 #[derive(Clone, Debug, Serialize)]
 pub struct Walk<'a> {
+    /// The target that was asked for.
+    #[serde(skip)]
+    pub target: &'a str,
     /// The socket that takes it; `None` where nothing listens.
     pub listen: Option<Socket>,
     /// The server; `None` where nothing listens.
@@ -150,7 +153,8 @@ pub struct Passed {
     pub how: Option<How>,
     /// `proxy_http_version`.
     pub http_version: Origin<String>,
-    /// `proxy_connect_timeout`, `proxy_read_timeout`, `proxy_send_timeout`.
+    /// `proxy_connect_timeout`, `proxy_read_timeout`, `proxy_send_timeout`; in JSON in seconds.
+    #[serde(serialize_with = "in_seconds")]
     pub timeouts: [Origin<Duration>; 3],
     /// What nginx sets, nginx's own headers first among those that it is not told.
     pub headers: Vec<Sent>,
@@ -195,6 +199,17 @@ pub struct Sent {
     pub place: Option<Place>,
     /// The level.
     pub scope: Scope,
+}
+
+/// The names of [`Passed::timeouts`].
+pub const TIMEOUTS: [&str; 3] = ["proxy_connect_timeout", "proxy_read_timeout", "proxy_send_timeout"];
+
+fn in_seconds<S: Serializer>(timeouts: &[Origin<Duration>; 3], to: S) -> Result<S::Ok, S::Error> {
+    let each = TIMEOUTS.iter().zip(timeouts).map(|(name, t)| {
+        let place = t.place.clone();
+        (*name, Origin { value: t.value.as_secs_f64(), place, scope: t.scope })
+    });
+    to.collect_map(each)
 }
 
 impl Passed {

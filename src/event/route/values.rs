@@ -207,6 +207,12 @@ impl<'a> State<'a> {
         if let Some(argument) = name.strip_prefix("arg_") {
             return Some(self.argument(argument));
         }
+        if let Some(cookie) = name.strip_prefix("cookie_") {
+            let all = self.request.header("cookie")?;
+            let mut pairs = all.split(';').filter_map(|p| p.trim().split_once('='));
+            let found = pairs.find(|(n, _)| n.eq_ignore_ascii_case(cookie));
+            return Some(found.map(|(_, v)| v.to_owned()).unwrap_or_default());
+        }
         let request = self.request;
         Some(match name {
             "uri" | "document_uri" => self.uri.clone(),
