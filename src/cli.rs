@@ -95,6 +95,28 @@ Examples:
 
 Exit codes: 0 passed, 1 failed, 2 wrong usage or too few descriptors, 130 Ctrl-C (the report is printed all the same).";
 
+const ROUTE_EXAMPLES: &str = "\
+Examples:
+  wspulse route wss://chat.example.com/ws           which location, which backend, with which headers, and why
+  wspulse route ws://10.0.0.5/ws --header 'Host: chat.example.com'
+  wspulse route wss://chat.example.com/ws --from 10.0.0.5:8080
+                                                    TLS ends at a load balancer, nginx listens on 10.0.0.5:8080
+  wspulse route ws://a.test/ws --nginx-conf ./nginx.conf --nginx-version 1.29.7
+  wspulse route wss://chat.example.com/ws --format json | jq .said
+
+Only the configuration is read: nothing is sent, no name is looked up, no file is tried.
+
+Exit codes: 0 the handshake reaches a backend as a handshake, 1 it does not, 2 could not look.";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  wspulse explain                                   everything there is, in groups
+  wspulse explain idle-timeout-cuts                 a finding
+  wspulse explain upstream-timeout                  a category of error-log lines
+  wspulse explain 1006                              a close code
+
+Exit codes: 0 explained, 2 there is nothing of that name.";
+
 const SOCKETS_EXAMPLES: &str = "\
 Examples:
   wspulse sockets                                   every tunnel through the nginx of this host
@@ -154,6 +176,12 @@ pub enum Command {
     /// Hold many tunnels for a time: who survives, what pings take, why each one died
     #[command(after_help = SOAK_EXAMPLES)]
     Soak(SoakArgs),
+    /// Which server and location a URL hits, why, and what the backend gets; no traffic, no look-ups
+    #[command(after_help = ROUTE_EXAMPLES)]
+    Route(RouteArgs),
+    /// What a finding, an error category or a close code means, and what to do
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
     /// Everything on this machine, nothing needed: a backend, a proxy, clients and faults on a script
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
@@ -518,6 +546,52 @@ pub struct SocketsArgs {
     #[arg(long, value_enum)]
     pub sockets: Option<SocketMode>,
     /// How the result is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Whether to use colour
+    #[arg(long, value_enum)]
+    pub color: Option<ColorMode>,
+}
+
+/// `route`.
+#[derive(Clone, Debug, Args)]
+pub struct RouteArgs {
+    /// The WebSocket URL to follow
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// A header of the request, 'Name: value' (repeatable); 'Host: NAME' takes the place of the URL's host
+    #[arg(long = "header", value_name = "K: V")]
+    pub headers: Vec<String>,
+    /// The local address that the client reaches: IP, IP:PORT, :PORT or unix:PATH [default: any address, the URL's port]
+    #[arg(long, value_name = "ADDR")]
+    pub from: Option<String>,
+    /// nginx's main configuration file [default: that of the running nginx, else /etc/nginx/nginx.conf]
+    #[arg(long, value_name = "PATH")]
+    pub nginx_conf: Option<PathBuf>,
+    /// The release whose defaults hold, as 1.29.7 [default: that of the running nginx]
+    #[arg(long, value_name = "VERSION")]
+    pub nginx_version: Option<String>,
+    /// Which nginx master, where several run
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<u32>,
+    /// Never run the nginx binary (its -V tells version and default paths)
+    #[arg(long)]
+    pub no_exec: bool,
+    /// How the result is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Whether to use colour
+    #[arg(long, value_enum)]
+    pub color: Option<ColorMode>,
+}
+
+/// `explain`.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// A finding, an error category or a close code [default: a list of all]
+    #[arg(value_name = "ID")]
+    pub id: Option<String>,
+    /// How it is written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
     /// Whether to use colour

@@ -66,6 +66,7 @@ fn location(path: &str) -> Location {
         connect_timeout: Setting::built_in(Duration::from_secs(60)),
         returns: None,
         locations: Vec::new(),
+        way: wspulse::event::route::script::Way::default(),
     }
 }
 
@@ -85,6 +86,7 @@ fn site(locations: Vec<Location>) -> Site {
             listens: vec![listen],
             locations,
             returns: None,
+            way: wspulse::event::route::script::Way::default(),
         }],
         error_logs: vec![ErrorLog { path: "/var/log/nginx/error.log".into(), level: Level::Error, place: None }],
         worker_connections: Some(Setting {

@@ -119,6 +119,7 @@ fn a_site() -> Site {
         connect_timeout: Setting::built_in(Duration::from_secs(60)),
         returns: Some(setting("301 /x".into())),
         locations: Vec::new(),
+        way: wspulse::event::route::script::Way::default(),
     };
     let listen = Listen { ip: Some([127, 0, 0, 1].into()), port: Some(80), backlog: Some(511), ..Listen::default() };
     Site {

@@ -23,6 +23,7 @@ pub mod patch;
 mod proof;
 mod reach;
 mod reload;
+pub mod route;
 mod settings;
 mod sight;
 pub mod silence;

@@ -1,18 +1,32 @@
 //! nginx's own choice of server and location, and the addresses under which WebSocket locations can be reached.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+mod choose;
+mod hand;
+mod pass;
+mod path;
+mod patterns;
+mod rewrite;
+pub mod script;
+mod seen;
+mod values;
+mod walk;
+mod walker;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::site::{Listen, Location, Matching, Peer, Place, Server, Site};
+use choose::{Nobody, find, host_name};
 
-/// The most memory that one compiled pattern may take: patterns come from files that others write.
-const PATTERN_SIZE: usize = 1 << 20;
-/// Compiled patterns kept per thread.
-const KEPT_PATTERNS: usize = 512;
+pub use choose::{ByName, Candidate, Verdict, written};
+pub use pass::How;
+pub use path::{BadTarget, Escape, Target, escaped, read};
+pub use patterns::{pattern, wildcard};
+pub use seen::{Chosen, End, Happened, Origin, Passed, Pool, Sent, Socket, TIMEOUTS, Walk};
+pub use values::Request;
+pub use walk::{MAX_CANDIDATES, walk};
+
 /// Further endpoints are not listed: each is checked against all locations of its server.
 const MAX_ENDPOINTS: usize = 1_000;
 
@@ -32,7 +46,8 @@ impl Site {
     ///
     /// `local` is the address that the client connected to; with the IP 0.0.0.0 or :: only its port counts, without it
     /// every server is a candidate. `None` when no server listens there or no location matches; a server's own `return`
-    /// comes before all of its locations and is not looked at here. For a path that nginx answers with a redirect to
+    /// comes before all of its locations and is not looked at here, nor is a `rewrite`: [`walk`] follows them, by the same
+    /// choice. For a path that nginx answers with a redirect to
     /// `path/`, the location is the one redirected to ([`Location::redirects`]). Patterns that only PCRE can read never
     /// match; [`Site::problems`] lists them.
     #[must_use]
@@ -44,11 +59,7 @@ impl Site {
     /// The server half of [`Site::route`].
     #[must_use]
     pub fn server_for(&self, local: Option<SocketAddr>, host: &str) -> Option<&Server> {
-        let candidates = self.listening(local);
-        let host = host_name(host);
-        by_name(&candidates, &host)
-            .or_else(|| candidates.iter().find(|(_, l)| l.default_server).map(|(s, _)| *s))
-            .or_else(|| candidates.first().map(|(s, _)| *s))
+        choose::server(&self.listening(local), &host_name(host)).map(|(server, _, _)| server)
     }
 
     /// The server and the location that a request was for of which only its Host header, its path and perhaps the peer that
@@ -81,6 +92,13 @@ impl Site {
             [one] => Some(*one),
             _ => None,
         }
+    }
+
+    /// The servers on the socket that a request comes to.
+    fn on_socket(&self, request: &Request) -> Vec<(&Server, &Listen)> {
+        let Some(path) = &request.unix else { return self.listening(request.local) };
+        let fits = |l: &&Listen| l.unix.as_ref() == Some(path);
+        self.servers.iter().filter_map(|s| Some((s, s.listens.iter().find(fits)?))).collect()
     }
 
     /// The servers on one socket. A socket for one address is more specific than one for all (`ngx_http_add_addresses`).
@@ -123,10 +141,11 @@ impl Site {
 }
 
 impl Server {
-    /// The location that nginx would choose for a path, which may carry a query (`ngx_http_core_find_location`).
+    /// The location that nginx would choose for a path, which may carry a query (`ngx_http_core_find_location`); `None`
+    /// also for a path that it answers with 400.
     #[must_use]
     pub fn location_for(&self, path: &str) -> Option<&Location> {
-        find(&self.locations, &normal_path(path)).0
+        find(&self.locations, &read(path, !self.way.keep_slashes).ok()?.path, 0, &mut Nobody).0
     }
 
     fn url_of(&self, location: &Location) -> Option<String> {
@@ -150,7 +169,7 @@ impl Server {
             (true, 443) | (false, 80) => String::new(),
             (_, port) => format!(":{port}"),
         };
-        Some(format!("{scheme}://{host}{port}{}", encoded_path(&location.path)))
+        Some(format!("{scheme}://{host}{port}{}", path::for_url(&location.path)))
     }
 }
 
@@ -165,249 +184,25 @@ impl Location {
     /// nginx answers `path` with a redirect to this location: `location /ws/ { proxy_pass ...; }` and a request for `/ws`.
     #[must_use]
     pub fn redirects(&self, path: &str) -> bool {
-        self.redirects_normal(&normal_path(path))
+        read(path, true).is_ok_and(|t| self.redirects_normal(&t.path))
     }
 
+    /// The same for a path as locations see it (`auto_redirect`): a `proxy_pass` in an `if` alone does not make nginx do it,
+    /// `fastcgi_pass` and its like do.
     fn redirects_normal(&self, path: &str) -> bool {
-        self.proxy_pass.is_some()
+        let passes = match (&self.way.own_pass, &self.way.other_pass) {
+            // Of a recording only the choice is known.
+            (None, None) => self.proxy_pass.is_some() && !self.way.steps.iter().any(script::Step::passes),
+            _ => true,
+        };
+        passes
             && matches!(self.matching, Matching::Prefix | Matching::PrefixNoRegex | Matching::Exact)
             && self.path.strip_suffix('/') == Some(path)
     }
-}
-
-/// How a choice among locations ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Choice {
-    /// No regular expression may overrule it.
-    Final,
-    /// The longest prefix so far.
-    Open,
-}
-
-fn find<'a>(locations: &'a [Location], path: &str) -> (Option<&'a Location>, Choice) {
-    let exact = |l: &&Location| l.matching == Matching::Exact && l.path == path;
-    if let Some(l) = locations.iter().find(exact) {
-        return (Some(l), Choice::Final);
-    }
-    let is_prefix = |l: &&Location| matches!(l.matching, Matching::Prefix | Matching::PrefixNoRegex);
-    let best = locations.iter().filter(is_prefix).filter(|l| path.starts_with(&l.path)).max_by_key(|l| l.path.len());
-    // "/ws" meets "location /ws/": nginx redirects, before any regular expression, unless "location /ws" is there too.
-    if best.is_none_or(|l| l.path.len() < path.len())
-        && let Some(l) = locations.iter().find(|l| l.redirects_normal(path))
-    {
-        return (Some(l), Choice::Final);
-    }
-    let mut chosen = best;
-    if let Some(l) = best {
-        let (nested, choice) = find(&l.locations, path);
-        chosen = nested.or(best);
-        if nested.is_some() && choice == Choice::Final {
-            return (nested, choice);
-        }
-        if l.matching == Matching::PrefixNoRegex {
-            return (chosen, Choice::Open);
-        }
-    }
-    for l in locations.iter().filter(|l| matches!(l.matching, Matching::Regex | Matching::RegexNoCase)) {
-        if pattern(&l.path, l.matching == Matching::RegexNoCase).is_some_and(|p| p.is_match(path)) {
-            return (find(&l.locations, path).0.or(Some(l)), Choice::Final);
-        }
-    }
-    (chosen, Choice::Open)
-}
-
-/// Exact names, then the longest `*.name`, then the longest `name.*`, then patterns in file order
-/// (`ngx_http_find_virtual_server`).
-fn by_name<'a>(candidates: &[(&'a Server, &Listen)], host: &str) -> Option<&'a Server> {
-    let names = || candidates.iter().flat_map(|(s, _)| s.names.iter().map(move |n| (*s, n.as_str())));
-    let exact = names().find(|(_, n)| {
-        let n = n.strip_prefix('.').unwrap_or(n);
-        n.eq_ignore_ascii_case(host)
-    });
-    let longest = |leading: bool| {
-        let fits = |n: &str| n.starts_with(['*', '.']) == leading && wildcard(&n.to_ascii_lowercase(), host);
-        let mut best: Option<(&Server, &str)> = None;
-        for (s, n) in names().filter(|(_, n)| fits(n)) {
-            if best.is_none_or(|(_, b)| b.len() < n.len()) {
-                best = Some((s, n));
-            }
-        }
-        best
-    };
-    exact
-        .or_else(|| longest(true))
-        .or_else(|| longest(false))
-        .or_else(|| {
-            names().find(|(_, n)| n.strip_prefix('~').and_then(|p| pattern(p, true)).is_some_and(|p| p.is_match(host)))
-        })
-        .map(|(s, _)| s)
-}
-
-/// Whether `name` fits `*.example.com`, `.example.com` or `www.example.*`, all in lower case.
-#[must_use]
-pub fn wildcard(written: &str, name: &str) -> bool {
-    if let Some(tail) = written.strip_prefix('*') {
-        return tail.starts_with('.') && name.len() > tail.len() && name.ends_with(tail);
-    }
-    if written.starts_with('.') {
-        return name.ends_with(written) || written.strip_prefix('.') == Some(name);
-    }
-    written
-        .strip_suffix('*')
-        .is_some_and(|head| head.ends_with('.') && name.len() > head.len() && name.starts_with(head))
-}
-
-/// A Host header as nginx compares it: without port and final dot, in lower case.
-fn host_name(host: &str) -> String {
-    let v6_end = host.find(']').filter(|_| host.starts_with('['));
-    let without_port = match v6_end {
-        Some(end) => host.get(..=end).unwrap_or(host),
-        None => host.split(':').next().unwrap_or(host),
-    };
-    without_port.strip_suffix('.').unwrap_or(without_port).to_ascii_lowercase()
 }
 
 fn is_plain_name(name: &str) -> bool {
     !name.is_empty()
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
-}
-
-/// A request target as nginx matches it: without query and fragment, unescaped, slashes merged, dots walked
-/// (`ngx_http_parse_complex_uri`).
-fn normal_path(target: &str) -> String {
-    let path = target.split(['?', '#']).next().unwrap_or(target);
-    let bytes = unescaped(path);
-    let path = String::from_utf8_lossy(&bytes);
-    let mut segments: Vec<&str> = Vec::new();
-    let mut ends_in_directory = true;
-    for segment in path.split('/') {
-        ends_in_directory = matches!(segment, "" | "." | "..");
-        match segment {
-            "" | "." => {}
-            ".." => {
-                segments.pop();
-            }
-            other => segments.push(other),
-        }
-    }
-    let mut out = String::with_capacity(path.len() + 1);
-    for segment in &segments {
-        out.push('/');
-        out.push_str(segment);
-    }
-    if ends_in_directory {
-        out.push('/');
-    }
-    out
-}
-
-fn unescaped(path: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let escaped = match rest {
-            [b'%', a, b, ..] => hex(*a).zip(hex(*b)).map(|(a, b)| a << 4 | b),
-            _ => None,
-        };
-        out.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() { tail.get(2..).unwrap_or_default() } else { tail };
-    }
-    out
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    u8::try_from(char::from(digit).to_digit(16)?).ok()
-}
-
-fn encoded_path(path: &str) -> String {
-    let mut out = String::with_capacity(path.len());
-    for &byte in path.as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            for nibble in [byte >> 4, byte & 15] {
-                out.extend(char::from_digit(u32::from(nibble), 16).map(|c| c.to_ascii_uppercase()));
-            }
-        }
-    }
-    out
-}
-
-type Patterns = HashMap<(String, bool), Option<Regex>>;
-
-thread_local! {
-    /// Compiling takes far longer than matching, and the same few patterns are asked for at every line.
-    static PATTERNS: RefCell<Patterns> = RefCell::new(HashMap::new());
-}
-
-/// A pattern of nginx (PCRE) compiled; `None` when it uses what only PCRE has, such as look-around and back-references.
-#[must_use]
-pub fn pattern(text: &str, ignore_case: bool) -> Option<Regex> {
-    PATTERNS.with_borrow_mut(|kept| {
-        if let Some(known) = kept.get(&(text.to_owned(), ignore_case)) {
-            return known.clone();
-        }
-        if kept.len() >= KEPT_PATTERNS {
-            kept.clear();
-        }
-        let compiled = RegexBuilder::new(text).case_insensitive(ignore_case).size_limit(PATTERN_SIZE).build().ok();
-        kept.insert((text.to_owned(), ignore_case), compiled.clone());
-        compiled
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_compared_as_nginx_reads_them() {
-        let cases = [
-            ("/ws", "/ws"),
-            ("/ws/", "/ws/"),
-            ("/ws?a=/b", "/ws"),
-            ("//a//b/", "/a/b/"),
-            ("/a/../b", "/b"),
-            ("/a/./b/..", "/a/"),
-            ("/%77s", "/ws"),
-            ("/%", "/%"),
-            ("/%7", "/%7"),
-            ("/a%2", "/a%2"),
-            ("/../..", "/"),
-            ("", "/"),
-        ];
-        for (target, want) in cases {
-            assert_eq!(normal_path(target), want, "for {target:?}");
-        }
-    }
-
-    #[test]
-    fn hosts_lose_port_case_and_final_dot() {
-        let cases = [("A.b:80", "a.b"), ("a.b.", "a.b"), ("[::1]:80", "[::1]"), ("[::1", "["), ("", "")];
-        for (host, want) in cases {
-            assert_eq!(host_name(host), want, "for {host:?}");
-        }
-    }
-
-    #[test]
-    fn wildcards_need_a_whole_label() {
-        let cases = [
-            ("*.a.b", "x.a.b", true),
-            ("*.a.b", "x.y.a.b", true),
-            ("*.a.b", "a.b", false),
-            ("*.a.b", "xa.b", false),
-            (".a.b", "a.b", true),
-            (".a.b", "x.a.b", true),
-            (".a.b", "xa.b", false),
-            ("www.*", "www.a", true),
-            ("www.*", "www.", false),
-            ("www.*", "wwwa", false),
-            ("*", "a", false),
-        ];
-        for (written, name, want) in cases {
-            assert_eq!(wildcard(written, name), want, "{written} and {name}");
-        }
-    }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::log::Level;
+use super::route::script::{Map, Way};
 use crate::time::Timestamp;
 
 /// A release of nginx, or of a fork mapped to the nginx release that it follows.
@@ -91,6 +92,10 @@ pub struct Site {
     /// A map's variable that is `upgrade` for a handshake and something else without one, as `$connection_upgrade`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrade_map: Option<String>,
+    /// All `map` blocks by their variable, in lower case and without `$`. A recording does not hold them: they are for following
+    /// one request ([`crate::event::route::walk`]), not for telling what the configuration is.
+    #[serde(skip)]
+    pub maps: BTreeMap<String, Map>,
     /// Lines that do less, or more, than they seem to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<Remark>,
@@ -190,6 +195,9 @@ pub struct Server {
     pub locations: Vec<Location>,
     /// A `return` at server level: status and text.
     pub returns: Option<Setting<String>>,
+    /// What it does with requests; not in a recording.
+    #[serde(skip)]
+    pub way: Way,
 }
 
 /// One `listen` directive.
@@ -273,6 +281,9 @@ pub struct Location {
     pub internal: bool,
     /// Nested locations.
     pub locations: Vec<Location>,
+    /// What it does with requests; not in a recording.
+    #[serde(skip)]
+    pub way: Way,
 }
 
 /// One `proxy_set_header`.
@@ -316,6 +327,9 @@ pub struct Upstream {
     pub place: Place,
     /// Its `server` lines.
     pub peers: Vec<Peer>,
+    /// Its other lines, as `keepalive 32`, with their places.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<(String, Place)>,
 }
 
 /// One backend address.
@@ -327,6 +341,9 @@ pub struct Peer {
     pub backup: bool,
     /// `down`.
     pub down: bool,
+    /// `weight=`, where it is written; nginx's default is 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
     /// The line; `None` for a peer that `proxy_pass` names itself.
     pub place: Option<Place>,
 }

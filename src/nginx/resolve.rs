@@ -4,12 +4,14 @@ mod context;
 mod include;
 mod listen;
 mod logs;
+mod steps;
 mod time;
 mod upstream;
 mod variables;
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use include::Reader;
@@ -21,6 +23,7 @@ use self::upstream::Pools;
 use self::variables::{Sets, Variables};
 use super::version::{BuildDefaults, proxy_http_version_default};
 use crate::event::route::pattern;
+use crate::event::route::script::{ErrorPage, Levels, Scope, Way};
 use crate::event::site::{Header, Listen, Location, Matching, Server, Setting, Site, Version};
 
 /// `proxy_read_timeout`, `proxy_send_timeout` and `proxy_connect_timeout` unless set (http/modules/ngx_http_proxy_module.c).
@@ -53,7 +56,8 @@ pub fn resolve(main: &str, reader: &mut dyn Reader, build: &BuildDefaults, versi
         copies_left: MAX_COPIES,
     };
     resolver.main(&loaded.nodes);
-    let Resolver { mut site, notes, logs, .. } = resolver;
+    let Resolver { mut site, notes, logs, variables, .. } = resolver;
+    site.maps = variables.maps;
     site.problems = notes.0;
     site.error_logs = logs.errors;
     site.access_logs = logs.accesses;
@@ -73,6 +77,10 @@ struct Level {
     /// Of the server; those of a location around it do not run for the locations in it.
     rewrite: Option<Setting<String>>,
     internal: bool,
+    error_pages: Arc<Vec<ErrorPage>>,
+    resolver: bool,
+    keep_slashes: bool,
+    levels: Levels,
 }
 
 impl Level {
@@ -87,6 +95,24 @@ impl Level {
             sets: Rc::default(),
             rewrite: None,
             internal: false,
+            error_pages: Arc::default(),
+            resolver: false,
+            keep_slashes: false,
+            levels: Levels::default(),
+        }
+    }
+
+    /// What a block with these lines does with requests.
+    fn way(&self, nodes: &[Node]) -> Way {
+        Way {
+            steps: steps::steps(nodes),
+            try_files: steps::try_files(nodes),
+            error_pages: Arc::clone(&self.error_pages),
+            own_pass: steps::named(nodes, "proxy_pass"),
+            other_pass: steps::other_pass(nodes),
+            resolver: self.resolver,
+            keep_slashes: self.keep_slashes,
+            levels: self.levels,
         }
     }
 }
@@ -155,7 +181,7 @@ impl Resolver<'_> {
             }
         }
         self.site.upgrade_map = self.variables.upgrade_map();
-        let level = self.enter(&Level::built_in(self.site.version), nodes);
+        let level = self.enter(&Level::built_in(self.site.version), nodes, Scope::Http);
         let own_access_log = self.logs_of(nodes);
         let own_http2 = switched_on(nodes, "http2");
         for node in nodes.iter().filter(|n| n.name() == "server") {
@@ -191,7 +217,7 @@ impl Resolver<'_> {
     fn server(&mut self, server: &Node, outer: &Level, http2: bool) -> Server {
         let nodes = server.nodes();
         self.check_block(nodes, Context::Server, Context::ServerIf);
-        let mut level = self.enter(outer, nodes);
+        let mut level = self.enter(outer, nodes, Scope::Server);
         level.rewrite = rewrite(nodes);
         let names = nodes.iter().filter(|n| n.name() == "server_name").flat_map(Node::args);
         let mut out = Server {
@@ -200,6 +226,7 @@ impl Resolver<'_> {
             listens: self.listens(server),
             locations: self.locations(nodes, &level, None),
             returns: self.returns(nodes, &level.sets),
+            way: level.way(nodes),
         };
         let http2 = switched_on(nodes, "http2").unwrap_or(http2);
         let tls = switched_on(nodes, "ssl").unwrap_or(false);
@@ -290,7 +317,7 @@ impl Resolver<'_> {
     fn location(&mut self, node: &Node, matching: Matching, path: String, outer: &Level) -> Location {
         let nodes = node.nodes();
         self.check_block(nodes, Context::Location, Context::If);
-        let level = self.enter(outer, nodes);
+        let level = self.enter(outer, nodes, Scope::Location);
         self.logs_of(nodes);
         let pass = self.proxy_pass(nodes, &level.sets);
         let peers = match &pass {
@@ -314,6 +341,7 @@ impl Resolver<'_> {
             returns: self.returns(nodes, &level.sets),
             internal: level.internal,
             locations: Vec::new(),
+            way: level.way(nodes),
         };
         self.spend(node, &mut location);
         location.locations = self.locations(nodes, &level, Some(&location));
@@ -350,8 +378,15 @@ impl Resolver<'_> {
 
     /// What holds inside a block: its own lines over the outer ones. The order of lines in a block does not matter,
     /// except to `set`.
-    fn enter(&mut self, outer: &Level, nodes: &[Node]) -> Level {
+    fn enter(&mut self, outer: &Level, nodes: &[Node], scope: Scope) -> Level {
         let mut level = outer.clone();
+        level.levels = level.levels.from_inside();
+        let error_pages = steps::error_pages(nodes);
+        if !error_pages.is_empty() {
+            level.error_pages = Arc::new(error_pages);
+        }
+        level.resolver |= nodes.iter().any(|n| n.name() == "resolver");
+        level.keep_slashes = switched_on(nodes, "merge_slashes").map_or(level.keep_slashes, |on| !on);
         let mut headers = Vec::new();
         let mut seen = Vec::new();
         for node in nodes {
@@ -366,12 +401,21 @@ impl Resolver<'_> {
             let place = Some(node.place.clone());
             match name {
                 "proxy_http_version" => match node.arg(0) {
-                    Some(value) => level.http_version = Setting { value: value.to_owned(), place },
+                    Some(value) => {
+                        level.http_version = Setting { value: value.to_owned(), place };
+                        level.levels.http_version = scope;
+                    }
                     None => self.notes.on(node, "\"proxy_http_version\" takes a version"),
                 },
-                "proxy_read_timeout" => self.timeout(node, &mut level.read_timeout),
-                "proxy_send_timeout" => self.timeout(node, &mut level.send_timeout),
-                "proxy_connect_timeout" => self.timeout(node, &mut level.connect_timeout),
+                "proxy_read_timeout" if self.timeout(node, &mut level.read_timeout) => {
+                    level.levels.read_timeout = scope;
+                }
+                "proxy_send_timeout" if self.timeout(node, &mut level.send_timeout) => {
+                    level.levels.send_timeout = scope;
+                }
+                "proxy_connect_timeout" if self.timeout(node, &mut level.connect_timeout) => {
+                    level.levels.connect_timeout = scope;
+                }
                 "proxy_set_header" => headers.extend(self.header(node)),
                 "internal" => level.internal = true,
                 "set" => self.set(node, &mut level.sets, true),
@@ -380,6 +424,7 @@ impl Resolver<'_> {
             }
         }
         if !headers.is_empty() {
+            level.levels.headers = scope;
             // Compared with the bound here as well, because every level copies what it pushes out.
             if level.headers.len() + level.lost_headers.len() > self.copies_left {
                 level.headers = Rc::default();
@@ -400,10 +445,14 @@ impl Resolver<'_> {
         Some(Header { name, value, for_websocket: None, place: node.place.clone() })
     }
 
-    fn timeout(&mut self, node: &Node, slot: &mut Setting<Duration>) {
-        if let Some(value) = self.time(node) {
+    /// Whether the line could be read.
+    fn timeout(&mut self, node: &Node, slot: &mut Setting<Duration>) -> bool {
+        let value = self.time(node);
+        let read = value.is_some();
+        if let Some(value) = value {
             *slot = Setting { value, place: Some(node.place.clone()) };
         }
+        read
     }
 
     fn time(&mut self, node: &Node) -> Option<Duration> {

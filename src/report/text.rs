@@ -202,6 +202,10 @@ pub fn text(report: &Report, color: bool) -> String {
         page.line("");
     }
     backend(&mut page, report);
+    if let Some(first) = report.findings.first() {
+        page.line(&format!(" More, and how to check by hand: wspulse explain {}", first.id));
+        page.line("");
+    }
     page.verdict(report);
     if report.ignored > 0 {
         page.line(&format!("   {} ignored, as comments in the configuration ask", report.ignored));

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod dashboard;
 pub mod demo;
+pub mod explain;
 pub mod headless;
 mod inputs;
 pub mod judge;
@@ -11,6 +12,7 @@ pub mod logs;
 mod meter;
 pub mod out;
 pub mod plan;
+pub mod route;
 pub mod session;
 pub mod silence;
 pub mod soak;
@@ -66,6 +68,8 @@ pub fn main(start: Start) -> anyhow::Result<ExitCode> {
             Some(Command::Check(args)) => judge::run(&args, settings(&args.look, Missing::Refused)?).await,
             Some(Command::Lint(args)) => lint::run(&args),
             Some(Command::Logs(args)) => logs::run(&args).await,
+            Some(Command::Route(args)) => route::run(&args),
+            Some(Command::Explain(args)) => explain::run(&args),
             Some(Command::IdleTimeout(args)) => silence::run(&args, settings(&args.look, Missing::Refused)?).await,
             Some(Command::Soak(args)) => soak::run(&args, settings(&args.look, Missing::Refused)?).await,
             Some(Command::Sockets(args)) => {

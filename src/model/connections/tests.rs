@@ -28,6 +28,7 @@ fn location(path: &str, port: u16, read_s: u64) -> Location {
         returns: None,
         internal: false,
         locations: Vec::new(),
+        way: crate::event::route::script::Way::default(),
     }
 }
 

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::log::Level as LogLevel;
+use crate::event::route::{Request, walk};
 use crate::event::site::{Escape, Location};
 
 /// Files in memory.
@@ -616,6 +617,8 @@ proptest! {
     fn no_words_panic(words in proptest::collection::vec(piece(), 0..60), path in "\\PC{0,12}") {
         let site = site(&words.join(" "));
         let _ = site.route(None, &path, &path);
+        let request = Request { host: path.clone(), target: path.clone(), websocket: true, ..Request::default() };
+        let _ = walk(&site, &request);
         let _ = site.endpoints();
     }
 

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::include::{Node, Notes};
-use super::variables::{Piece, Sets, Variables, pieces};
+use super::variables::{Sets, Variables};
+use crate::event::route::script::{Piece, pieces};
 use crate::event::site::{Peer, Upstream};
 
 /// Variables that always begin a path: what stands before them is a whole host and port.
@@ -15,7 +16,10 @@ pub(super) type Pools = HashMap<String, Vec<Peer>>;
 
 /// An `upstream NAME { server ...; }` block.
 pub(super) fn upstream(node: &Node, notes: &mut Notes) -> Upstream {
-    let mut upstream = Upstream { place: node.place.clone(), peers: Vec::new() };
+    let mut upstream = Upstream { place: node.place.clone(), ..Upstream::default() };
+    let words = |n: &Node| n.words.iter().map(|w| w.text.as_str()).collect::<Vec<_>>().join(" ");
+    upstream.settings =
+        node.nodes().iter().filter(|n| n.name() != "server").map(|n| (words(n), n.place.clone())).collect();
     for line in node.nodes().iter().filter(|n| n.name() == "server") {
         let Some(address) = line.arg(0) else {
             notes.on(line, "\"server\" of an upstream takes an address");
@@ -26,6 +30,7 @@ pub(super) fn upstream(node: &Node, notes: &mut Notes) -> Upstream {
             address: with_port(address, 80),
             backup: given("backup"),
             down: given("down"),
+            weight: line.args().iter().find_map(|w| w.text.strip_prefix("weight=")?.parse().ok()),
             place: Some(line.place.clone()),
         });
     }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use regex::Regex;
-
 use super::include::{Node, Notes};
+use super::steps;
 use crate::event::route::pattern;
+use crate::event::route::script::{Map, Piece, operands, pieces};
 
 /// A map that leads to a map that leads to a map: nginx ends it with an error, this program after so many.
 const MAX_CHAIN: usize = 16;
@@ -25,53 +25,10 @@ const HANDSHAKE: [(&str, &str); 6] = [
 /// Variables that `set` gave a value in a block or around it; `None` when the value cannot be told.
 pub(super) type Sets = BTreeMap<String, Option<String>>;
 
-/// A part of a text.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Piece<'a> {
-    Text(&'a str),
-    Variable(&'a str),
-}
-
-/// Splits `a$b${c}d` (http/ngx_http_script.c). A `$` without a name is text.
-pub(super) fn pieces(text: &str) -> Vec<Piece<'_>> {
-    let mut all = Vec::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('$') {
-        let (name, tail) = match after.strip_prefix('{').and_then(|a| a.split_once('}')) {
-            Some(split) => split,
-            None => after.split_at(after.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count()),
-        };
-        let text_end = if name.is_empty() { before.len() + 1 } else { before.len() };
-        if let Some(text) = rest.get(..text_end).filter(|t| !t.is_empty()) {
-            all.push(Piece::Text(text));
-        }
-        if !name.is_empty() {
-            all.push(Piece::Variable(name));
-        }
-        rest = if name.is_empty() { after } else { tail };
-    }
-    if !rest.is_empty() {
-        all.push(Piece::Text(rest));
-    }
-    all
-}
-
-/// One `map` block.
-#[derive(Default)]
-struct Map {
-    source: String,
-    exact: HashMap<String, String>,
-    /// `*.example.com` and `www.example.*`, only with `hostnames`.
-    wildcards: Vec<(String, String)>,
-    /// In file order; `None` for a pattern that cannot be read here.
-    patterns: Vec<(Option<Regex>, String)>,
-    default: String,
-}
-
 /// All maps of the configuration.
 #[derive(Default)]
 pub(super) struct Variables {
-    maps: HashMap<String, Map>,
+    pub(super) maps: BTreeMap<String, Map>,
     memo: HashMap<String, Option<String>>,
 }
 
@@ -83,7 +40,7 @@ impl Variables {
             return;
         };
         let hostnames = node.nodes().iter().any(|n| n.name() == "hostnames" && n.args().is_empty());
-        let mut map = Map { source: source.to_owned(), ..Map::default() };
+        let mut map = Map::new(source);
         for entry in node.nodes() {
             let Some(value) = entry.arg(0) else { continue };
             map.add(entry.name(), value, hostnames);
@@ -99,7 +56,7 @@ impl Variables {
         names.sort_unstable_by_key(|n| (n != USUAL, n.clone()));
         let fits = |this: &mut Self, name: &str| {
             let plain = this.maps.get(name).and_then(|m| m.find(""));
-            plain.is_some_and(|v| !v.eq_ignore_ascii_case("upgrade"))
+            plain.is_some_and(|f| !f.value.eq_ignore_ascii_case("upgrade"))
                 && this.maps.get(name).is_some_and(|m| m.source.eq_ignore_ascii_case("$http_upgrade"))
                 && this.variable(name, None, 0).is_some_and(|v| v.eq_ignore_ascii_case("upgrade"))
         };
@@ -143,7 +100,7 @@ impl Variables {
         let source = self.maps.get(name)?.source.clone();
         let value = self
             .text(&source, None, depth + 1)
-            .and_then(|key| self.maps.get(name).and_then(|m| m.find(&key)).map(str::to_owned))
+            .and_then(|key| self.maps.get(name).and_then(|m| m.find(&key)).map(|f| f.value.to_owned()))
             .and_then(|value| self.text(&value, None, depth + 1));
         self.memo.insert(name.to_owned(), value.clone());
         value
@@ -151,20 +108,8 @@ impl Variables {
 
     /// Whether the condition of an `if` holds for a WebSocket handshake; `None` when that cannot be told.
     pub(super) fn condition(&mut self, node: &Node, sets: &Sets) -> Option<bool> {
-        let mut words: Vec<&str> = node.args().iter().map(|w| w.text.as_str()).collect();
-        if let Some(first) = words.first_mut() {
-            *first = first.strip_prefix('(')?;
-        }
-        if let Some(last) = words.last_mut() {
-            *last = last.strip_suffix(')')?;
-        }
-        words.retain(|w| !w.is_empty());
-        let (left, operator, right) = match words[..] {
-            [variable] => (variable, "", ""),
-            [variable, operator] => (variable, operator, ""),
-            [variable, operator, value] => (variable, operator, value),
-            _ => return None,
-        };
+        let words = steps::condition(node)?;
+        let (left, operator, right) = operands(&words)?;
         let left = self.evaluate(left.starts_with('$').then_some(left)?, sets)?;
         match operator {
             "" => Some(!left.is_empty() && left != "0"),
@@ -174,41 +119,5 @@ impl Variables {
             "~*" | "!~*" => Some(pattern(right, true)?.is_match(&left) != operator.starts_with('!')),
             _ => None,
         }
-    }
-}
-
-impl Map {
-    fn add(&mut self, key: &str, value: &str, hostnames: bool) {
-        if key == "default" {
-            value.clone_into(&mut self.default);
-        } else if let Some(p) = key.strip_prefix("~*") {
-            self.patterns.push((pattern(p, true), value.to_owned()));
-        } else if let Some(p) = key.strip_prefix('~') {
-            self.patterns.push((pattern(p, false), value.to_owned()));
-        } else if hostnames && (key.starts_with(['*', '.']) || key.ends_with('*')) {
-            self.wildcards.push((key.to_ascii_lowercase(), value.to_owned()));
-        } else {
-            // A backslash protects a key that would mean something: `\default`.
-            let key = key.strip_prefix('\\').unwrap_or(key);
-            self.exact.entry(key.to_ascii_lowercase()).or_insert_with(|| value.to_owned());
-        }
-    }
-
-    /// Exact keys are compared without regard to case, then wildcards, then patterns in file order, then the default
-    /// (`ngx_http_map_find`).
-    fn find(&self, key: &str) -> Option<&str> {
-        let low = key.to_ascii_lowercase();
-        if let Some(value) = self.exact.get(&low) {
-            return Some(value);
-        }
-        if let Some((_, value)) = self.wildcards.iter().find(|(w, _)| crate::event::route::wildcard(w, &low)) {
-            return Some(value);
-        }
-        for (regex, value) in &self.patterns {
-            if regex.as_ref()?.is_match(key) {
-                return Some(value);
-            }
-        }
-        Some(&self.default)
     }
 }
