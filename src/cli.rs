@@ -13,6 +13,8 @@ Examples:
   wspulse ws://127.0.0.1/ws                 the same, and hold a heartbeat probe open
   wspulse wss://example.test/ws --backend ws://10.0.0.7:8080/ws
                                             probe through nginx and directly, side by side
+  wspulse wss://example.test/ws --cadence silent,10s,50s
+                                            and at several paces: which silence does the path cut?
   wspulse check wss://example.test/ws       one look, a checklist, a verdict, an exit code
   journalctl -f -u nginx | wspulse --error-log -
   wspulse --error-log '/var/log/nginx/*error.log' --since 3h
@@ -28,6 +30,8 @@ Examples:
                                                     and directly: is it nginx or the backend?
   wspulse check wss://example.test/ws --deep        and again with one thing changed at a time: where does the
                                                     fault sit?
+  wspulse check wss://example.test/ws --cadence silent,10s --hold 3m --timeout 4m
+                                                    which silence does the path cut?
   wspulse check wss://example.test/ws --format json | jq .verdict
 
 Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 could not look.";
@@ -189,6 +193,10 @@ pub struct LookArgs {
     /// What the answer to --send must match, within the ping timeout
     #[arg(long, value_name = "REGEX", requires = "send", help_heading = "Probes")]
     pub expect: Option<String>,
+    /// Hold a tunnel more for each pace, side by side: 'silent', or the time between its pings; at most 8. What dies shows
+    /// which silence the path cuts
+    #[arg(long = "cadence", value_name = "silent|TIME,...", value_delimiter = ',', help_heading = "Probes")]
+    pub cadences: Vec<String>,
     /// Time between pings [default: 15s]
     #[arg(long, value_name = "TIME", value_parser = human::parse_span, help_heading = "Probes")]
     pub ping_interval: Option<Duration>,

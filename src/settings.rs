@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::cli::{AutoProbe, ColorMode, LookArgs, ProxyProtocolVersion, SocketMode};
 use crate::source::logs::STDIN;
 use crate::source::probe::{
-    self, ClientCert, HttpProxy, OptionError, ProbeOptions, ProxyProtocol, Question, ResolveOverride, UrlError, WsUrl,
-    parse_header, parse_subprotocol,
+    self, Cadence, ClientCert, HttpProxy, OptionError, ProbeOptions, ProxyProtocol, Question, ResolveOverride,
+    UrlError, WsUrl, parse_cadences, parse_header, parse_subprotocol,
 };
 use crate::time::{Timestamp, Zone};
 
@@ -34,6 +34,8 @@ pub struct Settings {
     pub find_backends: bool,
     /// How probes are made.
     pub probe: ProbeOptions,
+    /// Paces at which tunnels to each endpoint are held beside its probe.
+    pub cadences: Vec<Cadence>,
     /// nginx's main configuration file, when given.
     pub nginx_conf: Option<PathBuf>,
     /// Its `-p` prefix, when known.
@@ -94,6 +96,7 @@ impl Settings {
             auto_probe: args.probe == Some(AutoProbe::Auto),
             find_backends: finds_backends(args),
             probe: probe_options(args)?,
+            cadences: parse_cadences(&args.cadences)?,
             nginx_conf: args.nginx_conf.clone(),
             nginx_prefix: None,
             usual_conf: PathBuf::from(USUAL_CONF),

@@ -15,6 +15,7 @@ mod life;
 mod look;
 pub mod matrix;
 mod order;
+mod paced;
 pub mod pairs;
 mod patch;
 mod proof;

@@ -41,6 +41,9 @@ const QUIET: Duration = Duration::from_secs(10);
 /// When what was typed cannot be meant, too few descriptors are allowed, or stdout cannot be written.
 pub async fn run(args: &SoakArgs, mut settings: Settings) -> anyhow::Result<ExitCode> {
     let colored = out::colored(settings.color);
+    if !settings.cadences.is_empty() {
+        bail!("--cadence is for the dashboard, check and stream; a soak's pace is --ping-interval");
+    }
     let endpoints = std::mem::take(&mut settings.endpoints);
     let [(url, _)] = endpoints.as_slice() else {
         bail!("give one URL: wspulse soak ws://host/path -n 100 --duration 1m");
