@@ -250,6 +250,9 @@ pub struct LookArgs {
     /// Write every event to FILE as JSON lines
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub record: Option<PathBuf>,
+    /// Show Authorization, Cookie and what else sounds like a secret, instead of ***; also in recordings
+    #[arg(long, help_heading = "Output")]
+    pub show_secrets: bool,
     /// dark, light or mono [default: dark, mono when NO_COLOR is set]
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     pub theme: Option<String>,

@@ -30,6 +30,7 @@ use anyhow::Context as _;
 use self::inputs::Missing;
 use self::when::End;
 use crate::cli::{Cli, Command, DemoArgs, LookArgs};
+use crate::human;
 use crate::settings::Settings;
 use crate::time::Clock;
 
@@ -103,6 +104,9 @@ async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
 
 /// What was typed, checked as far as that is possible without looking.
 fn settings(args: &LookArgs, missing: Missing) -> anyhow::Result<Settings> {
+    if args.show_secrets {
+        human::redact::show_secrets();
+    }
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mut settings = Settings::from_args(args, &host, &|name| std::env::var(name).ok())?;
     let since = args.since.as_deref().map(|text| when::moment(text, End::Since, settings.zone, Clock.now()));

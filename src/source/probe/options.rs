@@ -218,6 +218,9 @@ pub enum OptionError {
     /// A wrong `--header`. The value is not repeated: it may be a secret.
     #[error("the header '{0}' cannot be sent; write it as 'Name: value' on one line")]
     Header(String),
+    /// A `--header` without a colon: which part of it is a secret cannot be told.
+    #[error("a header without a colon cannot be sent; write it as --header 'Name: value'")]
+    NoColon,
     /// A wrong `--http-proxy`.
     #[error("this is no HTTP proxy; write it as http://HOST:PORT or http://USER:PASSWORD@HOST:PORT")]
     HttpProxy,
@@ -297,7 +300,7 @@ fn is_token_byte(b: u8) -> bool {
 /// # Errors
 /// When the name is no token or the value holds a control character: such a line would change the whole request.
 pub fn parse_header(text: &str) -> Result<(String, String), OptionError> {
-    let (name, value) = text.split_once(':').unwrap_or((text, "\n"));
+    let (name, value) = text.split_once(':').ok_or(OptionError::NoColon)?;
     let (name, value) = (name.trim_end(), value.trim_matches([' ', '\t']));
     let name_ok = !name.is_empty() && name.bytes().all(is_token_byte);
     if name_ok && !value.chars().any(|c| c.is_control() && c != '\t') {
