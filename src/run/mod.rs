@@ -12,6 +12,7 @@ pub mod plan;
 pub mod session;
 pub mod silence;
 pub mod soak;
+mod soak_screen;
 pub mod sockets;
 pub mod start;
 pub mod stream;
