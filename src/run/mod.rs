@@ -33,6 +33,7 @@ use self::when::End;
 use crate::cli::{Cli, Command, DemoArgs, LookArgs};
 use crate::human;
 use crate::settings::Settings;
+use crate::source::probe;
 use crate::time::Clock;
 
 /// How long a demo without a screen runs when nobody said.
@@ -115,6 +116,7 @@ fn settings(args: &LookArgs, missing: Missing) -> anyhow::Result<Settings> {
     for file in [&args.nginx_conf, &args.cacert, &args.cert, &args.key].into_iter().flatten() {
         inputs::readable(file)?;
     }
+    probe::check_files(&settings.probe).map_err(|said| anyhow::anyhow!("{said}"))?;
     for log in settings.error_logs.iter().chain(&settings.access_logs) {
         inputs::log(log, missing)?;
     }

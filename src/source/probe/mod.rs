@@ -39,9 +39,10 @@ pub use self::dialogue::Question;
 use self::dice::dice;
 use self::hold::{Until, hold};
 pub use self::options::{
-    ClientCert, HttpProxy, OptionError, ProbeOptions, ProxyProtocol, ResolveOverride, basic, parse_cadences,
-    parse_header, parse_subprotocol,
+    ClientCert, HttpProxy, OptionError, ProbeOptions, ProxyProtocol, ResolveOverride, basic, heartbeat_time,
+    parse_cadences, parse_header, parse_subprotocol,
 };
+pub use self::tls::check_files;
 pub use self::url::{Host, UrlError, WsUrl};
 use super::{Outlet, Source};
 use crate::event::probe::{ProbeEvent, Route, Step, TargetId};

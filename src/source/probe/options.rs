@@ -216,7 +216,7 @@ pub enum OptionError {
     #[error("'{0}' is no address override; write it as HOST:PORT:ADDR, as in example.test:443:127.0.0.1")]
     Resolve(String),
     /// A wrong `--header`. The value is not repeated: it may be a secret.
-    #[error("the header '{0}' cannot be sent; write it as 'Name: value' on one line")]
+    #[error("the header '{0}' cannot be sent; write it as 'Name: value' on one line, the name without blanks")]
     Header(String),
     /// A `--header` without a colon: which part of it is a secret cannot be told.
     #[error("a header without a colon cannot be sent; write it as --header 'Name: value'")]
@@ -227,6 +227,9 @@ pub enum OptionError {
     /// A wrong `--expect`.
     #[error("--expect is no regular expression: {0}")]
     Expect(String),
+    /// Pings without a pause, or pongs without time.
+    #[error("{0} is too short; write at least 100ms")]
+    TooShort(&'static str),
     /// A pace of `--cadence` that is none.
     #[error(
         "--cadence: '{0}' is no pace; write silent, or the time from ping to ping (100ms or more), as in silent,10s,50s"
@@ -247,6 +250,14 @@ pub enum OptionError {
 const CADENCES: usize = 8;
 /// The closest that the pings of one may follow each other.
 const CLOSEST: Duration = Duration::from_millis(100);
+
+/// A time of the heartbeat, for the option `name`.
+///
+/// # Errors
+/// When it is shorter than 100 ms: such pings would be a load, and such a patience none.
+pub fn heartbeat_time(name: &'static str, given: Duration) -> Result<Duration, OptionError> {
+    if given >= CLOSEST { Ok(given) } else { Err(OptionError::TooShort(name)) }
+}
 
 /// Reads the paces of `--cadence`: `silent`, or the time from ping to ping. One that is named twice is held once.
 ///
