@@ -238,13 +238,13 @@ impl Picture {
                 *cell = Some(cell.map_or(*alive, |c| c.min(*alive)));
             }
         }
-        let mut last = 0;
+        let mut before = 0;
         let heights: Vec<u64> = least
             .into_iter()
             .map(|cell| {
-                last = cell.unwrap_or(last);
-                let eighths = last.saturating_mul(height as u64 * 8) / top;
-                if last > 0 { eighths.max(1) } else { 0 }
+                before = cell.unwrap_or(before);
+                let eighths = before.saturating_mul(height as u64 * 8) / top;
+                if before > 0 { eighths.max(1) } else { 0 }
             })
             .collect();
         let row = |y: usize| {

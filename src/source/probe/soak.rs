@@ -127,7 +127,7 @@ impl Plan {
                 let dead = alive == 0 && !self.again;
                 if held >= point || over || dead {
                     s.survival.add(held, alive);
-                    point = held + POINT - LOOK / 2;
+                    point = held + POINT.saturating_sub(LOOK / 2);
                 }
                 tell(s, Standing::Holding(held));
                 dead
