@@ -13,6 +13,8 @@ Examples:
   wspulse ws://127.0.0.1/ws                 the same, and hold a heartbeat probe open
   wspulse wss://example.test/ws --backend ws://10.0.0.7:8080/ws
                                             probe through nginx and directly, side by side
+  wspulse wss://example.test/ws --cadence silent,10s,50s
+                                            and at several paces: which silence does the path cut?
   wspulse check wss://example.test/ws       one look, a checklist, a verdict, an exit code
   wspulse lint                              the nginx configuration alone, and its fixes as a diff
   journalctl -f -u nginx | wspulse --error-log -
@@ -29,6 +31,8 @@ Examples:
                                                     and directly: is it nginx or the backend?
   wspulse check wss://example.test/ws --deep        and again with one thing changed at a time: where does the
                                                     fault sit?
+  wspulse check wss://example.test/ws --cadence silent,10s --hold 3m --timeout 4m
+                                                    which silence does the path cut?
   wspulse check wss://example.test/ws --format json | jq .verdict
 
 Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 could not look.";
@@ -247,6 +251,10 @@ pub struct LookArgs {
     /// What the answer to --send must match, within the ping timeout
     #[arg(long, value_name = "REGEX", requires = "send", help_heading = "Probes")]
     pub expect: Option<String>,
+    /// Hold a tunnel more for each pace, side by side: 'silent', or the time between its pings; at most 8. What dies shows
+    /// which silence the path cuts
+    #[arg(long = "cadence", value_name = "silent|TIME,...", value_delimiter = ',', help_heading = "Probes")]
+    pub cadences: Vec<String>,
     /// Time between pings [default: 15s]
     #[arg(long, value_name = "TIME", value_parser = human::parse_span, help_heading = "Probes")]
     pub ping_interval: Option<Duration>,
@@ -300,6 +308,9 @@ pub struct LookArgs {
     /// Write every event to FILE as JSON lines
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub record: Option<PathBuf>,
+    /// Show Authorization, Cookie and what else sounds like a secret, instead of ***; also in recordings
+    #[arg(long, help_heading = "Output")]
+    pub show_secrets: bool,
     /// A theme of --print-themes; auto asks the terminal for its background [default: auto, mono when NO_COLOR is set]
     #[arg(long, value_name = "NAME", value_parser = THEMES, help_heading = "Output", hide_possible_values = true)]
     pub theme: Option<String>,

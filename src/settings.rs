@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::cli::{AutoProbe, ColorMode, LookArgs, ProxyProtocolVersion, SocketMode};
 use crate::source::logs::STDIN;
 use crate::source::probe::{
-    self, ClientCert, HttpProxy, OptionError, ProbeOptions, ProxyProtocol, Question, ResolveOverride, UrlError, WsUrl,
-    parse_header, parse_subprotocol,
+    self, Cadence, ClientCert, HttpProxy, OptionError, ProbeOptions, ProxyProtocol, Question, ResolveOverride,
+    UrlError, WsUrl, parse_cadences, parse_header, parse_subprotocol,
 };
 use crate::time::{Timestamp, Zone};
 
@@ -37,6 +37,8 @@ pub struct Settings {
     pub find_backends: bool,
     /// How probes are made.
     pub probe: ProbeOptions,
+    /// Paces at which tunnels to each endpoint are held beside its probe.
+    pub cadences: Vec<Cadence>,
     /// nginx's main configuration file, when given.
     pub nginx_conf: Option<PathBuf>,
     /// Its `-p` prefix, when known.
@@ -97,6 +99,7 @@ impl Settings {
             auto_probe: args.probe == Some(AutoProbe::Auto),
             find_backends: finds_backends(args),
             probe: probe_options(args)?,
+            cadences: parse_cadences(&args.cadences)?,
             nginx_conf: args.nginx_conf.clone(),
             nginx_prefix: None,
             usual_conf: PathBuf::from(USUAL_CONF),
@@ -167,7 +170,7 @@ fn probe_options(args: &LookArgs) -> Result<ProbeOptions, WrongWord> {
     Ok(ProbeOptions {
         question: question(args)?,
         headers: headers(args)?,
-        origin: args.origin.clone(),
+        origin: origin(args)?,
         subprotocols: args.subprotocols.iter().map(|s| parse_subprotocol(s)).collect::<Result<_, _>>()?,
         cacert: args.cacert.clone(),
         client_cert: args.cert.clone().zip(args.key.clone()).map(|(cert, key)| ClientCert { cert, key }),
@@ -179,8 +182,8 @@ fn probe_options(args: &LookArgs) -> Result<ProbeOptions, WrongWord> {
             ProxyProtocolVersion::V2 => ProxyProtocol::V2,
         }),
         resolve: args.resolve.iter().map(|r| ResolveOverride::parse(r)).collect::<Result<_, _>>()?,
-        ping_interval: args.ping_interval.unwrap_or(usual.ping_interval),
-        ping_timeout: args.ping_timeout.unwrap_or(usual.ping_timeout),
+        ping_interval: probe::heartbeat_time("--ping-interval", args.ping_interval.unwrap_or(usual.ping_interval))?,
+        ping_timeout: probe::heartbeat_time("--ping-timeout", args.ping_timeout.unwrap_or(usual.ping_timeout))?,
         ..usual
     })
 }
@@ -188,9 +191,19 @@ fn probe_options(args: &LookArgs) -> Result<ProbeOptions, WrongWord> {
 /// `--send` and `--expect`.
 fn question(args: &LookArgs) -> Result<Option<Question>, OptionError> {
     let Some(text) = args.send.clone() else { return Ok(None) };
-    let wrong = |e: regex::Error| OptionError::Expect(crate::human::visible(e.to_string().as_bytes()));
+    // The parser's last line says what is wrong; those before draw an arrow under the pattern.
+    let wrong = |e: regex::Error| {
+        let said = e.to_string();
+        OptionError::Expect(crate::human::visible(said.lines().last().unwrap_or(&said).as_bytes()))
+    };
     let expect = args.expect.as_deref().map(regex::Regex::new).transpose().map_err(wrong)?;
     Ok(Some(Question { text, expect }))
+}
+
+/// `--origin`, which must not smuggle in another line.
+fn origin(args: &LookArgs) -> Result<Option<String>, OptionError> {
+    let header = args.origin.as_ref().map(|o| parse_header(&format!("Origin: {o}"))).transpose()?;
+    Ok(header.map(|(_, value)| value))
 }
 
 /// `--header`, and what other options say in headers.
@@ -281,6 +294,11 @@ mod tests {
         let headers = with(&[], &args).probe.headers;
         let texts: Vec<String> = headers.iter().map(|(n, v)| format!("{n}: {v}")).collect();
         assert_eq!(texts, ["X-A: 1", "Authorization: Basic YTpi", "Cookie: x=1; y=2"]);
+        let second = LookArgs { origin: Some("https://a.test\r\nX: y".into()), ..LookArgs::default() };
+        assert!(Settings::from_args(&second, "h", &|_| None).is_err(), "an origin is one line");
+        let spin = LookArgs { ping_interval: Some(Duration::ZERO), ..LookArgs::default() };
+        let said = Settings::from_args(&spin, "h", &|_| None).expect_err("no pause").to_string();
+        assert_eq!(said, "--ping-interval is too short; write at least 100ms");
         let smuggled = LookArgs { bearer: Some("a\r\nX: y".into()), ..LookArgs::default() };
         let said = Settings::from_args(&smuggled, "h", &|_| None).expect_err("a line break").to_string();
         assert!(!said.contains("X: y"), "{said}");

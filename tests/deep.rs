@@ -501,7 +501,7 @@ fn pair(proxy: u16, twins: &[u16]) -> Model {
     let mut model = Model::new("h");
     let at = Timestamp::parse_rfc3339("2026-11-21T02:00:00Z").expect("a time");
     let mut say = |route, url: &str, status: u16| {
-        let target = TargetId { endpoint: "ws://a.test/ws".into(), route, url: url.into() };
+        let target = TargetId { endpoint: "ws://a.test/ws".into(), route, url: url.into(), cadence: None };
         let answer = Answer { version: "HTTP/1.1".into(), status, ..Answer::default() };
         let took = Duration::from_millis(if route == Route::Proxy { 5 } else { 2 });
         let failure =
@@ -544,7 +544,7 @@ fn a_tunnel_that_does_not_last_is_no_way_that_works() {
     use wspulse::event::probe::{ClosedBy, Step, TargetId};
     let mut model = pair(101, &[101]);
     let close = |model: &mut Model, route, url: &str| {
-        let target = TargetId { endpoint: "ws://a.test/ws".into(), route, url: url.into() };
+        let target = TargetId { endpoint: "ws://a.test/ws".into(), route, url: url.into(), cadence: None };
         let (held, idle) = (Duration::from_secs(2), Duration::ZERO);
         let step = Step::Closed { by: ClosedBy::ServerClose, code: Some(4401), reason: String::new(), held, idle };
         let from = SourceId::new(&Arc::from("h"), SourceKind::Probe);

@@ -12,7 +12,9 @@ use wspulse::diagnose::{RULES, checks, diagnose};
 use wspulse::event::backend::{BackendBatch, BackendEntry, Fault};
 use wspulse::event::handshake::{Handshake, Head};
 use wspulse::event::log::{AccessBatch, AccessEntry, Category, ErrorBatch, ErrorEntry, Level};
-use wspulse::event::probe::{Answer, ClosedBy, Failure, FailureKind, Phase, ProbeEvent, Route, Step, TargetId, Tls};
+use wspulse::event::probe::{
+    Answer, Cadence, ClosedBy, Failure, FailureKind, Phase, ProbeEvent, Route, Step, TargetId, Tls,
+};
 use wspulse::event::process::{Master, Processes, Worker};
 use wspulse::event::site::{
     ErrorLog, Header, Listen, Location, Matching, Peer, Place, Problem, Server, Setting, Site, SourceText, Version,
@@ -157,12 +159,19 @@ impl Story {
     }
 
     fn probe(self, route: Route, url: &str, step: Step) -> Self {
-        let target = TargetId { endpoint: Arc::from(URL), route, url: Arc::from(url) };
+        let target = TargetId { endpoint: Arc::from(URL), route, url: Arc::from(url), cadence: None };
+        self.say(SourceKind::Probe, Event::Probe(Box::new(ProbeEvent { target, step })))
+    }
+
+    /// A step of the tunnel that is held at this pace.
+    fn paced(self, cadence: Cadence, step: Step) -> Self {
+        let url: Arc<str> = Arc::from(URL);
+        let target = TargetId { endpoint: url.clone(), route: Route::Proxy, url, cadence: Some(cadence) };
         self.say(SourceKind::Probe, Event::Probe(Box::new(ProbeEvent { target, step })))
     }
 
     fn at_url(mut self, route: Route, endpoint: &str, url: &str, step: Step) -> Self {
-        let target = TargetId { endpoint: Arc::from(endpoint), route, url: Arc::from(url) };
+        let target = TargetId { endpoint: Arc::from(endpoint), route, url: Arc::from(url), cadence: None };
         self = self.say(SourceKind::Probe, Event::Probe(Box::new(ProbeEvent { target, step })));
         self
     }
@@ -1022,6 +1031,31 @@ fn tunnels_that_die_at_the_read_timeout_are_idle_cuts() {
         .points_at(10)
         .check("timeouts", Status::Fail)
         .check("long-connection", Status::Fail);
+}
+
+/// Silent tunnels of ours die after that silence, one with pings lives.
+fn paced(story: Story, after: f64) -> Story {
+    let cut = || closed(ClosedBy::Fin, None, after, after);
+    let ten = Cadence::Every(Duration::from_secs(10));
+    let silent = |story: Story| story.paced(Cadence::Silent, opened()).paced(Cadence::Silent, cut());
+    let mut story = silent(silent(story.proxy(opened()).paced(ten, opened())));
+    story.now = story.now.plus(Duration::from_secs(500));
+    story.say(SourceKind::Clock, Event::Tick)
+}
+
+#[test]
+fn tunnels_at_several_paces_prove_a_timer_and_harm_nobody() {
+    let seen = paced(Story::of(site(vec![location("/ws")])), 60.0).seen();
+    seen.healthy().check("long-connection", Status::Pass);
+    assert_eq!(severity_of(&seen, "idle-timeout-cuts"), Some(Severity::Info), "only our own silence was cut");
+    assert!(!seen.has("middlebox-cuts"), "that is nginx");
+    let early = paced(Story::of(site(vec![location("/ws")])), 30.0).seen();
+    assert_eq!(severity_of(&early, "middlebox-cuts"), Some(Severity::Info));
+    assert!(!early.has("idle-timeout-cuts"), "nginx waits longer");
+    let later = paced(Story::of(site(vec![location("/ws")])), 300.0).seen();
+    assert!(!later.has("middlebox-cuts"), "nginx itself would have cut before");
+    let alone = paced(Story::new(), 60.0).seen();
+    assert_eq!(severity_of(&alone, "middlebox-cuts"), Some(Severity::Info), "whose timer it is is not known");
 }
 
 #[test]

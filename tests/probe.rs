@@ -901,3 +901,28 @@ async fn a_full_channel_does_not_distort_round_trip_times() {
     task.await.unwrap();
     assert!(rtt.is_some_and(|rtt| rtt < Duration::from_millis(500)), "{rtt:?}");
 }
+
+/// SIGSTOP, or a laptop that sleeps: pongs that came meanwhile are not missed, and no lost ping is made up for.
+#[test]
+fn a_stopped_program_misses_no_pong() {
+    let backend = support::backend::Backend::start(support::backend::Script::Echo);
+    let url = format!("ws://127.0.0.1:{}/ws", backend.port);
+    let mut child = support::wspulse()
+        .args(["stream", &url, "--ping-interval", "300ms", "--ping-timeout", "500ms", "--no-exec", "--for", "6s"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let pid = rustix::process::Pid::from_child(&child);
+    let lines = support::lines(child.stdout.take().expect("its output"));
+    support::wait_line(&lines, "a pong", |l| l.contains("\"pong\""));
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("it runs");
+    // The stop itself is what is tried: several timeouts long.
+    std::thread::sleep(Duration::from_secs(3));
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).expect("it is there");
+    let rest: Vec<String> = lines.iter().filter(|l| l.contains("\"event\":\"probe\"")).collect();
+    let has = |step: &str| rest.iter().filter(|l| l.contains(&format!("\"step\":\"{step}\""))).count();
+    assert_eq!((has("missed"), has("refused")), (0, 0), "{rest:#?}");
+    assert!(has("pong") >= 2, "it lives on: {rest:#?}");
+    assert!(!rest.iter().any(|l| l.contains("pong-timeout")), "{rest:#?}");
+    assert!(child.wait().expect("it ends").success());
+}

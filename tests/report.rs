@@ -348,7 +348,8 @@ fn every_event() -> Vec<Stamped> {
         stamped(SourceKind::ErrorLog, Event::Sense(Sense::seen("reading"))),
         stamped(SourceKind::Sockets, Event::Sense(Sense::degraded("only /proc", "run as root"))),
     ];
-    let target = TargetId { endpoint: "ws://h/ws".into(), route: Route::Direct, url: "ws://b/ws".into() };
+    let target =
+        TargetId { endpoint: "ws://h/ws".into(), route: Route::Direct, url: "ws://b/ws".into(), cadence: None };
     all.push(stamped(SourceKind::Probe, Event::Matrix(Box::new(a_matrix()))));
     for step in every_step() {
         let probe = ProbeEvent { target: target.clone(), step };
@@ -437,7 +438,7 @@ fn events_worth_telling_are_told_in_one_line() {
     }
     insta::assert_snapshot!("events-plain", told.join("\n"));
     assert_eq!(event_line(&stamped(SourceKind::Clock, Event::Tick)), None);
-    let target = TargetId { endpoint: "ws://h/".into(), route: Route::Proxy, url: "ws://h/".into() };
+    let target = TargetId { endpoint: "ws://h/".into(), route: Route::Proxy, url: "ws://h/".into(), cadence: None };
     let pong = ProbeEvent { target, step: Step::Pong { seq: 1, rtt: Duration::from_millis(1) } };
     assert_eq!(event_line(&stamped(SourceKind::Probe, Event::Probe(Box::new(pong)))), None);
 }

@@ -10,7 +10,9 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use wspulse::diagnose::diagnose;
 use wspulse::event::backend::{BackendBatch, BackendEntry, Fault};
-use wspulse::event::probe::{Answer, ClosedBy, Failure, FailureKind, Phase, ProbeEvent, Route, Step, TargetId, Tls};
+use wspulse::event::probe::{
+    Answer, Cadence, ClosedBy, Failure, FailureKind, Phase, ProbeEvent, Route, Step, Strays, TargetId, Tls,
+};
 use wspulse::event::{Event, Sense, SourceId, SourceKind, Stamped};
 use wspulse::model::Model;
 use wspulse::run::stream;
@@ -333,7 +335,7 @@ fn told(end: Vec<(i64, Step)>) -> Snapshot {
     steps.push((300, up));
     steps.extend(end);
     let url: Arc<str> = "wss://chat.example/ws".into();
-    let target = TargetId { endpoint: Arc::clone(&url), route: Route::Proxy, url };
+    let target = TargetId { endpoint: Arc::clone(&url), route: Route::Proxy, url, cadence: None };
     let stamp = |(s, step): (i64, Step)| Stamped {
         at: Timestamp::from_secs(1_000_000 + s),
         from: SourceId::named(&Arc::from("web1"), SourceKind::Probe, "probe"),
@@ -368,6 +370,110 @@ fn an_endpoint_tells_its_way_its_life_and_what_decided() {
     let mut state = screen();
     press(&mut state, &failed, "\n");
     insta::assert_snapshot!("popup_endpoint_failed_80x40", draw(&failed, &mut state, (80, 40)));
+}
+
+fn stamped(s: i64, target: &TargetId, step: Step) -> Stamped {
+    Stamped {
+        at: Timestamp::from_secs(1_000_000 + s),
+        from: SourceId::named(&Arc::from("web1"), SourceKind::Probe, "probe"),
+        event: Event::Probe(Box::new(ProbeEvent { target: target.clone(), step })),
+    }
+}
+
+fn up(took: u64) -> Step {
+    let answer = Answer { version: "HTTP/1.1".into(), status: 101, ..Answer::default() };
+    Step::Upgraded { took: Duration::from_millis(took), request: "GET /ws HTTP/1.1".into(), answer }
+}
+
+/// One endpoint held at four paces: silence dies after a minute, and so does a ping every 90 s.
+#[test]
+fn paces_side_by_side_stand_under_their_endpoint() {
+    let url: Arc<str> = "wss://chat.example/ws".into();
+    let plain = TargetId { endpoint: Arc::clone(&url), route: Route::Proxy, url, cadence: None };
+    let every = |s| Cadence::Every(Duration::from_secs(s));
+    let at = |cadence| TargetId { cadence: Some(cadence), ..plain.clone() };
+    let mut events = Vec::new();
+    for target in [plain.clone(), at(Cadence::Silent), at(every(10)), at(every(50)), at(every(90))] {
+        events.push(stamped(0, &target, Step::Dialing { attempt: 1 }));
+        events.push(stamped(0, &target, up(20)));
+    }
+    for n in 0..20_u32 {
+        let (target, s) = (at(every(10)), i64::from(n) * 10);
+        events.push(stamped(s, &target, Step::Pinged { seq: u64::from(n) }));
+        events.push(stamped(
+            s,
+            &target,
+            Step::Pong { seq: u64::from(n), rtt: Duration::from_millis(u64::from(12 + n % 3)) },
+        ));
+    }
+    for (s, cadence) in
+        [(60, Cadence::Silent), (60, every(90)), (121, Cadence::Silent), (121, every(90)), (182, Cadence::Silent)]
+    {
+        let sixty = Duration::from_millis(60_000 + i64::unsigned_abs(s));
+        let closed = Step::Closed { by: ClosedBy::Fin, code: None, reason: String::new(), held: sixty, idle: sixty };
+        events.push(stamped(s, &at(cadence), closed));
+        events.push(stamped(s + 1, &at(cadence), Step::Dialing { attempt: 2 }));
+        events.push(stamped(s + 1, &at(cadence), up(20)));
+    }
+    let strays = Strays { out_of_order: 2, wrong_payload: 1, unsolicited: 40 };
+    events.push(stamped(190, &at(every(10)), Step::Strays { strays }));
+    events.push(stamped(200, &plain, Step::Pinged { seq: 1 }));
+    let model = model_of(&events);
+    let snapshot = Snapshot::of(&model, &diagnose(&model));
+    insta::assert_snapshot!("paces_160x48", draw(&snapshot, &mut screen(), (160, 48)));
+    insta::assert_snapshot!("paces_80x24", draw(&snapshot, &mut screen(), (80, 24)));
+    let mut state = screen();
+    press(&mut state, &snapshot, "\n");
+    insta::assert_snapshot!("popup_paces_100x48", draw(&snapshot, &mut state, (100, 48)));
+    let mut state = screen();
+    press(&mut state, &snapshot, "jj\n");
+    let popup = draw(&snapshot, &mut state, (100, 48));
+    assert!(popup.contains("2 out of order   1 with another payload   40 unsolicited"), "{popup}");
+    assert!(popup.contains("a ping every 10s") && popup.contains("jitter"), "{popup}");
+    let mut state = screen();
+    press(&mut state, &snapshot, "1/silent");
+    let filtered = draw(&snapshot, &mut state, (160, 48));
+    assert!(filtered.contains("silent died") && !filtered.contains("10s lives"), "{filtered}");
+}
+
+/// One endpoint whose location leads to three peers, each asked directly; one of them refuses.
+#[test]
+fn several_direct_twins_stand_under_their_endpoint_and_the_dead_one_shows() {
+    let endpoint: Arc<str> = "ws://chat.example/ws".into();
+    let target = |route, url: &str| TargetId { endpoint: Arc::clone(&endpoint), route, url: url.into(), cadence: None };
+    let peers =
+        ["10.0.0.7:8080", "10.0.0.8:8080", "10.0.0.9:8080"].map(|p| target(Route::Direct, &format!("ws://{p}/ws")));
+    let mut events = Vec::new();
+    for target in std::iter::once(target(Route::Proxy, &endpoint)).chain(peers.clone()) {
+        events.push(stamped(0, &target, Step::Dialing { attempt: 1 }));
+        if target == peers[1] {
+            for n in 0..4 {
+                let failure = Failure {
+                    phase: Phase::Connect,
+                    kind: FailureKind::ConnectionRefused,
+                    said: "nobody listens at 10.0.0.8:8080 (connection refused)".into(),
+                };
+                let took = Duration::from_micros(300);
+                let refused = Step::Refused { failure, took, request: String::new(), answer: None, tls: None };
+                events.push(stamped(n * 10, &target, refused));
+            }
+            continue;
+        }
+        events.push(stamped(0, &target, up(3)));
+        for seq in 1..4 {
+            events.push(stamped(15 * seq, &target, Step::Pinged { seq: seq.unsigned_abs() }));
+            let rtt = Duration::from_micros(900 + 40 * seq.unsigned_abs());
+            events.push(stamped(15 * seq, &target, Step::Pong { seq: seq.unsigned_abs(), rtt }));
+        }
+    }
+    let model = model_of(&events);
+    let snapshot = Snapshot::of(&model, &diagnose(&model));
+    for size in SIZES {
+        insta::assert_snapshot!(format!("twins_{}x{}", size.0, size.1), draw(&snapshot, &mut screen(), size));
+    }
+    let mut state = screen();
+    press(&mut state, &snapshot, "jj\n");
+    insta::assert_snapshot!("popup_dead_twin_80x24", draw(&snapshot, &mut state, (80, 24)));
 }
 
 /// What a debug log shows, recorded and replayed.

@@ -230,3 +230,45 @@ fn ctrl_c_prints_what_is_known_so_far() {
     assert_eq!(json["interrupted"], true);
     assert!(json["estimate_s"].is_null());
 }
+
+/// Tunnels at several paces through a real nginx: which of them die tells which timer sits there.
+#[test]
+fn paces_held_side_by_side_show_the_timer_of_a_real_nginx() {
+    let Some(binary) = nginx::installed() else { return };
+    let backend = Backend::start(Script::Echo);
+    let server = location("/ws", backend.port, &format!("{UPGRADE}\nproxy_read_timeout 2s;"));
+    let nginx = Nginx::start(&binary, "error", "", &server);
+    let (url, pid) = (nginx.url("/ws"), nginx.pid().to_string());
+    let out = support::run(&[
+        "check",
+        &url,
+        "--pid",
+        &pid,
+        "--format",
+        "json",
+        "--cadence",
+        "silent,500ms,1s",
+        "--hold",
+        "8s",
+        "--timeout",
+        "30s",
+        "--no-exec",
+        "--ping-interval",
+        "1s",
+    ]);
+    let report: Value = serde_json::from_slice(&out.stdout).expect("a report");
+    let probes = report["probes"].as_array().expect("probes");
+    let at = |pace: &str| probes.iter().find(|p| p["cadence"] == pace).unwrap_or_else(|| panic!("{pace}: {report:#}"));
+    let died = at("silent")["died_after_silence_s"].as_f64().expect("it died");
+    assert!((1.6..3.5).contains(&died), "{report:#}");
+    assert!(at("silent")["deaths"].as_u64() >= Some(2), "{report:#}");
+    for pace in ["500ms", "1s"] {
+        assert_eq!((&at(pace)["state"], &at(pace)["deaths"]), (&Value::from("open"), &Value::from(0)), "{report:#}");
+    }
+    let finding = report["findings"].as_array().expect("findings").iter().find(|f| f["id"] == "idle-timeout-cuts");
+    let finding = finding.unwrap_or_else(|| panic!("{report:#}"));
+    assert_eq!(finding["severity"], "info", "nobody is harmed by a silence of our own: {report:#}");
+    let evidence = finding["evidence"].to_string();
+    assert!(evidence.contains("while one with a ping every 1s lives"), "{evidence}");
+    assert_eq!(out.status.code(), Some(0), "{report:#}");
+}

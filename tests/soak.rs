@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use support::backend::{Backend, Script};
+use support::terminal::Terminal;
 
 /// A server on a runtime of its own whose n-th tunnel meets the fate `of(n)`; gives its URL.
 fn server(of: fn(usize) -> Fate) -> String {
@@ -203,4 +204,57 @@ fn ctrl_c_closes_all_and_prints_what_is_known() {
     let json: Value = serde_json::from_slice(&out.stdout).expect("a report");
     assert_eq!((json["interrupted"].as_bool(), json["verdict"].as_str()), (Some(true), Some("passed")));
     support::eventually("all to be closed", || (open() == 0).then_some(()));
+}
+
+/// On a terminal: one block that grows, then the same report, and the cursor given back.
+#[test]
+fn on_a_terminal_a_block_shows_how_it_goes_and_makes_room_for_the_report() {
+    for (rows, cols) in [(24, 80), (12, 40)] {
+        let mut command = support::wspulse();
+        command.args([
+            "soak",
+            &server(mixed),
+            "-n",
+            "30",
+            "--ramp",
+            "60",
+            "--duration",
+            "3s",
+            "--ping-interval",
+            "200ms",
+        ]);
+        let mut t = Terminal::start(command, rows, cols);
+        t.until("the ramp", |s| s.contains("opening"));
+        t.until("round-trip times", |s| (s.contains("p99 ") && s.contains("us")) || s.contains("ms"));
+        t.until("the dead", |s| s.contains("holding") && s.contains("20 died") && s.contains("10 alive of 30"));
+        t.until("why they died", |s| s.contains("FIN without a close frame") && s.contains("█"));
+        let frame = t.text();
+        assert_eq!(frame.matches("soak ws://").count(), 1, "it is drawn in place:\n{frame}");
+        assert!(frame.lines().all(|l| l.chars().count() <= usize::from(cols)), "{frame}");
+        assert_eq!(t.ended().code(), Some(1), "only a third lives");
+        t.until("the report in its place", |s| !s.contains("holding") && s.contains("close frame 1001"));
+        assert_cursor_is_back(&t);
+    }
+}
+
+#[test]
+fn ctrl_c_takes_the_block_away_and_prints_the_report() {
+    let mut command = support::wspulse();
+    command.args(["soak", &server(|_| Fate::Lives), "-n", "5", "--duration", "1h"]);
+    let mut t = Terminal::start(command, 24, 80);
+    t.until("the block", |s| s.contains("holding") && s.contains("5 alive of 5"));
+    // The terminal of the test is nobody's controlling one: the signal is what its Ctrl-C would send.
+    let pid = rustix::process::Pid::from_child(&t.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    assert_eq!(t.ended().code(), Some(130));
+    t.until("the report alone", |s| !s.contains("holding") && s.contains("broken off"));
+    assert_cursor_is_back(&t);
+}
+
+fn assert_cursor_is_back(t: &Terminal) {
+    let bytes = t.bytes();
+    let text = String::from_utf8_lossy(&bytes);
+    let (hidden, shown) = (text.rfind("\u{1b}[?25l"), text.rfind("\u{1b}[?25h"));
+    assert!(hidden.is_some() && shown > hidden, "the cursor stays hidden");
+    assert!(!text.contains("\u{1b}[?1049h"), "what stood above the block stays");
 }

@@ -101,7 +101,15 @@ fn without_a_terminal_the_dashboard_names_what_to_use_instead() {
 
 #[test]
 fn wrong_words_are_told_in_one_line_with_exit_code_2() {
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 13] = [
+        (&["check", "ws:/a.test"], "write ws://a.test or"),
+        (&["check", "ws://a/", "--cacert", "Cargo.toml"], "no PEM certificate in Cargo.toml"),
+        (&["check", "ws://a/", "--cert", "Cargo.toml", "--key", "Cargo.toml"], "-----BEGIN CERTIFICATE-----"),
+        (&["check", "ws://a/", "--send", "x", "--expect", "("], "--expect is no regular expression: error: unclosed"),
+        (&["check", "ws://a/", "--ping-timeout", "0"], "--ping-timeout is too short"),
+        (&["check", "ws://a/", "--origin", "x\ny"], "the header 'Origin'"),
+        (&["check", "ws://a/", "--cadence", "10s,quiet"], "'quiet' is no pace"),
+        (&["soak", "ws://a/", "--cadence", "silent"], "--ping-interval"),
         (&["check", "http://127.0.0.1/ws"], "ws://"),
         (&["check", "gopher://x"], "ws://"),
         (&["check", "--error-log", "/nonexistent/error.log"], "/nonexistent/error.log"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::event::log::AccessEntry;
 use crate::event::probe::ClosedBy;
-use crate::event::site::Setting;
+use crate::event::site::{Setting, Site};
 use crate::event::tally::sessions::{Sessions, Spike, Timeout};
 use crate::human;
 use crate::model::Model;
@@ -14,6 +14,7 @@ use crate::model::probes::ProbeState;
 
 use super::finding::{Confidence, Evidence, EvidenceKind, Finding, Fix, Severity, Subject};
 use super::look::{self, Case, FRESH, Spot, cases, short};
+use super::paced;
 use super::tunnels::{in_tunnel, is_at, seconds, timeout_line};
 
 /// So many of the ended tunnels must lie in the pile: one in so many.
@@ -22,15 +23,19 @@ const SHARE: u64 = 4;
 /// Tunnels that die at an age which a well-known balancer or proxy is known for and which no timeout of nginx explains.
 /// The pile alone is a possibility; a tunnel of our own that fell silent and died so makes it likely.
 pub(super) fn middlebox_cuts(model: &Model) -> Vec<Finding> {
-    let Some(site) = &model.site else { return Vec::new() };
-    let spots = site.locations().filter(|(_, l)| l.means_websocket());
     let cases = cases(model);
-    let found = spots.filter_map(|(server, location)| {
+    let sites = model.site.iter().flat_map(Site::locations);
+    let spots = sites.filter(|(_, l)| l.means_websocket());
+    let piles = spots.filter_map(|(server, location)| {
         let spot = Spot { server, location };
         let (sessions, spike, others) = foreign_pile(model, spot)?;
         Some(middlebox(spot, &sessions, &spike, &others, own_death(&cases, spot, spike.at)))
     });
-    found.collect()
+    let mut found: Vec<Finding> = piles.collect();
+    let is_new = |f: &Finding| !found.iter().any(|o| o.subject.location == f.subject.location);
+    let timers: Vec<Finding> = paced::foreign_timers(model).into_iter().filter(is_new).collect();
+    found.extend(timers);
+    found
 }
 
 /// The lifetimes at a location, and their largest pile that is somebody else's.
@@ -63,7 +68,8 @@ fn own_death<'c, 'a>(cases: &'c [Case<'a>], spot: Spot<'_>, age: Duration) -> Op
             d.code.is_none() && matches!(d.by, ClosedBy::Fin | ClosedBy::Reset) && is_at(d.idle, age)
         })
     };
-    cases.iter().filter(|c| c.spot.is_some_and(|s| s.is(spot))).find(silent)
+    let proven = |c: &&Case<'_>| c.idle_timer().is_some_and(|t| is_at(t.after, age));
+    cases.iter().filter(|c| c.spot.is_some_and(|s| s.is(spot))).find(|c| silent(c) || proven(c))
 }
 
 fn middlebox(spot: Spot<'_>, all: &Sessions, spike: &Spike, whose: &str, own: Option<&Case<'_>>) -> Finding {
@@ -84,6 +90,7 @@ fn middlebox(spot: Spot<'_>, all: &Sessions, spike: &Spike, whose: &str, own: Op
                the shortest; a client that always stays so long looks the same";
     Finding::new("middlebox-cuts", severity, confidence, spot.subject(), said)
         .seen([newest, fits, timeout_line(l, &l.read_timeout, "proxy_read_timeout")])
+        .seen(own.and_then(Case::idle_timer).map(|t| paced::proof(&t)))
         .seen(own.map(Case::evidence).unwrap_or_default())
         .fixed_by(Fix::new(fix))
 }

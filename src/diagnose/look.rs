@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use crate::event::handshake::Handshake;
 use crate::event::log::{AccessEntry, ErrorEntry};
-use crate::event::probe::{ClosedBy, Failure, FailureKind, Phase, Route, TargetId};
+use crate::event::probe::{Cadence, ClosedBy, Failure, FailureKind, Phase, Route, TargetId};
 use crate::event::route::{pattern, wildcard};
 use crate::event::site::{Location, Server, Site};
 use crate::model::Model;
+use crate::model::cadence::{IdleTimer, idle_timer};
 use crate::model::probes::{Closed, Outcome, Probe, ProbeState};
 use crate::time::Timestamp;
 
@@ -93,6 +94,8 @@ pub(super) struct Case<'a> {
     pub(super) twin: Option<(&'a TargetId, &'a Probe)>,
     /// All of them: one for each peer that is asked directly.
     pub(super) twins: Vec<(&'a TargetId, &'a Probe)>,
+    /// The tunnels held at paces of their own beside the probe.
+    pub(super) paced: Vec<(Cadence, &'a Probe)>,
     /// The location that the URL hits; `None` when that cannot be told.
     pub(super) spot: Option<Spot<'a>>,
     now: Timestamp,
@@ -100,12 +103,13 @@ pub(super) struct Case<'a> {
 
 /// Every probe that goes the clients' way.
 pub(super) fn cases(model: &Model) -> Vec<Case<'_>> {
-    let all = model.probes.by_target.iter().filter(|(t, _)| t.route == Route::Proxy);
+    let all = model.probes.by_target.iter().filter(|(t, _)| t.route == Route::Proxy && t.cadence.is_none());
     all.map(|(target, probe)| Case {
         target,
         probe,
         twin: model.probes.twins(target).next(),
         twins: model.probes.twins(target).collect(),
+        paced: model.probes.paced(&target.endpoint),
         spot: if is_ours(model, target, probe) { locate(model, target, probe) } else { None },
         now: model.now,
     })
@@ -183,6 +187,11 @@ impl<'a> Case<'a> {
     /// The tunnel that ended last, not by us and not yet dialled again with success.
     pub(super) fn dropped(&self) -> Option<(Timestamp, &'a Closed)> {
         dropped(self.probe, self.now)
+    }
+
+    /// The timer of silence that the tunnels at different paces prove.
+    pub(super) fn idle_timer(&self) -> Option<IdleTimer> {
+        idle_timer(&self.paced, self.now)
     }
 
     /// The HTTP status with which the handshake is refused.

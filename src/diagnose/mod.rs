@@ -18,6 +18,7 @@ mod look;
 mod lost;
 pub mod matrix;
 mod order;
+mod paced;
 pub mod pairs;
 pub mod patch;
 mod proof;

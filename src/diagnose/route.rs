@@ -108,6 +108,8 @@ fn at_backend(site: &Site, walk: &Walk<'_>, location: &Location) -> Vec<OnRoute>
                 on("ineffective-setting", format!("{} do nothing for tunnels", names.join(", ")))
             }
             Remarkable::AnyUpgrade => on("upgrade-any-protocol", "any Upgrade that a client asks for is passed on"),
+            // Whether the name needs one depends on the request's variables; the walk itself says that it is unsure.
+            Remarkable::NoResolver => continue,
         });
     }
     found

@@ -9,9 +9,11 @@ use crate::event::socket::TcpState;
 use crate::human;
 use crate::model::Model;
 use crate::model::probes::{Closed, Outcome};
+use crate::time::Timestamp;
 
 use super::finding::{Confidence, Evidence, EvidenceKind, Finding, Fix, Severity, Subject};
 use super::look::{self, Case, FRESH, NOW, Seen, Spot, cases, short};
+use super::paced;
 use super::patch::Patch;
 
 const TUNNEL: &str = "proxying upgraded connection";
@@ -30,9 +32,11 @@ pub(super) fn in_tunnel(e: &ErrorEntry) -> bool {
 struct Cuts<'a> {
     spot: Option<Spot<'a>>,
     count: usize,
+    /// Those among them that we brought about ourselves, by keeping silent: they harm nobody.
+    own: usize,
     certain: bool,
     evidence: Vec<Evidence>,
-    newest: crate::time::Timestamp,
+    newest: Timestamp,
 }
 
 pub(super) fn idle_timeout_cuts(model: &Model) -> Vec<Finding> {
@@ -41,16 +45,18 @@ pub(super) fn idle_timeout_cuts(model: &Model) -> Vec<Finding> {
     let logged = look::seen(model, cut).into_iter().map(|s| Cuts {
         spot: s.spot,
         count: s.entries.len(),
+        own: 0,
         certain: true,
         evidence: vec![s.evidence()],
         newest: s.newest.at,
     });
-    for cuts in logged.chain(cuts_of_probes(model)).chain(spikes(model)) {
+    for cuts in logged.chain(cuts_of_probes(model)).chain(spikes(model)).chain(cuts_of_paces(model)) {
         let same = |o: &&mut Cuts<'_>| {
             o.spot.zip(cuts.spot).is_some_and(|(a, b)| a.is(b)) || (o.spot.is_none() && cuts.spot.is_none())
         };
         if let Some(known) = all.iter_mut().find(same) {
             known.count = known.count.max(cuts.count);
+            known.own = known.own.max(cuts.own);
             known.certain |= cuts.certain;
             known.newest = known.newest.max(cuts.newest);
             known.evidence.extend(cuts.evidence);
@@ -66,7 +72,7 @@ pub(super) fn idle_timeout_cuts(model: &Model) -> Vec<Finding> {
 
 fn idle_finding(model: &Model, cuts: &Cuts<'_>) -> Finding {
     let timeout = cuts.spot.map(|s| s.location.read_timeout.value);
-    let harmful = cuts.count >= SEVERAL && timeout.is_none_or(|t| t < SURPRISING);
+    let harmful = cuts.count.saturating_sub(cuts.own) >= SEVERAL && timeout.is_none_or(|t| t < SURPRISING);
     let severity = if harmful { Severity::Warning } else { Severity::Info };
     let confidence = if cuts.certain { Confidence::Certain } else { Confidence::Likely };
     let path = cuts.spot.map_or("", |s| s.location.path.as_str());
@@ -112,7 +118,7 @@ pub(super) fn is_at(lived: Duration, timeout: Duration) -> bool {
     lived + Duration::from_millis(310) >= timeout && lived <= timeout + Duration::from_secs(1)
 }
 
-fn closings<'a>(case: &Case<'a>, model: &Model) -> Vec<(crate::time::Timestamp, &'a Closed)> {
+fn closings<'a>(case: &Case<'a>, model: &Model) -> Vec<(Timestamp, &'a Closed)> {
     let recent = case.probe.history.iter().filter(|(at, _)| model.now.since(*at) <= FRESH);
     let closed = recent.filter_map(|(at, o)| if let Outcome::Closed(c) = o { Some((*at, c)) } else { None });
     closed.filter(|(_, c)| c.by != ClosedBy::Us).collect()
@@ -129,9 +135,33 @@ fn cuts_of_probes(model: &Model) -> Vec<Cuts<'_>> {
         let Some((at, last)) = cut.last() else { continue };
         let said = format!("our own tunnel ended with FIN after {:.1} s of silence", last.idle.as_secs_f64());
         let evidence = vec![Evidence::new(EvidenceKind::Probe, said).at(*at)];
-        out.push(Cuts { spot: Some(spot), count: cut.len().max(SEVERAL), certain: true, evidence, newest: *at });
+        out.push(Cuts {
+            spot: Some(spot),
+            count: cut.len().max(SEVERAL),
+            own: 0,
+            certain: true,
+            evidence,
+            newest: *at,
+        });
     }
     out
+}
+
+/// Tunnels that we keep silent to see what becomes of them.
+fn cuts_of_paces(model: &Model) -> Vec<Cuts<'_>> {
+    let of = |case: Case<'_>| -> Option<(usize, Timestamp, Evidence)> {
+        paced::cut_at(model, &case, case.spot?.location.read_timeout.value)
+    };
+    let all = cases(model).into_iter().filter_map(|case| Some((case.spot, of(case)?)));
+    all.map(|(spot, (own, newest, evidence))| Cuts {
+        spot,
+        count: own,
+        own,
+        certain: true,
+        evidence: vec![evidence],
+        newest,
+    })
+    .collect()
 }
 
 /// Access-log lifetimes that pile up at a location's read timeout.
@@ -150,7 +180,7 @@ fn spikes(model: &Model) -> Vec<Cuts<'_>> {
         let Some((newest, _)) = at.last().filter(|_| at.len() >= SPIKE && at.len() * 2 >= all.len()) else { continue };
         let said = format!("{} of {} tunnels on {} lived {}", at.len(), all.len(), location.path, seconds(timeout));
         let evidence = vec![Evidence::new(EvidenceKind::Access, said).at(newest.at)];
-        out.push(Cuts { spot: Some(spot), count: at.len(), certain: false, evidence, newest: newest.at });
+        out.push(Cuts { spot: Some(spot), count: at.len(), own: 0, certain: false, evidence, newest: newest.at });
     }
     out
 }

@@ -1,5 +1,6 @@
 //! The life of a probe, step by step: dialled, upgraded or refused, held with pings, closed, dialled again.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,61 @@ pub struct TargetId {
     pub route: Route,
     /// The URL that is dialled.
     pub url: Arc<str>,
+    /// The tunnel that is held at a pace of its own beside the ordinary probe; `None`: the ordinary probe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cadence: Option<Cadence>,
+}
+
+/// The pace at which a tunnel is pinged to see what the path lets live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cadence {
+    /// Never: the server's own pings are answered, and nothing else is said.
+    Silent,
+    /// From ping to ping.
+    Every(#[serde(with = "crate::time::seconds")] Duration),
+}
+
+impl Cadence {
+    /// The longest silence that it leaves on its own account; `None`: without end.
+    #[must_use]
+    pub const fn pause(self) -> Option<Duration> {
+        match self {
+            Self::Silent => None,
+            Self::Every(pause) => Some(pause),
+        }
+    }
+}
+
+/// `silent`, `10s`, `1500ms`.
+impl fmt::Display for Cadence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silent => f.pad("silent"),
+            Self::Every(d) if d.subsec_millis() == 0 => f.pad(&format!("{}s", d.as_secs())),
+            Self::Every(d) => f.pad(&format!("{}ms", d.as_millis())),
+        }
+    }
+}
+
+/// Pongs of one tunnel that answered no ping.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Strays {
+    /// Answers to a ping that was answered before, or after which a younger one was answered.
+    pub out_of_order: u64,
+    /// Came while a ping was on its way, and bear other bytes than it (RFC 6455 section 5.5.3 wants the same).
+    pub wrong_payload: u64,
+    /// Came while nothing was asked; allowed as a one-way heartbeat (RFC 6455 section 5.5.3).
+    pub unsolicited: u64,
+}
+
+impl Strays {
+    /// All of them.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.out_of_order.saturating_add(self.wrong_payload).saturating_add(self.unsolicited)
+    }
 }
 
 /// One step in the life of one probe.
@@ -136,6 +192,12 @@ pub enum Step {
     Missed {
         /// The ping's number.
         seq: u64,
+    },
+    /// Pongs came that answered nothing. Told with the next ping and with the end, so that a flood of them is none here.
+    Strays {
+        /// How many of each kind since the tunnel opened.
+        #[serde(flatten)]
+        strays: Strays,
     },
     /// The text of the message heartbeat was sent.
     Asked {

@@ -1,5 +1,20 @@
 //! What a recording or a screen must not carry: secret header values and token-like query values become `***`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Secrets are shown after all. One switch for the whole process: text is made fit to be shown in many places, and one that
+/// was forgotten would be a leak or a riddle.
+static SHOWN: AtomicBool = AtomicBool::new(false);
+
+/// Shows secrets from now on, as the user asked; said once, before anything is read.
+pub fn show_secrets() {
+    SHOWN.store(true, Ordering::Relaxed);
+}
+
+fn are_shown() -> bool {
+    SHOWN.load(Ordering::Relaxed)
+}
+
 /// What stands in the place of a secret.
 pub const HIDDEN: &str = "***";
 
@@ -43,9 +58,29 @@ fn is_token(value: &str) -> bool {
 /// A path or URL with the secret values of its query hidden.
 #[must_use]
 pub fn query(target: &str) -> String {
-    let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
+    let Some((path, query)) = target.split_once('?').filter(|_| !are_shown()) else { return target.to_owned() };
     let shown: Vec<String> = query.split('&').map(argument).collect();
     format!("{path}?{}", shown.join("&"))
+}
+
+/// A line of a log with the secret values of every query in it hidden; the rest of the line stays as it is.
+#[must_use]
+pub fn text(line: String) -> String {
+    if !line.contains('?') || are_shown() {
+        return line;
+    }
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line.as_str();
+    while let Some((before, after)) = rest.split_once('?') {
+        // What ends a URL where nginx writes one: the blank before HTTP/1.1, or the quote around it.
+        let end = after.find(|c: char| matches!(c, ' ' | '"' | '\'' | '<' | '>') || c.is_control());
+        let (arguments, tail) = after.split_at(end.unwrap_or(after.len()));
+        let shown: Vec<String> = arguments.split('&').map(argument).collect();
+        out.extend([before, "?", &shown.join("&")]);
+        rest = tail;
+    }
+    out.push_str(rest);
+    out
 }
 
 fn argument(pair: &str) -> String {
@@ -61,6 +96,9 @@ fn argument(pair: &str) -> String {
 /// The value of the header `name` as it may be shown.
 #[must_use]
 pub fn header_value(name: &str, value: &str) -> String {
+    if are_shown() {
+        return value.to_owned();
+    }
     if name.eq_ignore_ascii_case("Set-Cookie") {
         return set_cookie(value);
     }
@@ -143,6 +181,16 @@ fn masked(run: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_line_keeps_all_but_the_secrets_of_its_queries() {
+        let line = r#"client: 192.0.2.1, request: "GET /ws?room=7&token=abc HTTP/1.1", upstream: "http://10.0.0.7/ws?token=a,b", why?"#;
+        let shown = r#"client: 192.0.2.1, request: "GET /ws?room=7&token=*** HTTP/1.1", upstream: "http://10.0.0.7/ws?token=***", why?"#;
+        assert_eq!(text(line.to_owned()), shown);
+        assert_eq!(text(shown.to_owned()), shown);
+        assert_eq!(text("?token=".to_owned()), "?token=");
+        assert_eq!(text("GET /ws?token=\u{fffd}x&a=\u{e4}".to_owned()), "GET /ws?token=***&a=\u{e4}");
+    }
 
     #[test]
     fn secrets_are_hidden_and_the_rest_is_not() {

@@ -4,6 +4,7 @@
 //! is bounded, whatever the world does: rings for the recent past, capped maps for what clients can choose.
 
 pub mod backend;
+pub mod cadence;
 pub mod candidates;
 pub mod connections;
 pub mod deadline;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::event::probe::{Answer, ClosedBy, Failure, Phase, ProbeEvent, Route, Step, TargetId, Tls};
+use crate::event::probe::{Answer, Cadence, ClosedBy, Failure, Phase, ProbeEvent, Route, Step, Strays, TargetId, Tls};
 use crate::time::Timestamp;
 
 pub use phases::{Phases, Uptime};
@@ -71,6 +71,15 @@ pub struct Probe {
     pub answer_time: Option<Duration>,
     /// The latest round-trip time.
     pub rtt: Option<Duration>,
+    /// How much a round-trip time differs from the one before it in the same tunnel: smoothed as RFC 3550 section 6.4.1 does
+    /// with transit times, `J += (|D| - J) / 16`. `None` before the second pong.
+    pub jitter: Option<Duration>,
+    /// Pongs that answered no ping.
+    pub strays: Strays,
+    /// The part of them that this tunnel has told of.
+    strays_told: Strays,
+    /// The round-trip time before, of this tunnel.
+    rtt_before: Option<Duration>,
     /// All round-trip times in microseconds.
     pub rtts: Histogram<u64>,
     /// The newest round-trip times, oldest first; `None` is a missed pong.
@@ -161,6 +170,10 @@ impl Default for Probe {
             unanswered: 0,
             answer_time: None,
             rtt: None,
+            jitter: None,
+            strays: Strays::default(),
+            strays_told: Strays::default(),
+            rtt_before: None,
             rtts: new_histogram(LONGEST_RTT_US),
             recent: VecDeque::new(),
             tls: None,
@@ -183,6 +196,10 @@ impl Probes {
         let probe = self.by_target.entry(e.target.clone()).or_default();
         let was_well = probe.well();
         probe.apply(at, &e.step);
+        // A silent tunnel is there to die: that is no news about the endpoint.
+        if e.target.cadence.is_some() {
+            return None;
+        }
         let said = || path_of(&e.target.endpoint).to_owned();
         match (was_well, probe.well()) {
             (Some(true) | None, Some(false)) => Some(Mark { at, kind: MarkKind::ProbeDown, said: said() }),
@@ -208,6 +225,7 @@ impl Probes {
                 http_proxy: p.http_proxy.take(),
                 ends: p.ends,
                 last_ends: p.last_ends,
+                strays_told: p.strays_told,
                 ..Probe::default()
             };
             *p = fresh;
@@ -217,6 +235,13 @@ impl Probes {
     /// The direct twins of a proxy probe: one where its URL was given, one for each peer where they were discovered.
     pub fn twins(&self, target: &TargetId) -> impl Iterator<Item = (&TargetId, &Probe)> {
         self.by_target.iter().filter(|(t, _)| t.endpoint == target.endpoint && t.route == Route::Direct)
+    }
+
+    /// The tunnels that are held at paces of their own beside the probe of an endpoint.
+    #[must_use]
+    pub fn paced(&self, endpoint: &str) -> Vec<(Cadence, &Probe)> {
+        let all = self.by_target.iter().filter(|(t, _)| *t.endpoint == *endpoint);
+        all.filter_map(|(t, p)| Some((t.cadence?, p))).collect()
     }
 
     /// Our own ends of the probes' connections with the probe's target.
@@ -303,6 +328,15 @@ impl Probe {
         })
     }
 
+    /// The latest end of a tunnel that was not ours, in the history.
+    #[must_use]
+    pub fn last_death(&self) -> Option<&Closed> {
+        self.history.iter().rev().find_map(|(_, o)| match o {
+            Outcome::Closed(c) if c.by != ClosedBy::Us => Some(c),
+            _ => None,
+        })
+    }
+
     fn apply(&mut self, at: Timestamp, step: &Step) {
         match step {
             Step::Dialing { attempt } => {
@@ -349,6 +383,7 @@ impl Probe {
                 self.last_ping = Some(at);
             }
             Step::Pong { rtt, .. } => self.pong(*rtt),
+            Step::Strays { strays } => self.stray(*strays),
             Step::Missed { .. } => {
                 self.missed += 1;
                 self.remember(None);
@@ -380,7 +415,8 @@ impl Probe {
         request.clone_into(&mut self.request);
         self.answer = Some(answer.clone());
         self.opened += 1;
-        (self.last_ping, self.ping_period) = (None, None);
+        (self.last_ping, self.ping_period, self.rtt_before) = (None, None, None);
+        self.strays_told = Strays::default();
         self.failed_in_a_row = 0;
         self.state = ProbeState::Open(at);
         self.record(at, Outcome::Opened);
@@ -401,8 +437,25 @@ impl Probe {
         self.state = ProbeState::Failed(failure.clone());
     }
 
+    /// What a tunnel tells is the sum since it opened.
+    fn stray(&mut self, sum: Strays) {
+        let more = |all: &mut u64, sum: u64, told: u64| *all = all.saturating_add(sum.saturating_sub(told));
+        let (all, told) = (&mut self.strays, self.strays_told);
+        more(&mut all.out_of_order, sum.out_of_order, told.out_of_order);
+        more(&mut all.wrong_payload, sum.wrong_payload, told.wrong_payload);
+        more(&mut all.unsolicited, sum.unsolicited, told.unsolicited);
+        self.strays_told = sum;
+    }
+
     fn pong(&mut self, rtt: Duration) {
         self.pongs += 1;
+        if let Some(before) = self.rtt_before.replace(rtt) {
+            let differs = rtt.abs_diff(before);
+            let jitter = self.jitter.unwrap_or_default();
+            let up = differs.saturating_sub(jitter) / 16;
+            let down = jitter.saturating_sub(differs) / 16;
+            self.jitter = Some(jitter.saturating_add(up).saturating_sub(down));
+        }
         self.rtt = Some(rtt);
         self.rtts.saturating_record(u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX).max(1));
         self.remember(Some(rtt));

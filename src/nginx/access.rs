@@ -19,7 +19,7 @@ use memchr::{memchr, memchr_iter};
 
 use crate::event::log::AccessEntry;
 use crate::event::site::Escape;
-use crate::human::visible;
+use crate::human::{redact, visible};
 use crate::nginx::frame;
 use crate::time::Timestamp;
 use value::Shape;
@@ -245,7 +245,7 @@ impl Format {
         Some(AccessEntry {
             at: read.at.unwrap_or(otherwise),
             client: text(read.client),
-            request: self.request(&read),
+            request: self.request(&read).map(redact::text),
             host: text(read.host),
             status: read.status,
             body_bytes_sent: read.body_bytes_sent,
@@ -261,7 +261,7 @@ impl Format {
             completed: read.completed,
             upgrade: text(read.upgrade),
             user_agent: text(read.user_agent),
-            raw: visible(line),
+            raw: redact::text(visible(line)),
         })
     }
 

@@ -14,7 +14,7 @@ use memchr::memmem::Finder;
 use memchr::{memchr, memrchr};
 
 use crate::event::log::{Category, ErrorEntry, ErrorLine, Level};
-use crate::human::visible;
+use crate::human::{redact, visible};
 use crate::nginx::category::{self, action};
 use crate::nginx::frame;
 use crate::time::{Moments, Timestamp, Zone};
@@ -221,12 +221,17 @@ pub fn entry_of_category(line: &ErrorLine<'_>, raw: &[u8], at: Timestamp, catego
         action: line.action.map(visible),
         client: line.client.map(visible),
         server: line.server.map(visible),
-        request: line.request.map(visible),
-        subrequest: line.subrequest.map(visible),
-        upstream: line.upstream.map(visible),
+        request: line.request.map(shown),
+        subrequest: line.subrequest.map(shown),
+        upstream: line.upstream.map(shown),
         host: line.host.map(visible),
-        raw: visible(raw),
+        raw: shown(raw),
     }
+}
+
+/// Hostile bytes made visible, secrets of queries hidden.
+fn shown(text: &[u8]) -> String {
+    redact::text(visible(text))
 }
 
 /// Turns the wall-clock reading of lines into moments and remembers the last minute: lines come in order, and a time zone

@@ -8,9 +8,10 @@ use serde::Serialize;
 use crate::diagnose;
 use crate::diagnose::finding::{Check, Diagnosis, Finding, Verdict};
 use crate::event::backend::Fault;
-use crate::event::probe::{Answer, Route, TargetId};
+use crate::event::probe::{Answer, Route, Strays, TargetId};
 use crate::model::Model;
 use crate::model::backend::Messages;
+use crate::model::cadence::fare;
 use crate::model::probes::{Outcome, Probe, ProbeState};
 use crate::time::Timestamp;
 
@@ -87,6 +88,8 @@ pub struct ProbeFacts {
     pub endpoint: String,
     /// Through the proxy or directly.
     pub route: Route,
+    /// `silent`, or from ping to ping, of a tunnel that is held at a pace of its own; `null`: the ordinary probe.
+    pub cadence: Option<String>,
     /// `fresh`, `dialing`, `open`, `failed`, `closed` or `stopped`.
     pub state: &'static str,
     /// The HTTP status of the latest answer.
@@ -107,6 +110,8 @@ pub struct ProbeFacts {
     pub rtt_p50_ms: Option<f64>,
     /// All but one in a hundred are below.
     pub rtt_p99_ms: Option<f64>,
+    /// How much consecutive round-trip times differ, smoothed as in RFC 3550 section 6.4.1.
+    pub jitter_ms: Option<f64>,
     /// Attempts begun.
     pub attempts: u64,
     /// Attempts that reached a valid 101.
@@ -119,6 +124,12 @@ pub struct ProbeFacts {
     pub pongs: u64,
     /// Pings without a pong.
     pub missed: u64,
+    /// Pongs that answered no ping.
+    pub stray_pongs: Strays,
+    /// Tunnels that ended, not by us, of those that are still remembered.
+    pub deaths: u64,
+    /// The silence before the latest of them ended, in seconds.
+    pub died_after_silence_s: Option<f64>,
     /// How long the tunnel was held, in seconds.
     pub held_s: Option<f64>,
     /// The end of the certificate's validity.
@@ -276,6 +287,7 @@ fn probe_facts(now: Timestamp, target: &TargetId, p: &Probe) -> ProbeFacts {
         url: target.url.to_string(),
         endpoint: target.endpoint.to_string(),
         route: target.route,
+        cadence: target.cadence.map(|c| c.to_string()),
         state,
         status: p.answer.as_ref().map(|a| a.status),
         said,
@@ -287,12 +299,16 @@ fn probe_facts(now: Timestamp, target: &TargetId, p: &Probe) -> ProbeFacts {
         rtt_ms: ms(p.rtt),
         rtt_p50_ms: ms(p.rtt_quantile(0.5)),
         rtt_p99_ms: ms(p.rtt_quantile(0.99)),
+        jitter_ms: ms(p.jitter),
         attempts: p.attempts,
         opened: p.opened,
         failed: p.failed,
         pings: p.pings,
         pongs: p.pongs,
         missed: p.missed,
+        stray_pongs: p.strays,
+        deaths: fare(p, now).deaths,
+        died_after_silence_s: p.last_death().map(|c| c.idle.as_secs_f64()),
         held_s: held.map(|d| d.as_secs_f64()),
         certificate_until: p.tls.as_ref().and_then(|t| t.not_after),
         request: Some(p.request.clone()).filter(|r| !r.is_empty()),

@@ -110,7 +110,10 @@ fn figures(out: &mut String, report: &Report) {
     for p in &report.probes {
         let status = p.status.map_or_else(|| "·".to_owned(), |s| s.to_string());
         let upgrade = p.upgrade_ms.map_or_else(|| "·".to_owned(), |u| format!("{u:.1} ms"));
-        let route = format!("{:?}", p.route).to_lowercase();
+        let mut route = format!("{:?}", p.route).to_lowercase();
+        if let Some(pace) = &p.cadence {
+            let _ = write!(route, ", {pace}");
+        }
         let _ = writeln!(out, "| {} | {route} | {} | {status} | {upgrade} |", inert(&p.url), p.state);
     }
     if !report.errors.by_category.is_empty() {

@@ -64,19 +64,26 @@ fn session(a: &AccessEntry) -> String {
 }
 
 fn step(p: &ProbeEvent) -> Option<String> {
-    let via = match p.target.route {
-        Route::Proxy => "",
-        Route::Direct => " (direct)",
+    let via = match (p.target.route, p.target.cadence) {
+        (Route::Proxy, None) => String::new(),
+        (Route::Proxy, Some(cadence)) => format!(" ({cadence})"),
+        (Route::Direct, _) => " (direct)".to_owned(),
     };
     let said = match &p.step {
         Step::Upgraded { took, .. } => format!("open, 101 in {}", human::latency(*took)),
         Step::Refused { failure, .. } => format!("refused: {}", failure.said),
         Step::Missed { seq } => format!("ping {seq} was not answered"),
         Step::Unanswered { seq } => format!("message {seq} was not answered as expected"),
-        Step::Closed { by, code, reason, held, .. } => {
+        Step::Closed { by, code, reason, held, idle } => {
             let code = code.map_or_else(String::new, |c| format!(" with {c}"));
             let reason = if reason.is_empty() { String::new() } else { format!(" \"{reason}\"") };
-            format!("closed by {}{code}{reason} after {:.1} s", closer(*by), held.as_secs_f64())
+            // Of a pace the silence is what matters.
+            let silence = if p.target.cadence.is_some() {
+                format!(", {:.1} s of them silent", idle.as_secs_f64())
+            } else {
+                String::new()
+            };
+            format!("closed by {}{code}{reason} after {:.1} s{silence}", closer(*by), held.as_secs_f64())
         }
         Step::Stopped => "switched off".to_owned(),
         _ => return None,

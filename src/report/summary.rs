@@ -37,7 +37,11 @@ fn handshakes(out: &mut String, model: &Model) {
         if let Some(failure) = p.last_failure() {
             let _ = write!(said, ", last failure: {}", failure.said);
         }
-        let _ = writeln!(out, "  {route:<6} {}  {}", safe::line(&target.url), safe::line(&said));
+        if let Some(jitter) = p.jitter {
+            let _ = write!(said, ", jitter {}", human::latency(jitter));
+        }
+        let pace = target.cadence.map_or_else(String::new, |c| format!("  at {c}"));
+        let _ = writeln!(out, "  {route:<6} {}{pace}  {}", safe::line(&target.url), safe::line(&said));
     }
 }
 

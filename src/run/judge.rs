@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::cli::{CheckArgs, FailOn, Format};
 use crate::diagnose::diagnose;
 use crate::diagnose::finding::{Diagnosis, Severity, Verdict};
-use crate::event::probe::Route;
+use crate::event::probe::{Cadence, Route, TargetId};
 use crate::event::{Event, SourceId, SourceKind, Stamped};
 use crate::model::Model;
 use crate::model::probes::{Probe, ProbeState};
@@ -70,7 +70,8 @@ pub async fn run(args: &CheckArgs, mut settings: Settings) -> anyhow::Result<Exi
 async fn deep(session: &mut Session, options: &ProbeOptions, end: Instant) -> anyhow::Result<()> {
     let jobs = session.probes();
     session.say_goodbye().await;
-    let clients: Vec<&ProbeJob> = jobs.iter().filter(|j| j.target.route == Route::Proxy).collect();
+    let clients: Vec<&ProbeJob> =
+        jobs.iter().filter(|j| j.target.route == Route::Proxy && j.target.cadence.is_none()).collect();
     for (i, job) in clients.iter().enumerate() {
         let twins = jobs.iter().filter(|t| t.target.route == Route::Direct && t.target.endpoint == job.target.endpoint);
         let backend =
@@ -99,7 +100,7 @@ async fn look(session: &mut Session, limit: Duration, hold: Duration, backend: b
         }
         let model = session.model();
         let answered =
-            targets.iter().all(|t| model.probes.by_target.get(t).is_some_and(|p| has_answer(p, model, hold)));
+            targets.iter().all(|t| model.probes.by_target.get(t).is_some_and(|p| has_answer(t, p, model, hold)));
         let looked = sources_looked(model, backend) || started.elapsed() > FIRST_LOOK;
         // A log may say how it can be seen before its history arrives.
         settled = if answered && looked && session.has_caught_up() {
@@ -120,9 +121,14 @@ async fn look(session: &mut Session, limit: Duration, hold: Duration, backend: b
     }
 }
 
-fn has_answer(probe: &Probe, model: &Model, hold: Duration) -> bool {
+fn has_answer(target: &TargetId, probe: &Probe, model: &Model, hold: Duration) -> bool {
+    let is_silent = target.cadence == Some(Cadence::Silent);
+    // What a pace is there for: it died, whatever came after.
+    if target.cadence.is_some() && probe.last_death().is_some() {
+        return true;
+    }
     match &probe.state {
-        ProbeState::Open(since) => model.now.since(*since) >= hold && probe.pongs + probe.missed > 0,
+        ProbeState::Open(since) => model.now.since(*since) >= hold && (is_silent || probe.pongs + probe.missed > 0),
         ProbeState::Failed(_) | ProbeState::Closed(_) => true,
         // A second attempt began: the first one's answer counts.
         ProbeState::Dialing => probe.failed + probe.opened > 0,

@@ -16,6 +16,7 @@ pub mod route;
 pub mod session;
 pub mod silence;
 pub mod soak;
+mod soak_screen;
 pub mod sockets;
 pub mod start;
 pub mod stream;
@@ -36,7 +37,9 @@ use self::dashboard::Choices;
 use self::inputs::Missing;
 use self::when::End;
 use crate::cli::{Command, DemoArgs, LookArgs};
+use crate::human;
 use crate::settings::Settings;
+use crate::source::probe;
 use crate::time::Clock;
 
 /// How long a demo without a screen runs when nobody said.
@@ -134,6 +137,9 @@ async fn demo(args: &DemoArgs, chosen: &Choices) -> anyhow::Result<ExitCode> {
 
 /// What was typed, checked as far as that is possible without looking.
 fn settings(args: &LookArgs, missing: Missing) -> anyhow::Result<Settings> {
+    if args.show_secrets {
+        human::redact::show_secrets();
+    }
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mut settings = Settings::from_args(args, &host, &|name| std::env::var(name).ok())?;
     let since = args.since.as_deref().map(|text| when::moment(text, End::Since, settings.zone, Clock.now()));
@@ -141,6 +147,7 @@ fn settings(args: &LookArgs, missing: Missing) -> anyhow::Result<Settings> {
     for file in [&args.nginx_conf, &args.cacert, &args.cert, &args.key].into_iter().flatten() {
         inputs::readable(file)?;
     }
+    probe::check_files(&settings.probe).map_err(|said| anyhow::anyhow!("{said}"))?;
     for log in settings.error_logs.iter().chain(&settings.access_logs) {
         inputs::log(log, missing)?;
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::diagnose::way::{Behind, Way};
-use crate::event::probe::{Route, TargetId};
+use crate::event::probe::{Cadence, Route, TargetId};
 use crate::event::process::{Master, Processes};
 use crate::event::site::{Escape, Interest, Site};
 use crate::event::{SourceId, SourceKind};
@@ -35,7 +35,7 @@ pub enum Job {
     /// A backend's own log.
     BackendLog(PathBuf),
     /// A probe.
-    Probe(ProbeJob),
+    Probe(Box<ProbeJob>),
 }
 
 impl Job {
@@ -86,6 +86,9 @@ impl ProbeJob {
     #[must_use]
     pub fn options(&self, usual: &ProbeOptions) -> ProbeOptions {
         let mut options = usual.clone();
+        if let Some(cadence) = self.target.cadence {
+            options = options.at_cadence(cadence);
+        }
         let Some(peer) = &self.peer else { return options };
         options.host_header = Some(peer.host.clone());
         options.unix_socket = peer.socket.as_ref().map(PathBuf::from);
@@ -151,7 +154,7 @@ pub fn plan(settings: &Settings, known: &Known<'_>) -> Vec<Job> {
         jobs.extend(logs_of(settings, known));
         jobs.extend(settings.backend_logs.iter().cloned().map(Job::BackendLog));
     }
-    jobs.extend(probes(settings, known).into_iter().map(Job::Probe));
+    jobs.extend(probes(settings, known).into_iter().map(|job| Job::Probe(Box::new(job))));
     jobs
 }
 
@@ -299,7 +302,12 @@ pub fn probes(settings: &Settings, known: &Known<'_>) -> Vec<ProbeJob> {
     for (url, direct) in given.chain(by_hand).chain(found) {
         let given = direct.map(|d| ProbeJob { target: probe::target(&url, &d, Route::Direct), url: d, peer: None });
         let found = if given.is_none() && finds { peers(&url, known.behind) } else { Vec::new() };
-        jobs.push(ProbeJob { target: probe::target(&url, &url, Route::Proxy), url, peer: None });
+        let target = probe::target(&url, &url, Route::Proxy);
+        let paced = |c: &Cadence| TargetId { cadence: Some(*c), ..target.clone() };
+        let paced = settings.cadences.iter().map(paced);
+        let paced: Vec<_> = paced.map(|target| ProbeJob { target, url: url.clone(), peer: None }).collect();
+        jobs.push(ProbeJob { target, url, peer: None });
+        jobs.extend(paced);
         jobs.extend(given);
         jobs.extend(found);
     }

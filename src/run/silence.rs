@@ -35,6 +35,9 @@ const TERMINATED: u8 = 143;
 /// When what was typed cannot be meant, or stdout cannot be written.
 pub async fn run(args: &IdleTimeoutArgs, mut settings: Settings) -> anyhow::Result<ExitCode> {
     let colored = out::colored(settings.color);
+    if !settings.cadences.is_empty() {
+        bail!("--cadence is for the dashboard, check and stream; idle-timeout keeps silences of its own");
+    }
     let endpoints = std::mem::take(&mut settings.endpoints);
     let [(url, _)] = endpoints.as_slice() else {
         bail!("give one URL: wspulse idle-timeout ws://host/path");

@@ -21,6 +21,7 @@ use crate::source::probe::{Host, WsUrl};
 use crate::time::Clock;
 
 use super::out;
+use super::soak_screen::{Frame, Live, View};
 
 /// The exit codes of wishes that were not fulfilled, of Ctrl-C and of SIGTERM.
 const FAILED: u8 = 1;
@@ -41,6 +42,9 @@ const QUIET: Duration = Duration::from_secs(10);
 /// When what was typed cannot be meant, too few descriptors are allowed, or stdout cannot be written.
 pub async fn run(args: &SoakArgs, mut settings: Settings) -> anyhow::Result<ExitCode> {
     let colored = out::colored(settings.color);
+    if !settings.cadences.is_empty() {
+        bail!("--cadence is for the dashboard, check and stream; a soak's pace is --ping-interval");
+    }
     let endpoints = std::mem::take(&mut settings.endpoints);
     let [(url, _)] = endpoints.as_slice() else {
         bail!("give one URL: wspulse soak ws://host/path -n 100 --duration 1m");
@@ -56,7 +60,7 @@ pub async fn run(args: &SoakArgs, mut settings: Settings) -> anyhow::Result<Exit
         again: args.reconnect,
     };
     let wishes = Wishes { min_survival: args.min_survival, max_p99: args.max_p99 };
-    let (soak, held, ended) = watch(plan).await?;
+    let (soak, held, ended) = watch(plan, settings.ascii).await?;
     let report = SoakReport::of(&url.to_string(), &soak, held, &wishes, ended.is_some(), Clock.now());
     out::print(&match args.format {
         Format::Text => report::soak_text(&report, colored),
@@ -111,24 +115,26 @@ fn raise_descriptors(tunnels: u32) -> anyhow::Result<()> {
         .with_context(|| format!("cannot raise the limit of descriptors to {wanted}"))
 }
 
-/// Runs the plan and shows how it goes on stderr. Gives the sum, how long the tunnels were held, and the exit code when it
+/// Runs the plan and shows how it goes: as a block where stdout is a terminal, else in lines on stderr. Gives the sum, how long the tunnels were held, and the exit code when it
 /// was broken off.
-async fn watch(plan: Plan) -> anyhow::Result<(Soak, Duration, Option<u8>)> {
+async fn watch(plan: Plan, ascii: bool) -> anyhow::Result<(Soak, Duration, Option<u8>)> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     let broken_off = CancellationToken::new();
-    let (tell, mut told) = watch::channel((Line::default(), Standing::Ramping));
+    let (tell, mut told) = watch::channel((View::default(), Standing::Ramping));
     let duration = plan.duration;
+    let frame = Frame { url: plan.url.to_string(), duration, ramp: plan.ramp, ascii };
     let work = {
         let stop = broken_off.clone();
         tokio::spawn(async move {
             let mut look = |soak: &Soak, standing: Standing| {
-                tell.send_replace((Line::of(soak), standing));
+                tell.send_replace((View::of(soak), standing));
             };
             plan.run(&stop, &mut look).await
         })
     };
     tokio::pin!(work);
+    let mut live = Live::start(frame);
     let mut progress = Progress::start();
     let mut code = None;
     loop {
@@ -136,6 +142,7 @@ async fn watch(plan: Plan) -> anyhow::Result<(Soak, Duration, Option<u8>)> {
             biased;
             soak = &mut work => {
                 progress.wipe();
+                drop(live.take());
                 let held = match told.borrow().1 {
                     Standing::Holding(held) => held,
                     Standing::Ramping => Duration::ZERO,
@@ -145,60 +152,35 @@ async fn watch(plan: Plan) -> anyhow::Result<(Soak, Duration, Option<u8>)> {
             _ = interrupted.recv() => { code = Some(INTERRUPTED); broken_off.cancel(); }
             _ = terminated.recv() => { code = Some(TERMINATED); broken_off.cancel(); }
             Ok(()) = told.changed() => {
-                let (line, standing) = *told.borrow_and_update();
-                progress.show(line, standing, duration);
+                let (view, standing) = told.borrow_and_update().clone();
+                match &mut live {
+                    Some(live) => live.show(&view, standing),
+                    None => progress.show(&view, standing, duration),
+                }
             }
         }
     }
 }
 
-/// What one line of progress says.
-#[derive(Clone, Copy, Debug, Default)]
-struct Line {
-    asked: u64,
-    opened: u64,
-    failed: u64,
-    alive: u64,
-    died: u64,
-    missed: u64,
-    p50: Option<Duration>,
-    p99: Option<Duration>,
-}
-
-impl Line {
-    fn of(soak: &Soak) -> Self {
-        Self {
-            asked: soak.asked,
-            opened: soak.opened,
-            failed: soak.failed,
-            alive: soak.alive,
-            died: soak.died(),
-            missed: soak.missed,
-            p50: soak.rtts.quantile(0.5),
-            p99: soak.rtts.quantile(0.99),
+/// One line of progress: at most 80 columns for up to 99,999 tunnels.
+fn said(view: &View, standing: Standing, duration: Duration) -> String {
+    let time = |d: Option<Duration>| d.map_or_else(|| "·".to_owned(), human::latency);
+    let lives = format!(
+        "{} alive, {} died, {} failed   p50 {} p99 {}   {} missed",
+        human::grouped(view.alive),
+        human::grouped(view.died),
+        human::grouped(view.failed),
+        time(view.p50),
+        time(view.p99),
+        human::grouped(view.missed)
+    );
+    match standing {
+        Standing::Ramping => {
+            let done = view.opened + view.failed;
+            format!("opening {}/{}   {lives}", human::grouped(done), human::grouped(view.asked))
         }
-    }
-
-    /// At most 80 columns for up to 99,999 tunnels.
-    fn said(&self, standing: Standing, duration: Duration) -> String {
-        let time = |d: Option<Duration>| d.map_or_else(|| "·".to_owned(), human::latency);
-        let lives = format!(
-            "{} alive, {} died, {} failed   p50 {} p99 {}   {} missed",
-            human::grouped(self.alive),
-            human::grouped(self.died),
-            human::grouped(self.failed),
-            time(self.p50),
-            time(self.p99),
-            human::grouped(self.missed)
-        );
-        match standing {
-            Standing::Ramping => {
-                let done = self.opened + self.failed;
-                format!("opening {}/{}   {lives}", human::grouped(done), human::grouped(self.asked))
-            }
-            Standing::Holding(held) => {
-                format!("{}/{}   {lives}", human::span(held), human::span_short(duration))
-            }
+        Standing::Holding(held) => {
+            format!("{}/{}   {lives}", human::span(held), human::span_short(duration))
         }
     }
 }
@@ -215,8 +197,8 @@ impl Progress {
         Self { is_terminal: io::stderr().is_terminal(), shown: false, last: None }
     }
 
-    fn show(&mut self, line: Line, standing: Standing, duration: Duration) {
-        let said = line.said(standing, duration);
+    fn show(&mut self, view: &View, standing: Standing, duration: Duration) {
+        let said = said(view, standing, duration);
         if self.is_terminal {
             self.shown = true;
             write(&format!("\r{said}\x1b[K"));
@@ -246,7 +228,7 @@ mod tests {
     #[test]
     fn a_line_of_progress_fits_a_terminal() {
         let ms = |n| Some(Duration::from_millis(n));
-        let line = Line {
+        let line = View {
             asked: 10_000,
             opened: 9_990,
             failed: 10,
@@ -255,10 +237,11 @@ mod tests {
             missed: 99,
             p50: ms(3),
             p99: ms(250),
+            ..View::default()
         };
         let hour = Duration::from_secs(8 * 3_600);
-        let said = line.said(Standing::Holding(Duration::from_secs(7_449)), hour);
-        assert_eq!(said, "2h  4m/8h   9,900 alive, 90 died, 10 failed   p50 3.0ms p99 250ms   99 missed");
-        assert!(human::width(&line.said(Standing::Ramping, hour)) < 100);
+        let line_said = said(&line, Standing::Holding(Duration::from_secs(7_449)), hour);
+        assert_eq!(line_said, "2h  4m/8h   9,900 alive, 90 died, 10 failed   p50 3.0ms p99 250ms   99 missed");
+        assert!(human::width(&said(&line, Standing::Ramping, hour)) < 100);
     }
 }

@@ -43,7 +43,7 @@ fn entry(at: Timestamp, category: Category, message: &str) -> ErrorEntry {
 
 fn probe(host: &std::sync::Arc<str>, at: Timestamp, path: &str, step: Step) -> Stamped {
     let url: std::sync::Arc<str> = format!("ws://example.test{path}").into();
-    let target = TargetId { endpoint: url.clone(), route: Route::Proxy, url };
+    let target = TargetId { endpoint: url.clone(), route: Route::Proxy, url, cadence: None };
     let from = SourceId::new(host, SourceKind::Probe);
     Stamped { at, from, event: Event::Probe(Box::new(ProbeEvent { target, step })) }
 }

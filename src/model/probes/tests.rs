@@ -104,3 +104,29 @@ fn the_way_and_its_parts_are_kept() {
     let probe = life(&[(0, Step::Attached { took: secs(1), path: "/run/app.sock".into() })]);
     assert_eq!(probe.unix_socket.as_deref(), Some("/run/app.sock"));
 }
+
+#[test]
+fn jitter_is_smoothed_within_a_tunnel_and_not_across_two() {
+    let ms = Duration::from_millis;
+    let pong = |rtt| Step::Pong { seq: 1, rtt: ms(rtt) };
+    let one = life(&[(0, opened()), (1, pong(10))]);
+    assert_eq!(one.jitter, None, "one pong differs from nothing");
+    let two = life(&[(0, opened()), (1, pong(10)), (2, pong(26))]);
+    assert_eq!(two.jitter, Some(ms(1)), "a sixteenth of 16 ms");
+    let apart = life(&[(0, opened()), (1, pong(10)), (2, closed(2)), (2, opened()), (3, pong(500))]);
+    assert_eq!(apart.jitter, None);
+    let mut steps = vec![(0, opened())];
+    steps.extend((0..400).map(|n| (n, pong(if n % 2 == 0 { 10 } else { 18 }))));
+    let settled = life(&steps).jitter.expect("many pongs");
+    assert!(settled > ms(7) && settled <= ms(8), "{settled:?}");
+}
+
+#[test]
+fn stray_pongs_of_all_tunnels_add_up() {
+    let told =
+        |out_of_order, unsolicited| Step::Strays { strays: Strays { out_of_order, wrong_payload: 1, unsolicited } };
+    let probe =
+        life(&[(0, opened()), (1, told(2, 0)), (2, told(2, 3)), (3, closed(3)), (3, opened()), (4, told(1, 0))]);
+    assert_eq!(probe.strays, Strays { out_of_order: 3, wrong_payload: 2, unsolicited: 3 });
+    assert_eq!(probe.strays.total(), 8);
+}

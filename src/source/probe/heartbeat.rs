@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::cadence::PingCadence;
+use crate::event::probe::Strays;
 
 /// A timer that fires this much too late was not late: the process did not run (stopped, or the machine overloaded).
 pub(super) const SUSPENDED: Duration = Duration::from_secs(1);
@@ -13,8 +14,8 @@ const REMEMBERED: usize = 16;
 /// How a tunnel is pinged.
 #[derive(Clone, Copy, Debug)]
 pub struct Rhythm {
-    /// From ping to ping.
-    pub interval: Duration,
+    /// From ping to ping; `None`: never.
+    pub interval: Option<Duration>,
     /// A pong that takes longer is missed.
     pub timeout: Duration,
     /// Missed pongs in a row after which the tunnel is given up; at least 1.
@@ -60,24 +61,17 @@ pub enum Echo {
     },
     /// An answer to a ping that was answered before, or after which a younger one was answered.
     OutOfOrder,
-    /// No answer to any ping of ours; allowed as a one-way heartbeat (RFC 6455 section 5.5.3).
+    /// No ping of ours has this payload, though one is on its way.
+    WrongPayload,
+    /// No answer, and nothing was asked; allowed as a one-way heartbeat (RFC 6455 section 5.5.3).
     Unsolicited,
-}
-
-/// Pongs that answered nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Strays {
-    /// [`Echo::OutOfOrder`].
-    pub out_of_order: u64,
-    /// [`Echo::Unsolicited`].
-    pub unsolicited: u64,
 }
 
 /// The heartbeat of one tunnel.
 #[derive(Debug)]
 pub struct Heartbeat {
     rhythm: Rhythm,
-    cadence: PingCadence,
+    cadence: Option<PingCadence>,
     nonce: u32,
     last_seq: u64,
     flights: VecDeque<Flight>,
@@ -101,7 +95,7 @@ impl Heartbeat {
     pub fn new(rhythm: Rhythm, nonce: u32, now: Instant) -> Self {
         Self {
             rhythm,
-            cadence: PingCadence::new(now, rhythm.interval),
+            cadence: rhythm.interval.map(|interval| PingCadence::new(now, interval)),
             nonce,
             last_seq: 0,
             flights: VecDeque::new(),
@@ -110,11 +104,11 @@ impl Heartbeat {
         }
     }
 
-    /// When [`Self::tick`] has something to do next.
+    /// When [`Self::tick`] has something to do next; `None`: never, as things are.
     #[must_use]
-    pub fn due(&self) -> Instant {
-        let deadline = self.flights.iter().filter(|f| !f.missed).map(|f| f.deadline).min();
-        deadline.map_or(self.cadence.due(), |deadline| deadline.min(self.cadence.due()))
+    pub fn due(&self) -> Option<Instant> {
+        let deadlines = self.flights.iter().filter(|f| !f.missed).map(|f| f.deadline);
+        deadlines.chain(self.cadence.as_ref().map(PingCadence::due)).min()
     }
 
     /// Pongs that answered nothing, so far.
@@ -123,10 +117,12 @@ impl Heartbeat {
         self.strays
     }
 
-    /// The first ping was answered or missed.
+    /// The first ping was answered or missed; where none is ever sent there is nothing to wait for.
     #[must_use]
     pub fn is_first_settled(&self) -> bool {
-        self.last_seq > 1 || (self.last_seq == 1 && self.flights.front().is_none_or(|f| f.missed))
+        self.cadence.is_none()
+            || self.last_seq > 1
+            || (self.last_seq == 1 && self.flights.front().is_none_or(|f| f.missed))
     }
 
     /// What is due at `now`.
@@ -140,7 +136,7 @@ impl Heartbeat {
         }
         if self.missed_in_a_row >= self.rhythm.give_up_after.max(1) {
             beats.push(Beat::GiveUp { missed: self.missed_in_a_row });
-        } else if self.cadence.take(now) {
+        } else if self.cadence.as_mut().is_some_and(|c| c.take(now)) {
             beats.push(self.ping(now));
         }
         beats
@@ -163,8 +159,7 @@ impl Heartbeat {
     pub fn on_pong(&mut self, payload: &[u8], now: Instant) -> Echo {
         self.forgive_suspension(now);
         let Some(seq) = self.read_seq(payload) else {
-            self.strays.unsolicited += 1;
-            return Echo::Unsolicited;
+            return self.foreign();
         };
         let Some(at) = self.flights.iter().position(|f| f.seq == seq) else {
             self.strays.out_of_order += 1;
@@ -177,6 +172,16 @@ impl Heartbeat {
         }
     }
 
+    /// A pong that none of our pings asked for. While one is on its way it is taken for a wrong answer to that.
+    fn foreign(&mut self) -> Echo {
+        if self.flights.iter().any(|f| !f.missed) {
+            self.strays.wrong_payload += 1;
+            return Echo::WrongPayload;
+        }
+        self.strays.unsolicited += 1;
+        Echo::Unsolicited
+    }
+
     fn read_seq(&self, payload: &[u8]) -> Option<u64> {
         let text = std::str::from_utf8(payload).ok()?;
         let (nonce, seq) = text.strip_prefix("wspulse ")?.split_once(' ')?;
@@ -186,14 +191,16 @@ impl Heartbeat {
 
     /// A gap in our own time says nothing about the server: pings on their way get a new deadline and lose their clock.
     fn forgive_suspension(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.due()) <= SUSPENDED {
+        if self.due().is_none_or(|due| now.saturating_duration_since(due) <= SUSPENDED) {
             return;
         }
         for flight in &mut self.flights {
             flight.timed = false;
             flight.deadline = flight.deadline.max(now + self.rhythm.timeout);
         }
-        self.cadence.restart(now);
+        if let Some(cadence) = &mut self.cadence {
+            cadence.restart(now);
+        }
     }
 }
 
@@ -202,7 +209,7 @@ mod tests {
     use super::*;
 
     const RHYTHM: Rhythm =
-        Rhythm { interval: Duration::from_secs(15), timeout: Duration::from_secs(10), give_up_after: 3 };
+        Rhythm { interval: Some(Duration::from_secs(15)), timeout: Duration::from_secs(10), give_up_after: 3 };
 
     struct Story {
         heart: Heartbeat,
@@ -235,10 +242,10 @@ mod tests {
         let mut s = Story::new();
         assert_eq!(s.tick(0), [ping(1)]);
         assert!(!s.heart.is_first_settled());
-        assert_eq!(s.heart.due(), s.at(10_000), "the pong's deadline comes before the next ping");
+        assert_eq!(s.heart.due().unwrap(), s.at(10_000), "the pong's deadline comes before the next ping");
         assert_eq!(s.pong(1, 4), Echo::Answer { seq: 1, rtt: Duration::from_millis(4) });
         assert!(s.heart.is_first_settled());
-        assert_eq!(s.heart.due(), s.at(15_000));
+        assert_eq!(s.heart.due().unwrap(), s.at(15_000));
         assert_eq!(s.tick(14_999), []);
         assert_eq!(s.tick(15_000), [ping(2)]);
     }
@@ -275,7 +282,7 @@ mod tests {
         assert_eq!(s.pong(2, 15_100), Echo::Answer { seq: 2, rtt: Duration::from_millis(100) });
         assert_eq!(s.pong(1, 15_200), Echo::OutOfOrder);
         assert_eq!(s.pong(2, 15_300), Echo::OutOfOrder, "answered twice");
-        assert_eq!(s.heart.strays(), Strays { out_of_order: 2, unsolicited: 0 });
+        assert_eq!(s.heart.strays(), Strays { out_of_order: 2, ..Strays::default() });
     }
 
     #[test]
@@ -293,10 +300,21 @@ mod tests {
             b"\xff\xfe",
         ];
         for payload in foreign {
-            assert_eq!(s.heart.on_pong(payload, now), Echo::Unsolicited, "{payload:?}");
+            assert_eq!(s.heart.on_pong(payload, now), Echo::WrongPayload, "{payload:?}");
         }
-        assert_eq!(s.heart.strays().unsolicited, 7);
         assert_eq!(s.pong(1, 6), Echo::Answer { seq: 1, rtt: Duration::from_millis(6) });
+        assert_eq!(s.heart.on_pong(b"keepalive", now), Echo::Unsolicited, "nothing is asked any more");
+        assert_eq!(s.heart.strays(), Strays { wrong_payload: 7, unsolicited: 1, ..Strays::default() });
+    }
+
+    #[test]
+    fn a_silent_heart_asks_nothing_and_waits_for_nothing() {
+        let start = Instant::now();
+        let mut heart = Heartbeat::new(Rhythm { interval: None, ..RHYTHM }, 7, start);
+        assert!(heart.is_first_settled());
+        let hour = start + Duration::from_secs(3_600);
+        assert_eq!((heart.due(), heart.tick(hour)), (None, vec![]));
+        assert_eq!(heart.on_pong(b"", hour), Echo::Unsolicited);
     }
 
     #[test]
@@ -326,7 +344,7 @@ mod tests {
         let mut ms = 3_600_000;
         let mut beats = s.tick(ms);
         for _ in 0..20 {
-            ms = u64::try_from(s.heart.due().duration_since(s.start).as_millis()).unwrap();
+            ms = u64::try_from(s.heart.due().unwrap().duration_since(s.start).as_millis()).unwrap();
             beats.extend(s.tick(ms));
             if beats.iter().any(|b| matches!(b, Beat::GiveUp { .. })) {
                 break;
@@ -341,7 +359,7 @@ mod tests {
         let rhythm = Rhythm { give_up_after: u32::MAX, ..RHYTHM };
         let mut heart = Heartbeat::new(rhythm, 7, start);
         for _ in 0..1_000 {
-            heart.tick(heart.due());
+            heart.tick(heart.due().unwrap());
         }
         assert!(heart.flights.len() <= REMEMBERED);
     }

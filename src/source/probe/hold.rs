@@ -1,5 +1,6 @@
 //! An open tunnel: pinged, listened to, and told how it ends.
 
+use std::future::pending;
 use std::io;
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ use super::dice::dice;
 use super::fault::words;
 use super::framed::{Ended, Framed};
 use super::frames::{Heard, code, opcode};
-use super::heartbeat::{Beat, Echo, Heartbeat, Strays};
+use super::heartbeat::{Beat, Echo, Heartbeat};
 use super::options::ProbeOptions;
-use crate::event::probe::{ClosedBy, Step};
+use crate::event::probe::{ClosedBy, Step, Strays};
 use crate::human::counted;
 
 /// How long the other side may take to answer a close frame.
@@ -58,20 +59,31 @@ pub async fn hold(opened: Opened, options: &ProbeOptions, until: &Until, steps: 
     let now = Instant::now().into_std();
     let heart = Heartbeat::new(options.rhythm(), dice(), now);
     let dialogue = question.map(|q| Box::new(Dialogue::new(q, options.ping_interval, options.ping_timeout, now)));
-    let mut tunnel = Tunnel { socket, heart, dialogue, last_message: at, steps };
+    let mut tunnel = Tunnel { socket, heart, told: Strays::default(), dialogue, last_message: at, steps };
     let end = tunnel.live(until).await;
     let now = Instant::now();
     let held = now.saturating_duration_since(at);
     let idle = now.saturating_duration_since(end.quiet_since).min(held);
     let by = end.by;
+    tunnel.tell_strays();
     (tunnel.steps)(Step::Closed { by, code: end.code, reason: end.reason, held, idle });
     tunnel.part(by, end.goodbye).await;
     Held { held, by, strays: tunnel.heart.strays() }
 }
 
+/// Until then; `None`: for ever.
+async fn sleep_to(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
+    }
+}
+
 struct Tunnel<'a, 'b> {
     socket: Framed,
     heart: Heartbeat,
+    /// What was told of stray pongs.
+    told: Strays,
     dialogue: Option<Box<Dialogue>>,
     last_message: Instant,
     steps: &'a mut Steps<'b>,
@@ -91,13 +103,13 @@ impl Tunnel<'_, '_> {
             }
             self.talk();
             let asked = self.dialogue.as_ref().map(|d| d.due());
-            let due = Instant::from_std(asked.map_or(self.heart.due(), |at| at.min(self.heart.due())));
-            let wake = over.map_or(due, |at| at.min(due));
+            let due = asked.into_iter().chain(self.heart.due()).map(Instant::from_std);
+            let wake = due.chain(over).min();
             tokio::select! {
                 biased;
                 read = self.socket.next() => if let Some(end) = self.on_read(read) { return end },
                 () = until.stop.cancelled() => {}
-                () = sleep_until(wake) => {}
+                () = sleep_to(wake) => {}
             }
         }
     }
@@ -107,6 +119,7 @@ impl Tunnel<'_, '_> {
         for beat in self.heart.tick(Instant::now().into_std()) {
             match beat {
                 Beat::Ping { seq, payload } => {
+                    self.tell_strays();
                     self.socket.say(opcode::PING, payload.as_bytes());
                     (self.steps)(Step::Pinged { seq });
                 }
@@ -132,6 +145,15 @@ impl Tunnel<'_, '_> {
         }
         self.last_message = Instant::now();
         None
+    }
+
+    /// Tells how many stray pongs there were, when there were more.
+    fn tell_strays(&mut self) {
+        let strays = self.heart.strays();
+        if strays != self.told {
+            self.told = strays;
+            (self.steps)(Step::Strays { strays });
+        }
     }
 
     fn on_pong(&mut self, payload: &[u8]) {

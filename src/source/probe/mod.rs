@@ -30,6 +30,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+pub use crate::event::probe::Cadence;
 pub use crate::human::redact;
 
 use self::cadence::Redial;
@@ -38,9 +39,10 @@ pub use self::dialogue::Question;
 use self::dice::dice;
 use self::hold::{Until, hold};
 pub use self::options::{
-    ClientCert, HttpProxy, OptionError, ProbeOptions, ProxyProtocol, ResolveOverride, basic, parse_header,
-    parse_subprotocol,
+    ClientCert, HttpProxy, OptionError, ProbeOptions, ProxyProtocol, ResolveOverride, basic, heartbeat_time,
+    parse_cadences, parse_header, parse_subprotocol,
 };
+pub use self::tls::check_files;
 pub use self::url::{Host, UrlError, WsUrl};
 use super::{Outlet, Source};
 use crate::event::probe::{ProbeEvent, Route, Step, TargetId};
@@ -49,7 +51,7 @@ use crate::event::{Event, Sense, SourceId, SourceKind};
 /// The identity of a target, without the secrets of its URLs: it stands in every event and every recording.
 #[must_use]
 pub fn target(endpoint: &WsUrl, url: &WsUrl, route: Route) -> TargetId {
-    TargetId { endpoint: endpoint.to_string().into(), route, url: url.to_string().into() }
+    TargetId { endpoint: endpoint.to_string().into(), route, url: url.to_string().into(), cadence: None }
 }
 
 /// One target, probed for as long as the program runs.
@@ -82,11 +84,12 @@ impl ProbeSource {
 
 impl Source for ProbeSource {
     fn id(&self) -> SourceId {
-        let TargetId { endpoint, route, url } = &self.target;
-        let name = match route {
-            Route::Proxy => format!("{endpoint} proxy"),
+        let TargetId { endpoint, route, url, cadence } = &self.target;
+        let name = match (route, cadence) {
+            (Route::Proxy, None) => format!("{endpoint} proxy"),
+            (Route::Proxy, Some(cadence)) => format!("{endpoint} proxy {cadence}"),
             // There may be several.
-            Route::Direct => format!("{endpoint} direct {url}"),
+            (Route::Direct, _) => format!("{endpoint} direct {url}"),
         };
         SourceId::named(&self.host, SourceKind::Probe, &name)
     }

@@ -10,13 +10,16 @@ use data_encoding::BASE64;
 use super::dialogue::Question;
 use super::heartbeat::Rhythm;
 use super::url::{Host, WsUrl};
-use crate::human::visible;
+use crate::event::probe::Cadence;
+use crate::human::{parse_span, visible};
 
 /// How one target is probed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProbeOptions {
     /// From ping to ping; the first goes at once.
     pub ping_interval: Duration,
+    /// No pings are sent at all.
+    pub silent: bool,
     /// A pong that takes longer is missed.
     pub ping_timeout: Duration,
     /// Missed pongs in a row after which the tunnel is given up.
@@ -130,6 +133,7 @@ impl Default for ProbeOptions {
     fn default() -> Self {
         Self {
             ping_interval: Duration::from_secs(15),
+            silent: false,
             ping_timeout: Duration::from_secs(10),
             give_up_after: 3,
             connect_timeout: Duration::from_secs(10),
@@ -173,7 +177,19 @@ impl ProbeOptions {
     /// How its tunnels are pinged.
     #[must_use]
     pub fn rhythm(&self) -> Rhythm {
-        Rhythm { interval: self.ping_interval, timeout: self.ping_timeout, give_up_after: self.give_up_after }
+        let interval = (!self.silent).then_some(self.ping_interval);
+        Rhythm { interval, timeout: self.ping_timeout, give_up_after: self.give_up_after }
+    }
+
+    /// The same, held at another pace; messages of our own would break it.
+    #[must_use]
+    pub fn at_cadence(mut self, cadence: Cadence) -> Self {
+        match cadence {
+            Cadence::Silent => self.silent = true,
+            Cadence::Every(pause) => self.ping_interval = pause,
+        }
+        self.question = None;
+        self
     }
 
     /// The addresses that the options prescribe for `url`, if they do.
@@ -200,20 +216,66 @@ pub enum OptionError {
     #[error("'{0}' is no address override; write it as HOST:PORT:ADDR, as in example.test:443:127.0.0.1")]
     Resolve(String),
     /// A wrong `--header`. The value is not repeated: it may be a secret.
-    #[error("the header '{0}' cannot be sent; write it as 'Name: value' on one line")]
+    #[error("the header '{0}' cannot be sent; write it as 'Name: value' on one line, the name without blanks")]
     Header(String),
+    /// A `--header` without a colon: which part of it is a secret cannot be told.
+    #[error("a header without a colon cannot be sent; write it as --header 'Name: value'")]
+    NoColon,
     /// A wrong `--http-proxy`.
     #[error("this is no HTTP proxy; write it as http://HOST:PORT or http://USER:PASSWORD@HOST:PORT")]
     HttpProxy,
     /// A wrong `--expect`.
     #[error("--expect is no regular expression: {0}")]
     Expect(String),
+    /// Pings without a pause, or pongs without time.
+    #[error("{0} is too short; write at least 100ms")]
+    TooShort(&'static str),
+    /// A pace of `--cadence` that is none.
+    #[error(
+        "--cadence: '{0}' is no pace; write silent, or the time from ping to ping (100ms or more), as in silent,10s,50s"
+    )]
+    Cadence(String),
+    /// Too many paces.
+    #[error("--cadence: {0} paces are too many; each is a tunnel of its own, and at most 8 are held")]
+    Cadences(usize),
     /// A wrong `--basic`.
     #[error("--basic wants USER:PASSWORD, without control characters")]
     Basic,
     /// A wrong `--subprotocol` (RFC 6455 section 4.1: a token).
     #[error("'{0}' is no subprotocol; use letters, digits and -._~!#$%&'*+^`| without spaces")]
     Subprotocol(String),
+}
+
+/// Paces that are held side by side at most.
+const CADENCES: usize = 8;
+/// The closest that the pings of one may follow each other.
+const CLOSEST: Duration = Duration::from_millis(100);
+
+/// A time of the heartbeat, for the option `name`.
+///
+/// # Errors
+/// When it is shorter than 100 ms: such pings would be a load, and such a patience none.
+pub fn heartbeat_time(name: &'static str, given: Duration) -> Result<Duration, OptionError> {
+    if given >= CLOSEST { Ok(given) } else { Err(OptionError::TooShort(name)) }
+}
+
+/// Reads the paces of `--cadence`: `silent`, or the time from ping to ping. One that is named twice is held once.
+///
+/// # Errors
+/// One sentence that names the word, or how many there are.
+pub fn parse_cadences(words: &[String]) -> Result<Vec<Cadence>, OptionError> {
+    let mut all = Vec::new();
+    for word in words {
+        let wrong = || OptionError::Cadence(visible(word.as_bytes()));
+        let one = match word.trim() {
+            "silent" => Cadence::Silent,
+            word => Cadence::Every(parse_span(word).ok().filter(|d| *d >= CLOSEST).ok_or_else(wrong)?),
+        };
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
+    if all.len() > CADENCES { Err(OptionError::Cadences(all.len())) } else { Ok(all) }
 }
 
 impl ResolveOverride {
@@ -249,7 +311,7 @@ fn is_token_byte(b: u8) -> bool {
 /// # Errors
 /// When the name is no token or the value holds a control character: such a line would change the whole request.
 pub fn parse_header(text: &str) -> Result<(String, String), OptionError> {
-    let (name, value) = text.split_once(':').unwrap_or((text, "\n"));
+    let (name, value) = text.split_once(':').ok_or(OptionError::NoColon)?;
     let (name, value) = (name.trim_end(), value.trim_matches([' ', '\t']));
     let name_ok = !name.is_empty() && name.bytes().all(is_token_byte);
     if name_ok && !value.chars().any(|c| c.is_control() && c != '\t') {
@@ -303,6 +365,20 @@ mod tests {
             ["", "a", "a:1", "a:1:", "a:x:127.0.0.1", ":1:127.0.0.1", "a:0:127.0.0.1", "a:1:b.test", "[::1:80:::1"]
         {
             assert!(ResolveOverride::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn paces_are_read_and_each_is_held_once() {
+        let read = |words: &str| parse_cadences(&words.split(',').map(str::to_owned).collect::<Vec<_>>());
+        let shown = |all: Vec<Cadence>| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            read("silent,10s, 50s,1m,60s,1500ms").map(shown).unwrap(),
+            ["silent", "10s", "50s", "60s", "1500ms"]
+        );
+        for wrong in ["", "quiet", "10s,", "0s", "10ms", "-1s", "1s,2s,3s,4s,5s,6s,7s,8s,9s"] {
+            let said = read(wrong).expect_err(wrong).to_string();
+            assert!(said.starts_with("--cadence:"), "{said}");
         }
     }
 

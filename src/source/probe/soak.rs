@@ -16,8 +16,10 @@ use super::url::WsUrl;
 use crate::event::probe::{ClosedBy, Step};
 use crate::event::soak::Soak;
 
-/// How often the caller is told how it stands, and the survival curve gets a point.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the caller is told how it stands.
+const LOOK: Duration = Duration::from_millis(250);
+/// How often the survival curve gets a point.
+const POINT: Duration = Duration::from_secs(1);
 /// How long all tunnels together may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -56,7 +58,7 @@ fn with<T>(soak: &Shared, act: impl FnOnce(&mut Soak) -> T) -> T {
 }
 
 impl Plan {
-    /// Opens, holds, and closes all tunnels; tells once a second how it stands. Ends early when `stop` is cancelled, or when
+    /// Opens, holds, and closes all tunnels; tells four times a second how it stands. Ends early when `stop` is cancelled, or when
     /// no tunnel lives any more and none is opened again.
     pub async fn run(&self, stop: &CancellationToken, tell: &mut (dyn FnMut(&Soak, Standing) + Send)) -> Soak {
         let soak = Arc::new(Mutex::new(Soak::of(self.tunnels.into())));
@@ -111,6 +113,7 @@ impl Plan {
         let start = Instant::now();
         let end = start + self.duration;
         looks.reset_immediately();
+        let mut point = Duration::ZERO;
         loop {
             let over = tokio::select! {
                 biased;
@@ -121,9 +124,13 @@ impl Plan {
             let held = start.elapsed().min(self.duration);
             let dead = with(soak, |s| {
                 let alive = s.alive;
-                s.survival.add(held, alive);
+                let dead = alive == 0 && !self.again;
+                if held >= point || over || dead {
+                    s.survival.add(held, alive);
+                    point = held + POINT.saturating_sub(LOOK / 2);
+                }
                 tell(s, Standing::Holding(held));
-                alive == 0 && !self.again
+                dead
             });
             if over || dead {
                 return;

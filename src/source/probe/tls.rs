@@ -65,6 +65,17 @@ fn server_name(url: &WsUrl) -> Result<ServerName<'static>, Box<Fault>> {
 
 // ---- setting up
 
+/// Looks whether the files of certificates and keys that the options name can be used.
+///
+/// # Errors
+/// One sentence that names the file and what is wrong with it.
+pub fn check_files(options: &ProbeOptions) -> Result<(), String> {
+    if options.cacert.is_none() && options.client_cert.is_none() {
+        return Ok(());
+    }
+    load(options).map(drop)
+}
+
 /// The client's side of one handshake. It is built anew each time, so that no session is resumed: a resumed session
 /// shows no certificate.
 fn load(options: &ProbeOptions) -> Result<(ClientConfig, Arc<Recorder>), String> {
@@ -100,11 +111,20 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let wrong =
         |e: rustls::pki_types::pem::Error| format!("no certificates could be read from {}: {e}", path.display());
     let found: Vec<_> = CertificateDer::pem_file_iter(path).map_err(wrong)?.collect::<Result<_, _>>().map_err(wrong)?;
-    if found.is_empty() { Err(format!("there is no PEM certificate in {}", path.display())) } else { Ok(found) }
+    if found.is_empty() {
+        Err(format!(
+            "there is no PEM certificate in {}; it must hold a part that begins with -----BEGIN CERTIFICATE-----",
+            path.display()
+        ))
+    } else {
+        Ok(found)
+    }
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_file(path).map_err(|e| format!("no private key could be read from {}: {e}", path.display()))
+    PrivateKeyDer::from_pem_file(path).map_err(|e| {
+        format!("no private key could be read from {}: {e}; it must be PEM and not encrypted", path.display())
+    })
 }
 
 /// The system's roots, read once: hundreds of files on some systems.

@@ -29,7 +29,7 @@ pub enum Host {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// There is no `://`.
-    #[error("'{0}' has no scheme; write ws://{0} or wss://{0}")]
+    #[error("'{0}' has no scheme; write ws://{rest} or wss://{rest}", rest = without_half_a_scheme(.0))]
     NoScheme(String),
     /// `http` or `https`.
     #[error("'{text}' is an HTTP URL; use ws:// or wss://: {instead}")]
@@ -184,6 +184,12 @@ impl fmt::Display for Host {
             Self::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
         }
     }
+}
+
+/// Without a `ws:` whose slashes were forgotten.
+fn without_half_a_scheme(text: &str) -> &str {
+    let rest = text.strip_prefix("wss:").or_else(|| text.strip_prefix("ws:")).unwrap_or(text);
+    rest.trim_start_matches('/')
 }
 
 fn read_scheme(scheme: &str, rest: &str, text: &str) -> Result<bool, UrlError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ratatui::text::Span;
 
 use crate::event::SourceKind;
-use crate::event::probe::Route;
+use crate::event::probe::{Cadence, Route};
 use crate::human;
 use crate::report::filter::Kind;
 
@@ -48,7 +48,8 @@ pub static COLUMNS: [Column<EndpointRow>; 17] = [
         |r, l, w| {
             // What a filter looks at: a twin's row shows no path where it is that of the row above.
             if w > WIDEST {
-                return vec![l.span(Tone::Plain, r.url.clone())];
+                let pace = if r.cadence.is_some() { r.label.as_str() } else { "" };
+                return vec![l.span(Tone::Plain, format!("{} {pace}", r.url).trim_end().to_owned())];
             }
             let tone = if r.route.is_none() { Tone::Muted } else { Tone::Plain };
             let indent = if r.is_twin() { "  " } else { "" };
@@ -64,8 +65,14 @@ pub static COLUMNS: [Column<EndpointRow>; 17] = [
         (6, 6),
         5,
         |r, l, _| {
-            let word = r.route.map(|r| if r == Route::Proxy { "proxy" } else { "direct" }.to_owned());
-            cell::figure(l, Tone::Muted, word)
+            let word = match (r.route, r.cadence) {
+                (_, Some(Cadence::Silent)) => Some("silent"),
+                (_, Some(Cadence::Every(_))) => Some("pings"),
+                (Some(Route::Proxy), None) => Some("proxy"),
+                (Some(Route::Direct), None) => Some("direct"),
+                (None, None) => None,
+            };
+            cell::figure(l, Tone::Muted, word.map(str::to_owned))
         },
         |r| Sort::Text(format!("{:?}", r.route)),
     ),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ratatui::text::{Line, Span};
 
-use crate::event::probe::{FailureKind, Route, Tls};
+use crate::event::probe::{Cadence, FailureKind, Route, Strays, Tls};
 use crate::human;
 use crate::model::probes::{Outcome, Uptime};
 use crate::time::Timestamp;
@@ -34,6 +34,7 @@ pub(super) fn write(page: &mut Page<'_>, r: &EndpointRow) {
     if r.route.is_some() {
         way(page, r);
         held(page, r);
+        paces(page, r);
         waterfall(page, r);
     }
     dialogue(page, r);
@@ -67,8 +68,13 @@ fn state(page: &mut Page<'_>, r: &EndpointRow) {
 
 /// By which sockets, proxies and addresses.
 fn way(page: &mut Page<'_>, r: &EndpointRow) {
-    let route = if r.route == Some(Route::Direct) { "directly to the backend" } else { "as clients come" };
-    let mut said = vec![route.to_owned()];
+    let route = match (r.route, r.cadence) {
+        (Some(Route::Direct), _) => "directly to the backend".to_owned(),
+        (_, Some(Cadence::Silent)) => "as clients come, silent: no pings are sent".to_owned(),
+        (_, Some(cadence)) => format!("as clients come, a ping every {cadence}"),
+        _ => "as clients come".to_owned(),
+    };
+    let mut said = vec![route];
     said.extend(r.way.ends.map(|(local, peer)| format!("{local} → {peer}")));
     page.spaced("way", &said.join("   "), Tone::Plain);
     if let Some(proxy) = &r.way.http_proxy {
@@ -103,11 +109,15 @@ fn held(page: &mut Page<'_>, r: &EndpointRow) {
         let said =
             format!("{} sent{every}   {} answered   {missed} missed", human::grouped(b.pings), human::grouped(b.pongs));
         page.spaced("pings", &said, if r.missed > Some(0) { Tone::Warn } else { Tone::Plain });
-        let said = format!("now {}   p50 {}   p99 {}   ", ms(r.rtt), ms(r.p50), ms(r.p99));
+        let jitter = b.jitter.map_or_else(String::new, |j| format!("jitter {}   ", human::latency(j)));
+        let said = format!("now {}   p50 {}   p99 {}   {jitter}", ms(r.rtt), ms(r.p50), ms(r.p99));
         let left = room.saturating_sub(human::width(&said));
         let mut spans = vec![page.look.span(Tone::Plain, said)];
         spans.extend(cell::pulse(page.look, &r.spark, left.min(64)));
         named(page, "round trips", spans);
+    }
+    if let Some((said, tone)) = strays(&b.strays) {
+        page.spaced("stray pongs", &said, tone);
     }
     if b.questions > 0 {
         let n = human::grouped;
@@ -116,6 +126,57 @@ fn held(page: &mut Page<'_>, r: &EndpointRow) {
         let said = format!("{} asked   {} answered   {late} not in time   last {took}", n(b.questions), n(b.answers));
         page.spaced("messages", &said, if b.unanswered > 0 { Tone::Warn } else { Tone::Plain });
     }
+}
+
+/// `2 out of order   1 with another payload   40 unsolicited`; the last are allowed (RFC 6455 section 5.5.3).
+fn strays(s: &Strays) -> Option<(String, Tone)> {
+    let kinds =
+        [(s.out_of_order, "out of order"), (s.wrong_payload, "with another payload"), (s.unsolicited, "unsolicited")];
+    let said: Vec<String> =
+        kinds.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", human::grouped(*n))).collect();
+    let tone = if s.out_of_order + s.wrong_payload > 0 { Tone::Warn } else { Tone::Plain };
+    (!said.is_empty()).then(|| (said.join("   "), tone))
+}
+
+/// What lives and what dies of the tunnels held side by side:
+///
+/// ```text
+/// Side by side
+/// silent      ● open 12s    died 3 times, after 60.0s of silence
+/// 10s         ● open 3m 12s    none died
+/// timer       silence of 60.0s is cut on the path: a ping every 10s keeps a tunnel alive
+/// ```
+fn paces(page: &mut Page<'_>, r: &EndpointRow) {
+    if r.paced.is_empty() {
+        return;
+    }
+    page.head("Side by side");
+    for p in &r.paced {
+        let held = p.held.map_or_else(String::new, |d| format!(" {}", human::span(d).trim()));
+        let died = match p.fare.silences {
+            None => "none died".to_owned(),
+            Some((low, high)) => {
+                let times = human::counted(p.fare.deaths, "time", "times");
+                format!("died {times}, after {} of silence", between(low, high))
+            }
+        };
+        let tone = if p.fare.deaths > 0 { Tone::Warn } else { Tone::Plain };
+        page.spaced(&p.cadence.to_string(), &format!("{} {}{held}   {died}", p.light.sign(), p.word), tone);
+    }
+    if let Some(t) = &r.timer {
+        let said = format!(
+            "silence is cut after {:.1}s on the path: a ping every {} keeps a tunnel alive",
+            t.after.as_secs_f64(),
+            t.survivor
+        );
+        page.toned("so", &said, Tone::Strong);
+    }
+}
+
+/// `60.0s`, `12.0s to 60.1s`.
+fn between(low: Duration, high: Duration) -> String {
+    let (low, high) = (format!("{:.1}s", low.as_secs_f64()), format!("{:.1}s", high.as_secs_f64()));
+    if low == high { high } else { format!("{low} to {high}") }
 }
 
 /// `5 min 100 %   1 h 98.3 %   all 97.1 % of 3h 12m`; windows longer than what is known are left out.

@@ -4,9 +4,10 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::event::probe::{Answer, Failure, FailureKind, Route, TargetId, Tls};
+use crate::event::probe::{Answer, Cadence, Failure, FailureKind, Route, Strays, TargetId, Tls};
 use crate::event::site::Place;
 use crate::model::Model;
+use crate::model::cadence::{Fare, IdleTimer, fare, idle_timer};
 use crate::model::probes::{Outcome, Phases, Probe, ProbeState, Uptime};
 use crate::time::Timestamp;
 
@@ -39,6 +40,25 @@ pub struct Beats {
     pub unanswered: u64,
     /// How long the latest answer took.
     pub answer_time: Option<Duration>,
+    /// How much consecutive round-trip times differ, smoothed.
+    pub jitter: Option<Duration>,
+    /// Pongs that answered no ping.
+    pub strays: Strays,
+}
+
+/// One of the tunnels that are held side by side at different paces.
+#[derive(Clone, Debug)]
+pub struct PacedRow {
+    /// The pace.
+    pub cadence: Cadence,
+    /// How it is now.
+    pub light: Light,
+    /// The same in a word.
+    pub word: String,
+    /// How long the tunnel has been open.
+    pub held: Option<Duration>,
+    /// How it fared.
+    pub fare: Fare,
 }
 
 /// How a probe gets to its server.
@@ -65,6 +85,12 @@ pub struct EndpointRow {
     pub endpoint: String,
     /// The URL that is dialled.
     pub url: String,
+    /// The pace of a tunnel that is held beside the probe; `None`: the probe itself.
+    pub cadence: Option<Cadence>,
+    /// The paces that are held beside this probe.
+    pub paced: Vec<PacedRow>,
+    /// The timer of silence that they prove.
+    pub timer: Option<IdleTimer>,
     /// By which route; `None` while nobody probes it.
     pub route: Option<Route>,
     /// What stands in the first column.
@@ -118,10 +144,10 @@ pub struct EndpointRow {
 }
 
 impl EndpointRow {
-    /// The row is the direct twin of the one above.
+    /// The row belongs to one above: it is a direct twin, or a pace beside the probe.
     #[must_use]
     pub fn is_twin(&self) -> bool {
-        self.route == Some(Route::Direct)
+        self.route == Some(Route::Direct) || self.cadence.is_some()
     }
 
     /// Why the latest attempt failed, when it did.
@@ -138,6 +164,9 @@ impl EndpointRow {
 #[must_use]
 pub fn rows(model: &Model) -> Vec<EndpointRow> {
     let mut rows: Vec<EndpointRow> = model.probes.by_target.iter().map(|(t, p)| probed(t, p, model.now)).collect();
+    for row in rows.iter_mut().filter(|r| !r.is_twin()) {
+        put_paces(model, row);
+    }
     let found = model.site.as_ref().map(crate::event::site::Site::endpoints).unwrap_or_default();
     for e in found {
         let behind: Vec<&str> = e.peers.iter().map(|p| p.address.as_str()).collect();
@@ -159,6 +188,17 @@ pub fn rows(model: &Model) -> Vec<EndpointRow> {
         row.slowest = slowest;
     }
     rows
+}
+
+/// Gives the row of a probe the paces that are held beside it.
+fn put_paces(model: &Model, row: &mut EndpointRow) {
+    let all = model.probes.paced(&row.endpoint);
+    row.timer = idle_timer(&all, model.now);
+    let one = |(cadence, p): &(Cadence, &Probe)| {
+        let (light, word) = state(p, model.now);
+        PacedRow { cadence: *cadence, light, word, held: p.held(model.now), fare: fare(p, model.now) }
+    };
+    row.paced = all.iter().map(one).collect();
 }
 
 /// Gives each row through nginx the handshakes that went there, and those that belong to none a row of their own.
@@ -244,6 +284,9 @@ fn unknown(url: String) -> EndpointRow {
         label: without_scheme(&url).to_owned(),
         endpoint: url.clone(),
         url,
+        cadence: None,
+        paced: Vec::new(),
+        timer: None,
         route: None,
         light: Light::Idle,
         word: "found".into(),
@@ -274,10 +317,11 @@ fn unknown(url: String) -> EndpointRow {
 fn probed(target: &TargetId, p: &Probe, now: Timestamp) -> EndpointRow {
     let (light, word) = state(p, now);
     EndpointRow {
-        id: stable_id(&[&target.endpoint, &target.url]),
+        id: stable_id(&[&target.endpoint, &target.url, &target.cadence.map_or_else(String::new, |c| c.to_string())]),
+        cadence: target.cadence,
         endpoint: target.endpoint.to_string(),
         route: Some(target.route),
-        label: label(target).to_owned(),
+        label: target.cadence.map_or_else(|| label(target).to_owned(), |c| pace(c, &fare(p, now))),
         light,
         word,
         held: p.held(now),
@@ -301,6 +345,8 @@ fn probed(target: &TargetId, p: &Probe, now: Timestamp) -> EndpointRow {
             answers: p.answers,
             unanswered: p.unanswered,
             answer_time: p.answer_time,
+            jitter: p.jitter,
+            strays: p.strays,
         },
         way: Way {
             addresses: p.addresses.clone(),
@@ -311,6 +357,15 @@ fn probed(target: &TargetId, p: &Probe, now: Timestamp) -> EndpointRow {
         },
         uptimes: WINDOWS.map(|w| p.uptime(now, w)),
         ..unknown(target.url.to_string())
+    }
+}
+
+/// `silent died 60.0s`, `10s lives`: short, because the column is.
+fn pace(cadence: Cadence, fare: &Fare) -> String {
+    match fare.silences {
+        Some((_, longest)) => format!("{cadence} died {:.1}s", longest.as_secs_f64()),
+        None if fare.longest.is_zero() => cadence.to_string(),
+        None => format!("{cadence} lives"),
     }
 }
 

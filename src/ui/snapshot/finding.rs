@@ -79,7 +79,12 @@ mod tests {
     fn found(ids: &[&'static str]) -> Diagnosis {
         let finding =
             |id: &&'static str| Finding::new(id, Severity::Warning, Confidence::Likely, Subject::default(), "x");
-        Diagnosis { verdict: Verdict::Degraded, summary: String::new(), findings: ids.iter().map(finding).collect() }
+        Diagnosis {
+            verdict: Verdict::Degraded,
+            summary: String::new(),
+            findings: ids.iter().map(finding).collect(),
+            ignored: Vec::new(),
+        }
     }
 
     #[test]
