@@ -32,7 +32,7 @@ const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: lab.test\r\nUpgrade: websocke
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
 /// What a backend says to fill every buffer: nginx does not look into it.
-const BLOCK: [u8; 64 * 1024] = [0x82; 64 * 1024];
+static BLOCK: [u8; 64 * 1024] = [0x82; 64 * 1024];
 
 /// Reads up to the empty line.
 fn head(stream: &mut TcpStream) -> String {

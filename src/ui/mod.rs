@@ -3,6 +3,7 @@
 pub mod draw;
 pub mod drill;
 pub mod filter;
+pub mod ids;
 pub mod input;
 pub mod keys;
 pub mod layout;
@@ -14,6 +15,7 @@ pub mod panes;
 pub mod popup;
 pub mod seen;
 pub mod snapshot;
+pub mod sort;
 pub mod state;
 pub mod svg;
 pub mod table;

@@ -100,7 +100,7 @@ pub fn page(
             row.url.clone()
         }
         Popup::Row(Pane::Connections, id) => {
-            let row = snap.tunnels.rows.iter().find(|r| r.id == id)?;
+            let row = snap.tunnels.rows.get(snap.tunnels.find(id)?)?;
             tunnel(&mut page, row);
             format!("Tunnel of {}", row.client_addr.map_or_else(|| "an unknown client".to_owned(), |a| a.to_string()))
         }

@@ -107,11 +107,10 @@ pub fn tunnels(model: &Model, meter: Option<&Meter>) -> Vec<TunnelRow> {
     let workers = model.masters().iter().flat_map(|m| &m.workers);
     let draining: HashSet<u32> = workers.filter(|w| w.shutting_down).map(|w| w.pid).collect();
     let moment = Moment::of(model, meter);
-    let tunnels = model.connections.tunnels(model.now, &|pid| draining.contains(&pid));
-    let mut rows: Vec<TunnelRow> = tunnels.iter().map(|t| living(t, moment)).collect();
-    // The order of equals must not change from frame to frame.
-    rows.sort_unstable_by_key(|r| r.id);
-    rows
+    let mut tunnels = model.connections.tunnels(model.now, &|pid| draining.contains(&pid));
+    // The order of equals must not change from frame to frame. Rows are larger than what they are made of.
+    tunnels.sort_by_cached_key(|t| t.id);
+    tunnels.iter().map(|t| living(t, moment)).collect()
 }
 
 /// The tunnels that ended a moment ago, the latest first.

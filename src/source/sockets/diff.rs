@@ -121,7 +121,9 @@ mod tests {
             old.ask_again(&[7].into());
         }
         let mut look = Look::begin(old, full, true);
-        rows.iter().for_each(|row| look.see(row));
+        for row in &rows {
+            look.see(row);
+        }
         look.settle();
         look.finish(Extent::Whole, Some(&held))
     }

@@ -17,6 +17,7 @@ const LOST: u32 = 8;
 
 /// A look under way: rows go in by [`Look::see`], changes come out of [`Look::finish`]. Owners may be asked for in between.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "two wishes and two findings that know nothing of each other")]
 pub(super) struct Look<'a> {
     table: &'a mut Table,
     full: bool,
@@ -255,13 +256,12 @@ impl Look<'_> {
                 untold.push(stray.told);
             }
             self.twice |= stray.again;
-            match known {
-                Some(slot) => *slot = stray.now,
-                None => {
-                    self.met += 1;
-                    self.reordered |= self.table.slots.last().is_some_and(|last| last.seen > stray.now.seen);
-                    self.table.slots.push(stray.now);
-                }
+            if let Some(slot) = known {
+                *slot = stray.now;
+            } else {
+                self.met += 1;
+                self.reordered |= self.table.slots.last().is_some_and(|last| last.seen > stray.now.seen);
+                self.table.slots.push(stray.now);
             }
         }
         drop_at(&mut self.changes.rows, &untold);

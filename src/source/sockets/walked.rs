@@ -96,7 +96,7 @@ impl Naive {
 }
 
 fn owner(row: &SocketRow) -> Option<u32> {
-    (row.inode > 0 && row.inode % 2 == 0).then_some(WORKER)
+    (row.inode > 0 && row.inode.is_multiple_of(2)).then_some(WORKER)
 }
 
 fn differs(now: &SocketRow, before: &SocketRow) -> bool {
@@ -201,7 +201,9 @@ impl World {
 
     fn walk(&mut self, rows: &[SocketRow], full: bool, extent: Extent) -> Changes {
         let mut look = Look::begin(&mut self.table, full, true);
-        rows.iter().for_each(|r| look.see(r));
+        for row in rows {
+            look.see(row);
+        }
         let asked: BTreeSet<u32> = look.settle().into_iter().collect();
         let held: Held =
             rows.iter().filter(|r| asked.contains(&r.inode)).filter_map(|r| Some((r.inode, owner(r)?))).collect();
@@ -236,7 +238,9 @@ fn a_table_in_any_order_is_walked_again_at_the_next_look() {
     turned.rotate_left(137);
     for (order, searched) in [(&turned, true), (&turned, false), (&rows, true), (&rows, false)] {
         let mut look = Look::begin(&mut world.table, false, true);
-        order.iter().for_each(|r| look.see(r));
+        for row in order {
+            look.see(row);
+        }
         assert_eq!(look.searched(), searched);
         look.settle();
         assert_eq!(look.finish(Extent::Whole, None), Changes::default());

@@ -14,6 +14,8 @@ pub use crate::report::sockets::TunnelRow;
 
 /// Rows are built at most this often between two looks at the sockets: their ages are shown in whole seconds.
 const FRESH: Duration = Duration::from_secs(1);
+/// For each of so many tunnels they are built a second less often, at a look too: building many takes its time from the keys.
+const MANY: u32 = 50_000;
 
 /// All tunnels of a moment, shared by the frames that show it.
 #[derive(Clone, Debug)]
@@ -42,9 +44,24 @@ impl Tunnels {
     /// The same after what `model` has learnt since, built anew only when that shows.
     #[must_use]
     pub fn after(&self, model: &Model) -> Self {
-        let same = self.look == model.connections.last_look() && model.now.since(self.at) < FRESH;
-        if same { self.clone() } else { Self::of(model) }
+        let rest = FRESH * (u32::try_from(self.living).unwrap_or(u32::MAX) / MANY);
+        let rest = if self.look == model.connections.last_look() { rest + FRESH } else { rest };
+        if model.now.since(self.at) < rest { self.clone() } else { Self::of(model) }
     }
+
+    /// Which row has an id. The living stand in the order of their ids.
+    #[must_use]
+    pub fn find(&self, id: u64) -> Option<usize> {
+        find(&self.rows, id)
+    }
+}
+
+/// See [`Tunnels::find`].
+#[must_use]
+pub fn find(rows: &[TunnelRow], id: u64) -> Option<usize> {
+    let living = rows.get(..rows.partition_point(|r| r.ended.is_none())).unwrap_or_default();
+    let found = living.binary_search_by_key(&id, |r| r.id).ok();
+    found.or_else(|| Some(living.len() + rows.get(living.len()..)?.iter().position(|r| r.id == id)?))
 }
 
 /// A tunnel's state as a light.
@@ -56,5 +73,32 @@ pub const fn light(row: &TunnelRow) -> Light {
         TunnelState::Closing | TunnelState::Unpaired => Light::Idle,
         TunnelState::Draining => Light::Draining,
         TunnelState::Open => Light::Ok,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, SourceId, SourceKind, Stamped};
+
+    #[test]
+    fn few_tunnels_are_gathered_every_second_and_many_less_often() {
+        let mut model = Model::new("web1");
+        let mut after = |ms: u64, before: &mut Tunnels| {
+            let at = Timestamp::from_secs(1_000).plus(Duration::from_millis(ms));
+            let from = SourceId::new(&Arc::from("web1"), SourceKind::Process);
+            model.apply(&Stamped { at, from, event: Event::Tick });
+            let now = before.after(&model);
+            let anew = !Arc::ptr_eq(&now.rows, &before.rows);
+            let living = before.living;
+            *before = Tunnels { living, ..now };
+            anew
+        };
+        let mut tunnels = Tunnels::of(&Model::new("web1"));
+        let told = [0, 900, 1_000, 1_900, 2_000].map(|ms| after(ms, &mut tunnels));
+        assert_eq!(told, [true, false, true, false, true]);
+        tunnels.living = 100_000;
+        let told = [3_000, 4_900, 5_000, 7_900, 8_000].map(|ms| after(ms, &mut tunnels));
+        assert_eq!(told, [false, false, true, false, true]);
     }
 }
