@@ -23,8 +23,8 @@ pub fn text(snap: &Snapshot, state: &ScreenState) -> Option<(String, &'static st
         None => {
             let ids = view::ids(snap, state, state.focus);
             let pane = state.pane(state.focus);
-            let at = pane.selected.and_then(|s| ids.iter().position(|id| *id == s)).unwrap_or(pane.at);
-            row(snap, state.focus, *ids.get(at.min(ids.len().checked_sub(1)?))?)
+            let at = pane.selected.and_then(|id| ids.place(id, pane.at)).unwrap_or(pane.at);
+            row(snap, state.focus, ids.get(at.min(ids.len().checked_sub(1)?))?)
         }
     }
 }

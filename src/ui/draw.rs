@@ -12,6 +12,7 @@ use ratatui::widgets::{Clear, Widget as _};
 
 use crate::human;
 
+use super::ids::Ids;
 use super::layout::{self, Size};
 use super::pane::Pane;
 use super::panes::{connections, errors, findings, groups, handshakes, header, timeline};
@@ -257,16 +258,19 @@ fn pane(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, state: &mut S
     state.spots.push(spot);
 }
 
-/// The rows from the first one on the screen, and which of them is marked.
-fn window<'a, R>(
+/// The rows from the first one on the screen, and which of them is marked. Of the others nothing is read.
+fn window<'a, R: Row>(
     rows: &'a [R],
     order: &[usize],
     room: usize,
     pane: Pane,
     state: &mut ScreenState,
-    id: impl Fn(&R) -> u64,
 ) -> (Vec<&'a R>, Option<usize>) {
-    let ids: Vec<u64> = order.iter().filter_map(|i| rows.get(*i)).map(id).collect();
+    let id = |at: usize| Some(rows.get(*order.get(at)?)?.id());
+    let ids = Ids::new(order.len(), id, |id| {
+        let row = R::find(rows, id)?;
+        order.iter().position(|r| *r == row)
+    });
     let focused = state.focus == pane;
     let choice = state.pane_mut(pane);
     let at = choice.place(&ids);
@@ -278,8 +282,13 @@ fn window<'a, R>(
 }
 
 /// What a table needs of a row besides its columns.
-trait Row {
+trait Row: Sized {
     fn id(&self) -> u64;
+
+    /// Which of `rows` has an id.
+    fn find(rows: &[Self], id: u64) -> Option<usize> {
+        rows.iter().position(|r| r.id() == id)
+    }
 }
 
 impl Row for super::snapshot::endpoint::EndpointRow {
@@ -294,9 +303,19 @@ impl Row for crate::report::sockets::GroupRow {
     }
 }
 
+impl Row for super::snapshot::finding::FindingRow {
+    fn id(&self) -> u64 {
+        self.id
+    }
+}
+
 impl Row for super::snapshot::tunnel::TunnelRow {
     fn id(&self) -> u64 {
         self.id
+    }
+
+    fn find(rows: &[Self], id: u64) -> Option<usize> {
+        super::snapshot::tunnel::place(rows, id)
     }
 }
 
@@ -330,14 +349,14 @@ fn table<R: Row>(
     look: &Look,
 ) {
     let room = usize::from(area.height.saturating_sub(1));
-    let (seen, selected) = window(rows, order, room, pane, state, R::id);
+    let (seen, selected) = window(rows, order, room, pane, state);
     let wide = &mut state.pane_mut(pane).wide;
     Grid { columns, rows: &seen, selected, wide }.draw(buf, area, look);
 }
 
 fn list(buf: &mut Buffer, area: Rect, snap: &Snapshot, order: &[usize], state: &mut ScreenState, look: &Look) {
     let room = usize::from(area.height);
-    let (seen, selected) = window(&snap.findings, order, room, Pane::Findings, state, |r| r.id);
+    let (seen, selected) = window(&snap.findings, order, room, Pane::Findings, state);
     findings::draw(buf, area, &seen, selected, look);
 }
 

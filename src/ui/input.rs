@@ -349,7 +349,7 @@ fn travel(state: &mut ScreenState, snap: &Snapshot, action: Action) {
 fn selected(state: &mut ScreenState, snap: &Snapshot) -> Option<u64> {
     let ids = view::ids(snap, state, state.focus);
     let at = state.pane_mut(state.focus).place(&ids)?;
-    ids.get(at).copied()
+    ids.get(at)
 }
 
 fn turn_view(state: &mut ScreenState, forward: bool) {
@@ -488,7 +488,7 @@ fn click(state: &mut ScreenState, snap: &Snapshot, at: Position) {
     if row >= ids.len() {
         return;
     }
-    let again = was_focused && pane.selected.is_some() && pane.selected == ids.get(row).copied();
+    let again = was_focused && pane.selected.is_some() && pane.selected == ids.get(row);
     pane.select(&ids, row);
     if again {
         details(state, snap);

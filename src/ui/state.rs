@@ -4,6 +4,7 @@ use ratatui::layout::Rect;
 
 use super::drill::Drill;
 use super::filter::Filter;
+use super::ids::Ids;
 use super::keys::Keymap;
 use super::memo::Memo;
 use super::palette::Palette;
@@ -244,21 +245,21 @@ impl ScreenState {
 
 impl PaneState {
     /// The place of the selected row among `ids`. When it has gone, its neighbour takes over.
-    pub fn place(&mut self, ids: &[u64]) -> Option<usize> {
+    pub fn place(&mut self, ids: &Ids<'_>) -> Option<usize> {
         let last = ids.len().checked_sub(1)?;
-        let found = self.selected.and_then(|s| ids.iter().position(|id| *id == s));
+        let found = self.selected.and_then(|s| ids.place(s, self.at));
         self.at = found.unwrap_or(self.at).min(last);
         if self.selected.is_some() {
-            self.selected = ids.get(self.at).copied();
+            self.selected = ids.get(self.at);
         }
         Some(self.at)
     }
 
     /// Selects the row at a place, held at both ends.
-    pub fn select(&mut self, ids: &[u64], at: usize) {
+    pub fn select(&mut self, ids: &Ids<'_>, at: usize) {
         let Some(last) = ids.len().checked_sub(1) else { return };
         self.at = at.min(last);
-        self.selected = ids.get(self.at).copied();
+        self.selected = ids.get(self.at);
     }
 
     /// Scrolls so that place `at` of `total` is among `page` rows. Returns the first row.

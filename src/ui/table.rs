@@ -1,8 +1,5 @@
 //! Tables: columns that leave by priority when room is short, numbers at the right, one line a row.
 
-use std::cmp::Ordering;
-use std::net::SocketAddr;
-
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Span;
@@ -11,6 +8,7 @@ use crate::human;
 use crate::report::filter::Kind;
 
 use super::filter::{Filter, Shown};
+pub use super::sort::Sort;
 use super::text::{Look, cut_spans, nth_line, put, spans_width};
 use super::theme::{self, Tone};
 
@@ -22,38 +20,6 @@ pub const MARGIN: u16 = 2;
 const STEP: u16 = 4;
 /// Columns that leave first from here on are shown only where the others have all the room they want.
 const EXTRA: u8 = 24;
-
-/// What a row is sorted by in one column.
-#[derive(Clone, Debug, PartialEq, PartialOrd)]
-pub enum Sort {
-    /// By size.
-    Number(f64),
-    /// By address, then by port.
-    Address(SocketAddr),
-    /// By letters.
-    Text(String),
-    /// Always last.
-    Unknown,
-}
-
-impl Sort {
-    /// A number that may be unknown.
-    #[must_use]
-    pub fn of(n: Option<f64>) -> Self {
-        n.map_or(Self::Unknown, Self::Number)
-    }
-
-    fn against(&self, other: &Self, reverse: bool) -> Ordering {
-        let order = match (self, other) {
-            (Self::Unknown, Self::Unknown) => return Ordering::Equal,
-            (Self::Unknown, _) => return Ordering::Greater,
-            (_, Self::Unknown) => return Ordering::Less,
-            (Self::Number(a), Self::Number(b)) => a.total_cmp(b),
-            (a, b) => a.partial_cmp(b).unwrap_or(Ordering::Equal),
-        };
-        if reverse { order.reverse() } else { order }
-    }
-}
 
 /// Where a text that is too long loses its letters: never at the telling end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,14 +161,20 @@ pub fn order_by<R>(
     sort: Option<(usize, bool)>,
     leader: impl Fn(usize) -> usize,
 ) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..rows.len()).filter(|i| passes(&rows[*i])).collect();
-    if let Some((column, reverse)) = sort.and_then(|(c, r)| Some((columns.get(c)?, r))) {
-        let keys: Vec<Sort> = rows.iter().map(column.sort).collect();
-        order.sort_by(|a, b| {
-            let (la, lb) = (leader(*a), leader(*b));
-            keys[la].against(&keys[lb], reverse).then(la.cmp(&lb)).then(a.cmp(b))
-        });
+    let passing = (0..rows.len()).filter(|i| passes(&rows[*i]));
+    let Some((column, reverse)) = sort.and_then(|(c, r)| Some((columns.get(c)?, r))) else { return passing.collect() };
+    let keys: Vec<Sort> = rows.iter().map(column.sort).collect();
+    if keys.iter().all(|k| k.number(reverse).is_some()) {
+        let key = |i: usize| keys.get(i).and_then(|k| k.number(reverse)).unwrap_or(u64::MAX);
+        let mut packed: Vec<(u64, usize, usize)> = passing.map(|i| (key(leader(i)), leader(i), i)).collect();
+        packed.sort_unstable();
+        return packed.into_iter().map(|(_, _, i)| i).collect();
     }
+    let mut order: Vec<usize> = passing.collect();
+    order.sort_by(|a, b| {
+        let (la, lb) = (leader(*a), leader(*b));
+        keys[la].against(&keys[lb], reverse).then(la.cmp(&lb)).then(a.cmp(b))
+    });
     order
 }
 

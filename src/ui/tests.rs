@@ -265,6 +265,24 @@ fn a_hundred_thousand_tunnels_are_ordered_once_and_drawn_by_the_page() {
 }
 
 #[test]
+fn a_tunnel_is_found_by_its_id_among_the_living_and_the_ended() {
+    let mut snap = crowd();
+    let mut rows: Vec<TunnelRow> = snap.tunnels.rows[..9].to_vec();
+    let ended = crate::report::sockets::Ended {
+        ago: Duration::ZERO,
+        how: crate::model::tunnels::End::Unknown,
+        timeout: None,
+        seen: String::new(),
+        line: None,
+        bytes: None,
+    };
+    rows.push(TunnelRow { id: 3_000, ended: Some(ended.clone()), ..rows[0].clone() });
+    rows.push(TunnelRow { id: 77, ended: Some(ended), ..rows[0].clone() });
+    snap.tunnels.rows = std::sync::Arc::new(rows);
+    assert_eq!([1, 9, 3_000, 77, 10].map(|id| snap.tunnels.place(id)), [Some(0), Some(8), Some(9), Some(10), None]);
+}
+
+#[test]
 fn ascii_is_ascii() {
     let (snap, mut state) = (snapshot(), ScreenState::new(Some("mono"), true));
     let shown = screen(&snap, &mut state, 160, 48);

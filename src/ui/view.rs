@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::model::errors::kept::By;
 
 use super::drill::View;
+use super::ids::Ids;
 use super::memo::Answer;
 use super::narrow::{self, Rows};
 use super::pane::Pane;
@@ -47,21 +48,28 @@ pub fn tunnels(snap: &Snapshot, state: &ScreenState) -> Arc<Answer> {
 
 /// The ids of [`shown`].
 #[must_use]
-pub fn ids(snap: &Snapshot, state: &ScreenState, pane: Pane) -> Vec<u64> {
+pub fn ids<'a>(snap: &'a Snapshot, state: &ScreenState, pane: Pane) -> Ids<'a> {
     if pane == Pane::Errors {
-        return narrow::ids(snap, &narrow::rows(snap, state));
+        return Ids::of(narrow::ids(snap, &narrow::rows(snap, state)));
     }
     if state.is_grouped(pane) {
         let tunnels = tunnels(snap, state);
-        return tunnels.order.iter().filter_map(|i| tunnels.groups.get(*i)).map(groups::id).collect();
+        return Ids::of(tunnels.order.iter().filter_map(|i| tunnels.groups.get(*i)).map(groups::id).collect());
     }
-    let id = |i: usize| match pane {
-        Pane::Handshakes => snap.endpoints.get(i).map(|r| r.id),
-        Pane::Connections => snap.tunnels.rows.get(i).map(|r| r.id),
-        Pane::Findings => snap.findings.get(i).map(|r| r.id),
-        Pane::Errors | Pane::Timeline => None,
-    };
-    shown(snap, state, pane).iter().copied().filter_map(id).collect()
+    let order = shown(snap, state, pane);
+    match pane {
+        Pane::Connections => {
+            let places = Arc::clone(&order);
+            let id = move |at: usize| Some(snap.tunnels.rows.get(*order.get(at)?)?.id);
+            Ids::new(places.len(), id, move |id| {
+                let row = snap.tunnels.place(id)?;
+                places.iter().position(|r| *r == row)
+            })
+        }
+        Pane::Handshakes => Ids::of(order.iter().filter_map(|i| snap.endpoints.get(*i)).map(|r| r.id).collect()),
+        Pane::Findings => Ids::of(order.iter().filter_map(|i| snap.findings.get(*i)).map(|r| r.id).collect()),
+        Pane::Errors | Pane::Timeline => Ids::of(Vec::new()),
+    }
 }
 
 /// What a pane can be sorted by: the place of the column and its name.

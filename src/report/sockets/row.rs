@@ -105,13 +105,12 @@ pub fn tunnels(model: &Model, meter: Option<&Meter>) -> Vec<TunnelRow> {
     let draining: HashSet<u32> = workers.filter(|w| w.shutting_down).map(|w| w.pid).collect();
     let moment = Moment::of(model, meter);
     let masters = masters(model);
-    let tunnels = model.connections.tunnels(model.now, &|pid| draining.contains(&pid));
+    let mut tunnels = model.connections.tunnels(model.now, &|pid| draining.contains(&pid));
+    // The order of equals must not change from frame to frame. Rows are larger than what they are made of.
+    tunnels.sort_by_cached_key(|t| t.id);
     let row =
         |t: &Tunnel<'_>| TunnelRow { nginx: t.worker().and_then(|w| masters.get(&w).copied()), ..living(t, moment) };
-    let mut rows: Vec<TunnelRow> = tunnels.iter().map(row).collect();
-    // The order of equals must not change from frame to frame.
-    rows.sort_unstable_by_key(|r| r.id);
-    rows
+    tunnels.iter().map(row).collect()
 }
 
 /// The master of each worker, where there are several masters.

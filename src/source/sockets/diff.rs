@@ -1,16 +1,15 @@
-//! What changed between two looks at the socket table: a flat table keyed by the kernel's socket cookie.
+//! What changed between two looks at the socket table: what is remembered of each socket, in the order in which the kernel
+//! told it.
 //!
-//! The times of a row advance by themselves, so a row counts as changed when anything else in it differs, or when an
-//! idle time went *back*: data moved. Whoever reads the deltas lets the idle times of an unchanged row run on from the
-//! stamp of the delta that last brought it.
+//! A row counts as changed when anything but the passing of time differs. Whoever reads the deltas lets the idle times of an
+//! unchanged row run on from the stamp of the delta that last brought it.
 //!
-//! The table keeps fingerprints, not rows: 48 bytes a socket instead of 200.
+//! The table keeps fingerprints, not rows: 48 bytes a socket instead of 200, one beside the other.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::hash::{BuildHasher, Hasher};
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 
-use super::netlink::Extent;
+use super::owners::Held;
+use super::prints::{Print, Prints};
 use crate::event::socket::SocketRow;
 
 /// Who holds a socket, as far as was asked.
@@ -33,6 +32,11 @@ impl Holder {
         }
     }
 
+    /// Who holds an inode, after a search that found these; unasked when there was none.
+    pub(super) fn of(inode: u32, held: Option<&Held>) -> Self {
+        held.map_or(Self::Unasked, |held| held.get(&inode).map_or(Self::Nobody, |pid| Self::Pid(*pid)))
+    }
+
     /// Nobody's socket may be somebody's by now, and who is no longer searched may hold nothing any more.
     pub(super) fn ask_again(&mut self, pids: &BTreeSet<u32>) {
         if self.pid().is_none_or(|pid| !pids.contains(&pid)) {
@@ -41,31 +45,28 @@ impl Holder {
     }
 }
 
-/// What of a row is remembered.
+/// One socket of the last look.
 #[derive(Clone, Copy, Debug)]
-struct Print {
-    /// Fingerprint of what makes the socket itself: both ends and the inode.
-    identity: u64,
-    /// Fingerprint of the rest, without the times and the holder.
-    content: u64,
-    /// The idle times, `u32::MAX` when unknown.
-    idle: [u32; 2],
+pub(super) struct Slot {
+    /// Its cookie.
+    pub cookie: u64,
+    /// How it was.
+    pub print: Print,
+    /// Who holds it.
+    pub holder: Holder,
+    /// The number of the row that last told it: rows are numbered through all looks.
+    pub seen: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    print: Print,
-    holder: Holder,
-    /// The number of the last look that saw it.
-    look: u32,
-}
-
-/// The sockets of the last look.
+/// The sockets of the last look, in its order.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    sockets: HashMap<u64, Seen, foldhash::fast::RandomState>,
-    prints: foldhash::quality::RandomState,
-    look: u32,
+    /// One beside the other.
+    pub slots: Vec<Slot>,
+    /// Makes the fingerprints.
+    pub prints: Prints,
+    /// How many rows there were ever.
+    pub rows: u64,
 }
 
 /// The outcome of one look.
@@ -77,182 +78,55 @@ pub(super) struct Changes {
     pub closed: Vec<u64>,
 }
 
-/// A look under way: rows go in by [`Look::see`], changes come out of [`Look::finish`].
-#[derive(Debug)]
-pub(super) struct Look<'a> {
-    table: &'a mut Table,
-    full: bool,
-    changes: Changes,
-    /// How many sockets were seen.
-    seen: usize,
-    /// A row was told twice.
-    twice: bool,
-}
-
 impl Table {
     /// How many sockets the last look saw.
     pub(super) fn len(&self) -> usize {
-        self.sockets.len()
+        self.slots.len()
     }
 
     /// Who holds the socket of this row, if it is still the one that the table knows.
     #[cfg(test)]
     pub(super) fn holder(&self, row: &SocketRow) -> Holder {
-        let known = self.sockets.get(&row.cookie).filter(|s| s.print.identity == self.print(row).identity);
+        let identity = super::row::Line::print(row, &self.prints).identity;
+        let known = self.slots.iter().find(|s| s.cookie == row.cookie && s.print.identity == identity);
         known.map_or(Holder::Unasked, |s| s.holder)
     }
 
     /// Forgets every holder that is none of these processes: those sockets are looked up again.
     pub(super) fn ask_again(&mut self, pids: &BTreeSet<u32>) {
-        self.sockets.values_mut().for_each(|s| s.holder.ask_again(pids));
-    }
-
-    /// Begins a look; a full one reports every row.
-    pub(super) fn look(&mut self, full: bool) -> Look<'_> {
-        self.look = self.look.wrapping_add(1);
-        Look { table: self, full, changes: Changes::default(), seen: 0, twice: false }
-    }
-
-    fn print(&self, row: &SocketRow) -> Print {
-        let identity = self.identity(row);
-        let idle = |ms: Option<u32>| ms.unwrap_or(u32::MAX);
-        let idle = row.info.map_or([u32::MAX; 2], |i| [idle(i.last_sent_ms), idle(i.last_received_ms)]);
-        Print { identity, content: self.content(row), idle }
-    }
-
-    fn identity(&self, row: &SocketRow) -> u64 {
-        let mut hasher = self.prints.build_hasher();
-        for end in [row.local, row.peer] {
-            match end.ip() {
-                IpAddr::V4(ip) => hasher.write_u32(ip.to_bits()),
-                IpAddr::V6(ip) => hasher.write_u128(ip.to_bits()),
-            }
-        }
-        hasher.write_u64(pair(u32::from(row.local.port()) << 16 | u32::from(row.peer.port()), row.inode));
-        hasher.finish()
-    }
-
-    /// Words of 64 bits are hashed rather than field by field, which would take longer than all the rest of a look. Unknown
-    /// is the highest number, which none of them reaches.
-    fn content(&self, row: &SocketRow) -> u64 {
-        let mut hasher = self.prints.build_hasher();
-        let (timer, group) = (row.timer.map_or(0, |t| t as u32 + 1), row.nginx_group.map_or(2, u32::from));
-        hasher.write_u64(pair(row.recv_q, row.send_q));
-        hasher.write_u64(pair(row.state as u32 | timer << 8 | group << 16, u32::from(row.info.is_some())));
-        if let Some(i) = row.info {
-            let small = byte(i.backoff) | i.unacked.map_or(0x1_0000, u32::from) << 8;
-            hasher.write_u64(pair(word(i.rtt_us), word(i.rttvar_us)));
-            hasher.write_u64(pair(word(i.retransmits), small));
-            for bytes in [i.bytes_received, i.bytes_acked, i.bytes_sent] {
-                hasher.write_u64(bytes.unwrap_or(u64::MAX));
-            }
-        }
-        if let Some(s) = &row.strain {
-            hasher.write_u64(pair(word(s.retransmitting), word(s.lost)));
-            hasher.write_u64(pair(word(s.peer_window), word(s.own_window)));
-            hasher.write_u64(pair(word(s.unsent), byte(s.probes)));
-        }
-        hasher.finish()
+        self.slots.iter_mut().for_each(|s| s.holder.ask_again(pids));
     }
 }
 
-fn word(n: Option<u32>) -> u32 {
-    n.unwrap_or(u32::MAX)
-}
-
-fn byte(n: Option<u8>) -> u32 {
-    n.map_or(0xff, u32::from)
-}
-
-fn pair(high: u32, low: u32) -> u64 {
-    u64::from(high) << 32 | u64::from(low)
-}
-
-impl Seen {
+impl Slot {
     /// The row differs in more than the passing of time.
-    fn changed(&self, before: &Self) -> bool {
-        let (now, then) = (&self.print, &before.print);
-        now.identity != then.identity
-            || now.content != then.content
-            || (0..2).any(|i| now.idle[i] < then.idle[i])
-            || self.holder.pid() != before.holder.pid()
+    #[inline]
+    pub(super) fn changed(&self, before: &Self) -> bool {
+        self.print.differs(&before.print) || self.holder.pid() != before.holder.pid()
     }
-}
-
-impl Look<'_> {
-    /// Takes one row of the look when the holder of its socket is known; false otherwise.
-    pub(super) fn see_held(&mut self, row: &SocketRow) -> bool {
-        let print = self.table.print(row);
-        let known = self.table.sockets.get_mut(&row.cookie).filter(|s| s.print.identity == print.identity);
-        let Some(entry) = known.filter(|s| s.holder != Holder::Unasked) else { return false };
-        let now = Seen { print, holder: entry.holder, look: self.table.look };
-        let before = std::mem::replace(entry, now);
-        self.tell(row, now, Some(before));
-        true
-    }
-
-    /// Takes one row of the look, with what is known of its holder.
-    pub(super) fn see(&mut self, row: &SocketRow, holder: Holder) {
-        let now = Seen { print: self.table.print(row), holder, look: self.table.look };
-        let before = self.table.sockets.insert(row.cookie, now);
-        self.tell(row, now, before);
-    }
-
-    /// The row's pid follows from the holder.
-    fn tell(&mut self, row: &SocketRow, now: Seen, before: Option<Seen>) {
-        // The kernel's walk can meet a socket twice when the table is changed meanwhile.
-        let again = before.is_some_and(|b| b.look == now.look);
-        self.seen += usize::from(!again);
-        let changed = before.is_none_or(|b| now.changed(&b));
-        if changed || (self.full && !again) {
-            self.twice |= again;
-            self.changes.rows.push(SocketRow { pid: now.holder.pid(), ..row.clone() });
-        }
-    }
-
-    /// The look is over. When it was whole, what was not seen is gone; else it may only have been missed.
-    pub(super) fn finish(self, extent: Extent) -> Changes {
-        let Self { table, mut changes, seen, twice, .. } = self;
-        if extent == Extent::Whole && seen < table.sockets.len() {
-            let look = table.look;
-            table.sockets.retain(|cookie, seen| {
-                let alive = seen.look == look;
-                if !alive {
-                    changes.closed.push(*cookie);
-                }
-                alive
-            });
-        }
-        if twice {
-            keep_last(&mut changes.rows);
-        }
-        changes
-    }
-}
-
-/// Of several rows with one cookie the last is the truth.
-fn keep_last(rows: &mut Vec<SocketRow>) {
-    let mut met = HashSet::new();
-    rows.reverse();
-    rows.retain(|r| met.insert(r.cookie));
-    rows.reverse();
-}
-
-/// One whole look, for rows that are all at hand.
-#[cfg(test)]
-fn diff(old: &mut Table, rows: impl IntoIterator<Item = SocketRow>, full: bool) -> Changes {
-    let mut look = old.look(full);
-    for row in rows {
-        let holder = row.pid.map_or(Holder::Nobody, Holder::Pid);
-        look.see(&row, holder);
-    }
-    look.finish(Extent::Whole)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::netlink::Extent;
+    use super::super::walk::Look;
     use super::*;
     use crate::event::socket::{Strain, TcpInfo, TcpState, TcpTimer};
+
+    /// One whole look, for rows that are all at hand.
+    fn diff(old: &mut Table, rows: impl IntoIterator<Item = SocketRow>, full: bool) -> Changes {
+        let rows: Vec<SocketRow> = rows.into_iter().collect();
+        let held: Held = rows.iter().filter_map(|r| Some((r.inode, r.pid?))).collect();
+        if !held.is_empty() {
+            old.ask_again(&[7].into());
+        }
+        let mut look = Look::begin(old, full, true);
+        for row in &rows {
+            look.see(row);
+        }
+        look.settle();
+        look.finish(Extent::Whole, Some(&held))
+    }
 
     fn row(cookie: u64, peer: &str) -> SocketRow {
         let address = |text: &str| text.parse().expect("address");
@@ -358,9 +232,9 @@ mod tests {
     #[test]
     fn what_a_partial_look_missed_is_not_gone() {
         let (mut table, a, b) = table();
-        let mut look = table.look(false);
-        look.see(&a, Holder::Nobody);
-        assert_eq!(look.finish(Extent::Part), Changes::default());
+        let mut look = Look::begin(&mut table, false, true);
+        look.see(&a);
+        assert_eq!(look.finish(Extent::Part, None), Changes::default());
         assert_eq!(diff(&mut table, [a, b], false), Changes::default(), "still known");
     }
 
@@ -395,7 +269,9 @@ mod tests {
         let earlier = with(a, |_, i| i.bytes_received = Some(15));
         let told = diff(&mut table, [earlier, b.clone(), later.clone()], false).rows;
         assert_eq!(told.as_slice(), std::slice::from_ref(&later));
-        assert_eq!(diff(&mut table, [later.clone(), b.clone(), later.clone()], true).rows, [later, b]);
+        let mut all = diff(&mut table, [later.clone(), b.clone(), later.clone()], true).rows;
+        all.sort_by_key(|r| r.cookie);
+        assert_eq!(all, [later, b]);
     }
 
     #[test]

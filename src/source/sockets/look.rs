@@ -11,13 +11,14 @@ use super::frame::{messages, sequence_of};
 use super::groups;
 use super::message::row;
 use super::netlink::{Diag, Extent, remedy};
-use super::owners::{Held, Owners};
+use super::owners::Owners;
 use super::pace::thread_time;
 use super::procfs;
 use super::row::Found;
 use super::sight::{Sighted, sense};
 use super::space::{self, Space};
 use super::unix::{End, Joined, Paths, UnixTable, end};
+use super::walk::Look;
 use crate::event::Sense;
 use crate::event::site::Interest;
 use crate::event::socket::{Listener, SocketDelta, SocketRow, SocketSource as Way, UnixRow};
@@ -242,7 +243,7 @@ impl Looker {
         way: Way,
         full: bool,
         now: Instant,
-        walk: impl FnOnce(&mut dyn FnMut(Found), &mut dyn FnMut(&[End], Option<Extent>)) -> io::Result<Extent>,
+        walk: impl FnOnce(&mut dyn FnMut(Found<'_>), &mut dyn FnMut(&[End], Option<Extent>)) -> io::Result<Extent>,
     ) -> io::Result<SocketDelta> {
         let full = full || way != self.way;
         if way != self.way {
@@ -251,34 +252,37 @@ impl Looker {
             self.way = way;
         }
         let search = !self.interest.pids.is_empty();
-        let mut look = self.table.look(full);
-        let (mut listening, mut ownerless) = (Vec::new(), Vec::new());
+        let mut look = Look::begin(&mut self.table, full, search);
+        let mut listening = Vec::new();
         let (mut joined, mut unix_extent) = (Joined::default(), Extent::Whole);
-        let extent = walk(
+        let walked = walk(
             &mut |found| match found {
+                Found::Raw(raw) => look.see(&raw),
+                Found::Connection(row) => look.see(&row),
                 Found::Listening(cookie, listener) => listening.push((cookie, listener)),
-                Found::Connection(row) if !search || row.inode == 0 => look.see(&row, Holder::Unasked),
-                Found::Connection(row) if look.see_held(&row) => {}
-                Found::Connection(row) => ownerless.push(row),
             },
             &mut |ends, extent| {
                 joined = self.unix.join(ends, &self.paths);
                 unix_extent = extent.unwrap_or(Extent::Part);
             },
-        )?;
+        );
+        let extent = match walked {
+            Ok(extent) => extent,
+            Err(e) => {
+                // What this look has seen is told to nobody: the next one tells everything.
+                (self.table, self.last_full) = (Table::default(), None);
+                return Err(e);
+            }
+        };
         let mut legs: Vec<_> = joined.legs.into_iter().map(|leg| (self.unix.holder(&leg), leg)).collect();
         let unknown = legs.iter().filter(|(holder, _)| search && *holder == Holder::Unasked).map(|(_, leg)| leg.inode);
-        let inodes: Vec<u32> = ownerless.iter().map(|row| row.inode).chain(unknown).collect();
+        let inodes: Vec<u32> = look.settle().into_iter().chain(unknown).collect();
         let searched = if inodes.is_empty() { None } else { self.owners.search(&self.interest.pids, &inodes, now) };
-        for row in ownerless {
-            let holder = holder_of(row.inode, searched.as_ref());
-            look.see(&row, holder);
-        }
         for (holder, leg) in legs.iter_mut().filter(|(holder, _)| search && *holder == Holder::Unasked) {
-            *holder = holder_of(leg.inode, searched.as_ref());
+            *holder = Holder::of(leg.inode, searched.as_ref());
         }
         self.sighted.part = extent.and(unix_extent) == Extent::Part;
-        let Changes { rows, mut closed } = look.finish(extent);
+        let Changes { rows, mut closed } = look.finish(extent, searched.as_ref());
         let legs = legs.into_iter().map(|(holder, leg)| (leg, holder)).collect();
         let (unix, unix_closed) = self.unix.turn(legs, full, unix_extent);
         closed.extend(unix_closed);
@@ -298,10 +302,10 @@ pub(super) fn decode(datagram: &[u8]) -> (Vec<SocketRow>, Vec<Listener>, Vec<Uni
     let (mut rows, mut listeners, mut ends) = (Vec::new(), Vec::new(), Vec::new());
     let sequence = sequence_of(datagram);
     let outcome = messages(datagram, sequence, false, "sockets", &mut |payload| {
-        match row(payload, &[1]) {
+        match row(payload, &[1]).map(Found::decoded) {
             Some(Found::Connection(row)) => rows.push(row),
             Some(Found::Listening(_, listener)) => listeners.push(listener),
-            None => {}
+            Some(Found::Raw(_)) | None => {}
         }
         ends.extend(end(payload, &paths));
     });
@@ -309,13 +313,6 @@ pub(super) fn decode(datagram: &[u8]) -> (Vec<SocketRow>, Vec<Listener>, Vec<Uni
         tracing::debug!(error = %e, "a garbled answer");
     }
     (rows, listeners, UnixTable::default().join(&ends, &paths).legs)
-}
-
-fn holder_of(inode: u32, searched: Option<&Held>) -> Holder {
-    match searched {
-        Some(held) => held.get(&inode).map_or(Holder::Nobody, |pid| Holder::Pid(*pid)),
-        None => Holder::Unasked,
-    }
 }
 
 /// By address, and by cookie where several workers listen on one address (SO_REUSEPORT), so that two looks compare.
@@ -466,6 +463,22 @@ mod tests {
         let nowhere = tempfile::tempdir().expect("directory");
         let mut looker = Looker { open: refused, ..Looker::new(Mode::Auto, nowhere.path()) };
         assert!(looker.look(&interest, Instant::now()).expect_err("no /proc either").to_string().contains("net/tcp"));
+    }
+
+    #[test]
+    fn what_a_look_saw_before_it_failed_is_told_by_the_next() {
+        let proc = tempfile::tempdir().expect("directory");
+        let (four, six) = (proc.path().join("net/tcp"), proc.path().join("net/tcp6"));
+        let line =
+            |port: &str| format!("0: 0100007F:1F90 0100007F:{port} 01 00000000:00000000 00:00000000 00000000 0 0 77 1");
+        std::fs::create_dir_all(&six).expect("a folder where a file should be");
+        std::fs::write(&four, line("C738")).expect("written");
+        let interest = Interest { listen_ports: [8080].into(), ..Interest::default() };
+        let mut looker = Looker::new(Mode::Procfs, proc.path());
+        looker.look(&interest, Instant::now()).expect_err("tcp6 cannot be read");
+        std::fs::remove_dir(&six).expect("removed");
+        let next = looker.look(&interest, Instant::now()).expect("a look").delta;
+        assert_eq!((next.full, next.rows.len()), (true, 1));
     }
 
     #[test]

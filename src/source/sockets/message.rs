@@ -6,7 +6,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::frame::{attributes, take, u32_at, u64_at};
-use super::row::{Found, plain, watched};
+use super::prints::{Print, Prints, What};
+use super::row::{Found, Line, plain, watched};
 use crate::event::socket::{Listener, SocketRow, Strain, TcpInfo, TcpState, TcpTimer};
 
 /// The fixed part of a row, `sizeof(struct inet_diag_msg)`.
@@ -76,37 +77,38 @@ fn put_filter(out: &mut Vec<u8>, program: &[u8]) {
     out.extend_from_slice(program);
 }
 
+/// A connection as the kernel wrote it. Most are as they were at the last look: what is not asked for is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Raw<'a> {
+    fixed: &'a [u8; FIXED],
+    state: TcpState,
+    info: Option<&'a [u8]>,
+    nginx_group: Option<bool>,
+}
+
 /// One row from the payload of one netlink message; `groups` are the ids of nginx's control groups, none when unknown. `None`
 /// for what is no TCP socket that we know: a shorter message, an unknown family or state, or a state that is not watched.
-pub(super) fn row(payload: &[u8], groups: &[u64]) -> Option<Found> {
-    let fixed: [u8; FIXED] = take(payload, 0)?;
+#[inline]
+pub(super) fn row<'a>(payload: &'a [u8], groups: &[u64]) -> Option<Found<'a>> {
+    let (fixed, rest) = payload.split_first_chunk::<FIXED>()?;
     let state = TcpState::from_kernel(fixed[1]).filter(|s| watched(*s))?;
-    let cookie = u64::from(u32_at(&fixed, 44)?) | (u64::from(u32_at(&fixed, 48)?) << 32);
-    let (recv_q, send_q) = (u32_at(&fixed, 56)?, u32_at(&fixed, 60)?);
-    let local = address(&fixed, 8, 4)?;
+    if !matches!(fixed[0], FAMILY_V4 | FAMILY_V6) {
+        return None;
+    }
+    let mut raw = Raw { fixed, state, info: None, nginx_group: None };
     if state == TcpState::Listen {
         // For a listener the two queues mean: waiting for accept, and how many may wait (tcp_diag.c, tcp_diag_get_info).
-        return Some(Found::Listening(cookie, Listener { local, queue: recv_q, backlog: Some(send_q) }));
+        let (queue, backlog) = raw.queues();
+        return Some(Found::Listening(raw.cookie(), Listener { local: raw.local(), queue, backlog: Some(backlog) }));
     }
-    let mut row = SocketRow::new(cookie, local, address(&fixed, 24, 6)?, state);
-    (row.recv_q, row.send_q, row.inode) = (recv_q, send_q, u32_at(&fixed, 68)?);
-    row.timer = TcpTimer::from_kernel(fixed[2]);
-    let mut strain = Strain { timer_ms: row.timer.and(u32_at(&fixed, 52)), ..Strain::default() };
-    for (kind, value) in attributes(payload.get(FIXED..)?) {
+    for (kind, value) in attributes(rest) {
         match kind {
-            ATTR_INFO => {
-                let connected = !matches!(state, TcpState::SynSent | TcpState::SynReceived);
-                row.info = Some(tcp_info(value, connected));
-                fill(&mut strain, value, connected);
-            }
-            ATTR_CGROUP if !groups.is_empty() => row.nginx_group = u64_at(value, 0).map(|id| groups.contains(&id)),
+            ATTR_INFO => raw.info = Some(value),
+            ATTR_CGROUP if !groups.is_empty() => raw.nginx_group = u64_at(value, 0).map(|id| groups.contains(&id)),
             _ => {}
         }
     }
-    if strained(&row, &strain) {
-        row.strain = Some(Box::new(strain));
-    }
-    Some(Found::Connection(row))
+    Some(Found::Raw(raw))
 }
 
 /// Both ends of a connection in TIME-WAIT; `None` for anything else.
@@ -126,7 +128,110 @@ fn address(fixed: &[u8; FIXED], ip: usize, port: usize) -> Option<SocketAddr> {
     Some(plain(ip, take(fixed, port).map(u16::from_be_bytes)?))
 }
 
+impl Raw<'_> {
+    /// Both ports as they are spoken.
+    #[inline]
+    pub(super) fn ports(&self) -> (u16, u16) {
+        (u16::from_be_bytes(self.part(4)), u16::from_be_bytes(self.part(6)))
+    }
+
+    fn local(&self) -> SocketAddr {
+        plain(self.ip(8), self.ports().0)
+    }
+
+    #[inline]
+    fn part<const N: usize>(&self, at: usize) -> [u8; N] {
+        take(self.fixed, at).unwrap_or([0; N])
+    }
+
+    #[inline]
+    fn number(&self, at: usize) -> u32 {
+        u32::from_ne_bytes(self.part(at))
+    }
+
+    #[inline]
+    fn ip(&self, at: usize) -> IpAddr {
+        if self.fixed[0] == FAMILY_V4 {
+            IpAddr::V4(Ipv4Addr::from(self.part::<4>(at)))
+        } else {
+            IpAddr::V6(Ipv6Addr::from(self.part::<16>(at))).to_canonical()
+        }
+    }
+
+    /// Received and not read, sent and not acknowledged.
+    #[inline]
+    fn queues(&self) -> (u32, u32) {
+        (self.number(56), self.number(60))
+    }
+
+    #[inline]
+    fn connected(&self) -> bool {
+        !matches!(self.state, TcpState::SynSent | TcpState::SynReceived)
+    }
+
+    /// `None` while nothing waits and no window is closed.
+    #[inline]
+    fn strain(&self) -> Option<Strain> {
+        let mut strain = Strain::default();
+        if let Some(b) = self.info {
+            fill(&mut strain, b, self.connected());
+        }
+        let backoff = self.info.and_then(|b| b.get(4).copied());
+        let timer = TcpTimer::from_kernel(self.fixed[2]);
+        strained(self.queues(), timer, backoff, &strain).then(|| {
+            strain.timer_ms = timer.map(|_| self.number(52));
+            strain
+        })
+    }
+}
+
+impl Line for Raw<'_> {
+    #[inline]
+    fn cookie(&self) -> u64 {
+        u64::from(self.number(44)) | (u64::from(self.number(48)) << 32)
+    }
+
+    #[inline]
+    fn inode(&self) -> u32 {
+        self.number(68)
+    }
+
+    #[inline]
+    fn print(&self, prints: &Prints) -> Print {
+        let (local_port, peer_port) = self.ports();
+        let identity = prints.identity([(self.ip(8), local_port), (self.ip(24), peer_port)], self.inode());
+        let info = self.info.map(|b| tcp_info(b, self.connected()));
+        let what = What {
+            queues: self.queues(),
+            state: self.state,
+            timer: TcpTimer::from_kernel(self.fixed[2]),
+            nginx_group: self.nginx_group,
+        };
+        Print {
+            identity,
+            content: prints.content(what, info.as_ref(), self.strain().as_ref()),
+            idle: Print::idle(info.as_ref()),
+        }
+    }
+
+    fn row(&self) -> SocketRow {
+        let (local, peer) = (self.local(), plain(self.ip(24), self.ports().1));
+        let (recv_q, send_q) = self.queues();
+        SocketRow {
+            inode: self.inode(),
+            nginx_group: self.nginx_group,
+            recv_q,
+            send_q,
+            timer: TcpTimer::from_kernel(self.fixed[2]),
+            info: self.info.map(|b| tcp_info(b, self.connected())),
+            strain: self.strain().map(Box::new),
+            ..SocketRow::new(self.cookie(), local, peer, self.state)
+        }
+    }
+}
+
 /// `struct tcp_info` as far as it was written.
+#[inline]
 fn tcp_info(b: &[u8], connected: bool) -> TcpInfo {
     // A kernel without a sample yet writes 0; no network answers in less than a microsecond.
     let rtt_us = u32_at(b, 68).filter(|us| *us > 0);
@@ -146,6 +251,7 @@ fn tcp_info(b: &[u8], connected: bool) -> TcpInfo {
 }
 
 /// What `struct tcp_info` says of difficulties, as far as it was written.
+#[inline]
 fn fill(strain: &mut Strain, b: &[u8], connected: bool) {
     let ms = |at| u64_at(b, at).map(|us| u32::try_from(us / 1_000).unwrap_or(u32::MAX));
     strain.probes = b.get(3).copied();
@@ -159,13 +265,13 @@ fn fill(strain: &mut Strain, b: &[u8], connected: bool) {
 }
 
 /// Something waits, a window is closed, or a silent peer is to be asked whether it lives: the rest is then worth its memory.
-fn strained(row: &SocketRow, strain: &Strain) -> bool {
+#[inline]
+fn strained(queues: (u32, u32), timer: Option<TcpTimer>, backoff: Option<u8>, strain: &Strain) -> bool {
     let some = |n: Option<u32>| n.is_some_and(|n| n > 0);
     let closed = |window| window == Some(0);
-    row.recv_q > 0
-        || row.send_q > 0
-        || row.timer == Some(TcpTimer::Keepalive)
-        || row.info.is_some_and(|i| i.backoff.is_some_and(|n| n > 0))
+    queues != (0, 0)
+        || timer == Some(TcpTimer::Keepalive)
+        || backoff.is_some_and(|n| n > 0)
         || strain.probes.is_some_and(|n| n > 0)
         || some(strain.retransmitting)
         || some(strain.lost)
@@ -197,7 +303,7 @@ mod tests {
     }
 
     fn connection(payload: &[u8]) -> SocketRow {
-        match row(payload, &[]) {
+        match row(payload, &[]).map(Found::decoded) {
             Some(Found::Connection(r)) => r,
             other => panic!("no connection: {other:?}"),
         }
@@ -316,7 +422,7 @@ mod tests {
         let of = |id: u64, groups: &[u64]| {
             let mut m = made(1, FAMILY_V4, 0);
             m.extend(attribute(ATTR_CGROUP, &id.to_ne_bytes()));
-            match row(&m, groups) {
+            match row(&m, groups).map(Found::decoded) {
                 Some(Found::Connection(r)) => r.nginx_group,
                 other => panic!("{other:?}"),
             }
@@ -331,9 +437,10 @@ mod tests {
     }
 
     /// The rows of a captured answer, and whether it was whole; `None` when it was noticed to be garbled.
-    fn captured(bytes: &[u8], cut: bool) -> (Vec<Found>, Option<bool>) {
+    fn captured(bytes: &[u8], cut: bool) -> (Vec<Found<'static>>, Option<bool>) {
         let mut rows = Vec::new();
-        let heard = messages(bytes, 7, cut, "TCP sockets", &mut |payload| rows.extend(row(payload, &[])));
+        let heard =
+            messages(bytes, 7, cut, "TCP sockets", &mut |payload| rows.extend(row(payload, &[]).map(Found::decoded)));
         (rows, heard.ok().map(|h| h.done))
     }
 
@@ -390,6 +497,28 @@ mod tests {
     }
 
     proptest! {
+        /// What is not decoded has the fingerprints of what is: a row is told for no other reason than before.
+        #[test]
+        fn a_connection_has_the_same_fingerprints_read_or_not(
+            mut bytes in proptest::collection::vec(any::<u8>(), FIXED),
+            info in proptest::option::of(proptest::collection::vec(prop_oneof![3 => Just(0_u8), 1 => any::<u8>()], 0..260)),
+            (state, v6, quiet) in (1_u8..12, any::<bool>(), any::<bool>()),
+        ) {
+            bytes[..2].copy_from_slice(&[if v6 { FAMILY_V6 } else { FAMILY_V4 }, state]);
+            if quiet {
+                bytes[56..64].fill(0);
+            }
+            bytes.extend(attribute(ATTR_CGROUP, &7_u64.to_ne_bytes()));
+            bytes.extend(info.iter().flat_map(|i| attribute(ATTR_INFO, i)));
+            let prints = Prints::default();
+            if let Some(Found::Raw(raw)) = row(&bytes, &[7]) {
+                let read = raw.row();
+                prop_assert_eq!(raw.print(&prints), read.print(&prints));
+                prop_assert_eq!((raw.cookie(), raw.inode()), (read.cookie, read.inode));
+                prop_assert_eq!(raw.ports(), (read.local.port(), read.peer.port()));
+            }
+        }
+
         #[test]
         fn no_bytes_make_it_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..400), state in 0u8..14) {
             let _ = row(&bytes, &[7]);

@@ -12,11 +12,14 @@ mod message;
 mod netlink;
 mod owners;
 mod pace;
+mod prints;
 mod procfs;
 mod row;
 mod sight;
 mod space;
 mod unix;
+mod walk;
+mod walked;
 
 use std::io;
 use std::sync::Arc;

@@ -78,7 +78,7 @@ impl Diag {
         &mut self,
         interest: &Interest,
         groups: &[u64],
-        each: &mut dyn FnMut(Found),
+        each: &mut dyn FnMut(Found<'_>),
     ) -> io::Result<Extent> {
         let program = filter::program(interest);
         if program.is_empty() {
@@ -187,8 +187,12 @@ impl Diag {
 }
 
 /// The kernel's filter may be wider than the interest.
-fn wanted_row(interest: &Interest, found: &Found) -> bool {
+fn wanted_row(interest: &Interest, found: &Found<'_>) -> bool {
     match found {
+        Found::Raw(r) => {
+            let (local, peer) = r.ports();
+            wanted(interest, local, peer)
+        }
         Found::Connection(r) => wanted(interest, r.local.port(), r.peer.port()),
         Found::Listening(_, l) => interest.listen_ports.contains(&l.local.port()),
     }
@@ -207,6 +211,7 @@ pub(super) fn remedy(e: &io::Error) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::row::Line as _;
     use super::*;
 
     #[test]
@@ -240,8 +245,9 @@ mod tests {
         let look = |one_walk: bool| {
             let mut diag = Diag { one_walk, ..Diag::open().expect("opened") };
             let mut ends = std::collections::BTreeSet::new();
-            let each = &mut |found| match found {
-                Found::Connection(r) => drop(ends.insert((r.local, Some(r.peer), r.inode > 0))),
+            let each = &mut |found: Found<'_>| match found {
+                Found::Raw(r) => drop(ends.insert((r.row().local, Some(r.row().peer), r.inode() > 0))),
+                Found::Connection(r) => panic!("already decoded: {r:?}"),
                 Found::Listening(_, l) => drop(ends.insert((l.local, None, true))),
             };
             assert_eq!(diag.tcp(&interest, &[], each).expect("read"), Extent::Whole);

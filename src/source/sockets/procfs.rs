@@ -24,7 +24,7 @@ const NO_INODE: u64 = 1 << 63;
 ///
 /// # Errors
 /// When the IPv4 table cannot be read. A missing IPv6 table is a kernel without IPv6.
-pub(super) fn read(net: &Path, interest: &Interest, each: &mut dyn FnMut(Found)) -> io::Result<()> {
+pub(super) fn read(net: &Path, interest: &Interest, each: &mut dyn FnMut(Found<'_>)) -> io::Result<()> {
     for (file, needed) in [("tcp", true), ("tcp6", false)] {
         let path = net.join(file);
         match lines(&path, &mut |line| row(line, interest).into_iter().for_each(&mut *each)) {
@@ -49,11 +49,11 @@ fn lines(path: &Path, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
 
 /// The rows of `interest` in the text of either file; the heading and any line that is none are skipped.
 #[cfg(test)]
-fn parse<'a>(text: &'a [u8], interest: &'a Interest) -> impl Iterator<Item = Found> + 'a {
+fn parse<'a>(text: &'a [u8], interest: &'a Interest) -> impl Iterator<Item = Found<'static>> + 'a {
     text.split(|b| *b == b'\n').filter_map(|l| row(l, interest))
 }
 
-fn row(line: &[u8], interest: &Interest) -> Option<Found> {
+fn row(line: &[u8], interest: &Interest) -> Option<Found<'static>> {
     let mut fields = line.split(|b| *b == b' ').filter(|f| !f.is_empty()).filter_map(|f| std::str::from_utf8(f).ok());
     let (local, peer) = (address(fields.nth(1)?)?, address(fields.next()?)?);
     let state = TcpState::from_kernel(u8::from_str_radix(fields.next()?, 16).ok()?).filter(|s| watched(*s))?;

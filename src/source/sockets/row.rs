@@ -2,16 +2,72 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::message::Raw;
+use super::prints::{Print, Prints, What};
 use crate::event::site::Interest;
 use crate::event::socket::{Listener, SocketRow, TcpState};
 
 /// What one line of the table turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum Found<'a> {
     /// A connection, its pid not yet looked up.
     Connection(SocketRow),
+    /// The same, as the kernel wrote it.
+    Raw(Raw<'a>),
     /// A listening socket and its cookie, by which listeners are kept in one order.
     Listening(u64, Listener),
+}
+
+impl Found<'_> {
+    /// The same with everything read.
+    pub(super) fn decoded(self) -> Found<'static> {
+        match self {
+            Self::Raw(raw) => Found::Connection(raw.row()),
+            Self::Connection(row) => Found::Connection(row),
+            Self::Listening(cookie, listener) => Found::Listening(cookie, listener),
+        }
+    }
+}
+
+/// A connection as it stands in a table, whichever: what it takes to tell whether it is as it was.
+pub(super) trait Line {
+    /// The socket's cookie.
+    fn cookie(&self) -> u64;
+    /// Its inode.
+    fn inode(&self) -> u32;
+    /// Its fingerprints.
+    fn print(&self, prints: &Prints) -> Print;
+    /// The whole row, its pid not yet looked up.
+    fn row(&self) -> SocketRow;
+}
+
+impl Line for SocketRow {
+    fn cookie(&self) -> u64 {
+        self.cookie
+    }
+
+    fn inode(&self) -> u32 {
+        self.inode
+    }
+
+    fn print(&self, prints: &Prints) -> Print {
+        let ends = [self.local, self.peer].map(|end| (end.ip(), end.port()));
+        let what = What {
+            queues: (self.recv_q, self.send_q),
+            state: self.state,
+            timer: self.timer,
+            nginx_group: self.nginx_group,
+        };
+        Print {
+            identity: prints.identity(ends, self.inode),
+            content: prints.content(what, self.info.as_ref(), self.strain.as_deref()),
+            idle: Print::idle(self.info.as_ref()),
+        }
+    }
+
+    fn row(&self) -> SocketRow {
+        self.clone()
+    }
 }
 
 /// Whether rows in this state are watched. TIME-WAIT belongs to nobody any more and CLOSED is no connection; LISTEN is

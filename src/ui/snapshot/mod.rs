@@ -29,6 +29,9 @@ use tunnel::Tunnels;
 /// The rates of the Connections title are taken over this span.
 const RATE_SPAN: Duration = Duration::from_secs(10);
 
+/// What nginx has left is measured at most this often between two looks at the sockets.
+const MEASURED: Duration = Duration::from_secs(1);
+
 /// What the title of the Errors pane counts over.
 const HALF_HOUR: Duration = Duration::from_secs(1_800);
 
@@ -73,6 +76,7 @@ pub struct Snapshot {
     pub past: Past,
     /// What nginx has left.
     pub headroom: Headroom,
+    measured: Timestamp,
     /// Since when the counters run.
     pub since: Option<Timestamp>,
 }
@@ -115,16 +119,26 @@ impl Snapshot {
     /// What `model` and `diagnosis` show now.
     #[must_use]
     pub fn of(model: &Model, diagnosis: &Diagnosis) -> Self {
-        Self::with(model, diagnosis, Tunnels::of(model), &[])
+        Self::with(model, diagnosis, Tunnels::of(model), (headroom(model), model.now), &[])
     }
 
     /// The same as the successor of this one: what did not change is shared.
     #[must_use]
     pub fn after(&self, model: &Model, diagnosis: &Diagnosis) -> Self {
-        Self::with(model, diagnosis, self.tunnels.after(model), &self.findings)
+        let tunnels = self.tunnels.after(model);
+        // Every connection is counted for it: not for every key.
+        let same = Arc::ptr_eq(&tunnels.rows, &self.tunnels.rows) && model.now.since(self.measured) < MEASURED;
+        let headroom = if same { (self.headroom, self.measured) } else { (headroom(model), model.now) };
+        Self::with(model, diagnosis, tunnels, headroom, &self.findings)
     }
 
-    fn with(model: &Model, diagnosis: &Diagnosis, tunnels: Tunnels, findings: &[FindingRow]) -> Self {
+    fn with(
+        model: &Model,
+        diagnosis: &Diagnosis,
+        tunnels: Tunnels,
+        (headroom, measured): (Headroom, Timestamp),
+        findings: &[FindingRow],
+    ) -> Self {
         let (serving, draining) = model.workers();
         let version = model.masters().iter().find_map(|m| m.version).or(model.site.as_ref().and_then(|s| s.version));
         let lines = model.errors.kept();
@@ -148,7 +162,8 @@ impl Snapshot {
             log_level: logs.map(|l| l.level).min(),
             findings: finding::rows(diagnosis, findings, model.since, model.now),
             past: Past::of(model),
-            headroom: headroom(model),
+            headroom,
+            measured,
             since: model.since,
         }
     }

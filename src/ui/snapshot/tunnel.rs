@@ -14,6 +14,8 @@ pub use crate::report::sockets::TunnelRow;
 
 /// Rows are built at most this often between two looks at the sockets: their ages are shown in whole seconds.
 const FRESH: Duration = Duration::from_secs(1);
+/// For each of so many tunnels they are built a second less often, at a look too: building many takes its time from the keys.
+const MANY: u32 = 50_000;
 
 /// How long a tunnel that ended stands among the others; its details are there for longer.
 const ENDED_SHOWN: Duration = Duration::from_secs(30);
@@ -51,28 +53,46 @@ impl Tunnels {
     /// The tunnel with this id, also one that ended a while ago.
     #[must_use]
     pub fn find(&self, id: u64) -> Option<&TunnelRow> {
-        self.rows.iter().chain(self.before.iter()).find(|r| r.id == id)
+        let shown = self.place(id).and_then(|at| self.rows.get(at));
+        shown.or_else(|| self.before.iter().find(|r| r.id == id))
     }
 
-    /// The same with at most so many rows: those that end soonest, then the rest; the counts stay.
+    /// The same with at most so many living rows, those that end soonest; the counts stay.
     #[must_use]
     pub fn thinned(&self, most: usize) -> Self {
-        if self.rows.len() <= most {
+        let (living, ended) = self.rows.split_at(self.rows.partition_point(|r| r.ended.is_none()));
+        if living.len() <= most {
             return self.clone();
         }
-        let mut by_end: Vec<&TunnelRow> = self.rows.iter().collect();
+        let mut by_end: Vec<&TunnelRow> = living.iter().collect();
         by_end.select_nth_unstable_by_key(most, |r| r.left.unwrap_or(Duration::MAX));
         by_end.truncate(most);
         by_end.sort_by_key(|r| r.id);
-        Self { rows: Arc::new(by_end.into_iter().cloned().collect()), ..self.clone() }
+        let kept = by_end.into_iter().chain(ended.iter().take(most)).cloned().collect();
+        Self { rows: Arc::new(kept), ..self.clone() }
     }
 
     /// The same after what `model` has learnt since, built anew only when that shows.
     #[must_use]
     pub fn after(&self, model: &Model) -> Self {
-        let same = self.look == model.connections.last_look() && model.now.since(self.at) < FRESH;
-        if same { self.clone() } else { Self::of(model) }
+        let rest = FRESH * (u32::try_from(self.living).unwrap_or(u32::MAX) / MANY);
+        let rest = if self.look == model.connections.last_look() { rest + FRESH } else { rest };
+        if model.now.since(self.at) < rest { self.clone() } else { Self::of(model) }
     }
+
+    /// Which row has an id. The living stand in the order of their ids.
+    #[must_use]
+    pub fn place(&self, id: u64) -> Option<usize> {
+        place(&self.rows, id)
+    }
+}
+
+/// See [`Tunnels::place`].
+#[must_use]
+pub fn place(rows: &[TunnelRow], id: u64) -> Option<usize> {
+    let living = rows.get(..rows.partition_point(|r| r.ended.is_none())).unwrap_or_default();
+    let found = living.binary_search_by_key(&id, |r| r.id).ok();
+    found.or_else(|| Some(living.len() + rows.get(living.len()..)?.iter().position(|r| r.id == id)?))
 }
 
 /// A tunnel's state as a light.
@@ -84,5 +104,32 @@ pub const fn light(row: &TunnelRow) -> Light {
         TunnelState::Closing | TunnelState::Unpaired => Light::Idle,
         TunnelState::Draining => Light::Draining,
         TunnelState::Open => Light::Ok,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, SourceId, SourceKind, Stamped};
+
+    #[test]
+    fn few_tunnels_are_gathered_every_second_and_many_less_often() {
+        let mut model = Model::new("web1");
+        let mut after = |ms: u64, before: &mut Tunnels| {
+            let at = Timestamp::from_secs(1_000).plus(Duration::from_millis(ms));
+            let from = SourceId::new(&Arc::from("web1"), SourceKind::Process);
+            model.apply(&Stamped { at, from, event: Event::Tick });
+            let now = before.after(&model);
+            let anew = !Arc::ptr_eq(&now.rows, &before.rows);
+            let living = before.living;
+            *before = Tunnels { living, ..now };
+            anew
+        };
+        let mut tunnels = Tunnels::of(&Model::new("web1"));
+        let told = [0, 900, 1_000, 1_900, 2_000].map(|ms| after(ms, &mut tunnels));
+        assert_eq!(told, [true, false, true, false, true]);
+        tunnels.living = 100_000;
+        let told = [3_000, 4_900, 5_000, 7_900, 8_000].map(|ms| after(ms, &mut tunnels));
+        assert_eq!(told, [false, false, true, false, true]);
     }
 }
