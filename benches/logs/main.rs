@@ -1,7 +1,8 @@
 //! History against ripgrep and goaccess, each a ratio within one run: `cargo bench --bench logs [-- MEGABYTES [ROUNDS]]`.
 //!
 //! Every figure is a whole process from start to end, ours included, and the tools take turns, so that the machine's noise
-//! hits all alike. The logs are written to the temporary folder and deleted afterwards.
+//! hits all alike. The processor time of all rounds together says more where other programs want the cores too. At the end
+//! a log is followed while it is written (see `follow`). The logs are written to the temporary folder and deleted afterwards.
 
 mod follow;
 mod generator;
@@ -11,7 +12,7 @@ use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wspulse::event::site::Escape;
 use wspulse::nginx::access::Format;
@@ -46,8 +47,15 @@ const PATTERNS: [&str; 25] = [
     "shutting down",
 ];
 
-/// Seconds of each round.
-type Rounds = Vec<f64>;
+/// Lines a second, and for how many seconds, of the log that is followed.
+const FOLLOWED: (u64, u64) = (100_000, 3);
+
+/// Seconds of each round, and processor time of all.
+#[derive(Default)]
+struct Rounds {
+    wall: Vec<f64>,
+    cpu: Duration,
+}
 
 fn main() -> io::Result<()> {
     let mut words = std::env::args().skip(1).filter(|w| w != "--bench");
@@ -57,7 +65,7 @@ fn main() -> io::Result<()> {
         Some("write") => follow::write(&words.collect::<Vec<_>>()),
         Some("follow") => {
             let mut figure = |default| words.next().and_then(|w| w.parse().ok()).unwrap_or(default);
-            let (rate, seconds) = (figure(100_000), figure(10));
+            let (rate, seconds) = (figure(FOLLOWED.0), figure(10));
             in_folder(|folder| follow::compare_in(folder, rate, seconds))
         }
         Some("make") => make(&words.collect::<Vec<_>>()),
@@ -116,30 +124,37 @@ fn compare_in(folder: &Path, bytes: u64, rounds: usize) -> io::Result<()> {
     say(&format!("access log: {} MB, {lines} lines", bytes / 2_000_000))?;
     let mut goaccess = Command::new("goaccess");
     goaccess.arg(&accesses).args(["--log-format=COMBINED", "--no-progress", "-o"]).arg(folder.join("out.json"));
-    versus(rounds.min(3), "goaccess", goaccess, own("1", &accesses)?, own("2", &accesses)?)
+    versus(rounds.min(3), "goaccess", goaccess, own("1", &accesses)?, own("2", &accesses)?)?;
+    follow::compare_in(folder, FOLLOWED.0, FOLLOWED.1)
 }
 
 /// Lets the other tool and ours take turns, and says the ratios.
 fn versus(rounds: usize, name: &str, mut other: Command, mut one: Command, mut two: Command) -> io::Result<()> {
-    let (mut others, mut ones, mut twos) = (Rounds::new(), Rounds::new(), Rounds::new());
-    let installed = timed(&mut other).is_ok();
+    let (mut others, mut ones, mut twos) = (Rounds::default(), Rounds::default(), Rounds::default());
+    let installed = others.add(&mut other).is_ok();
     if !installed {
         say(&format!("{name}: not installed, nothing to compare with"))?;
     }
-    timed(&mut one)?;
+    ones.add(&mut one)?;
+    (others, ones) = Default::default();
     for _ in 0..rounds {
         if installed {
-            others.push(timed(&mut other)?);
+            others.add(&mut other)?;
         }
-        ones.push(timed(&mut one)?);
-        twos.push(timed(&mut two)?);
+        ones.add(&mut one)?;
+        twos.add(&mut two)?;
     }
-    report(name, &others)?;
-    report("wspulse, 1 thread", &ones)?;
-    report("wspulse, 2 threads", &twos)?;
-    let ratios = |own: &Rounds| own.iter().zip(&others).map(|(a, b)| a / b).collect::<Rounds>();
-    report(&format!("1 thread / {name}"), &ratios(&ones))?;
-    report(&format!("2 threads / {name}"), &ratios(&twos))?;
+    report(name, &others.wall)?;
+    report("wspulse, 1 thread", &ones.wall)?;
+    report("wspulse, 2 threads", &twos.wall)?;
+    for (what, own) in [("1 thread", &ones), ("2 threads", &twos)] {
+        let ratios: Vec<f64> = own.wall.iter().zip(&others.wall).map(|(a, b)| a / b).collect();
+        report(&format!("{what} / {name}"), &ratios)?;
+        if installed {
+            let ratio = own.cpu.as_secs_f64() / others.cpu.as_secs_f64();
+            say(&format!("  {:40} {ratio:.3}", format!("{what} / {name}, processor time")))?;
+        }
+    }
     for command in [&mut one, &mut two] {
         let said = command.stdout(Stdio::piped()).output()?.stdout;
         say(&format!("  {}", String::from_utf8_lossy(&said).trim()))?;
@@ -147,11 +162,18 @@ fn versus(rounds: usize, name: &str, mut other: Command, mut one: Command, mut t
     Ok(())
 }
 
-fn timed(command: &mut Command) -> io::Result<f64> {
-    let start = Instant::now();
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
-    let seconds = start.elapsed().as_secs_f64();
-    if status.success() { Ok(seconds) } else { Err(io::Error::other(format!("{command:?}: {status}"))) }
+impl Rounds {
+    /// Runs a command once more.
+    fn add(&mut self, command: &mut Command) -> io::Result<()> {
+        let (start, before) = (Instant::now(), follow::cpu_of_children()?);
+        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+        if !status.success() {
+            return Err(io::Error::other(format!("{command:?}: {status}")));
+        }
+        self.wall.push(start.elapsed().as_secs_f64());
+        self.cpu += follow::cpu_of_children()?.saturating_sub(before);
+        Ok(())
+    }
 }
 
 fn report(what: &str, figures: &[f64]) -> io::Result<()> {

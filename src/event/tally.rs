@@ -10,8 +10,10 @@ pub mod rate;
 pub mod sessions;
 pub mod top;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -221,18 +223,24 @@ pub fn key(name: &str) -> &str {
 pub fn shape(message: &str, ssl: Option<&str>, errno: Option<u32>, action: Option<&str>) -> String {
     let mut out = String::with_capacity(message.len() + 48);
     let mut rest = message;
-    while let Some(c) = rest.chars().next() {
-        let after_word = out.ends_with(|b: char| b.is_alphanumeric() || b == '_');
-        let taken = if c == '"' {
-            quoted(&mut out, rest)
-        } else if c.is_ascii_digit() && !after_word {
-            out.push('N');
-            number(rest)
-        } else {
-            out.push(c);
-            c.len_utf8()
+    while !rest.is_empty() {
+        let same = rest.bytes().position(|b| b == b'"' || b.is_ascii_digit()).unwrap_or(rest.len());
+        let (kept, varies) = rest.split_at(same);
+        out.push_str(kept);
+        let after_word = || out.ends_with(|b: char| b.is_alphanumeric() || b == '_');
+        let taken = match varies.chars().next() {
+            None => break,
+            Some('"') => quoted(&mut out, varies),
+            Some(digit) if after_word() => {
+                out.push(digit);
+                1
+            }
+            Some(_) => {
+                out.push('N');
+                number(varies)
+            }
         };
-        rest = rest.get(taken..).unwrap_or_default();
+        rest = varies.get(taken..).unwrap_or_default();
     }
     if let Some(ssl) = ssl {
         let _ = write!(out, " (SSL: {})", key(ssl));
@@ -248,10 +256,16 @@ pub fn shape(message: &str, ssl: Option<&str>, errno: Option<u32>, action: Optio
     out
 }
 
-/// What this machine calls an error number: a log written with another libc says the same in other words.
-fn errno_text(errno: u32) -> String {
-    let text = std::io::Error::from_raw_os_error(i32::try_from(errno).unwrap_or(i32::MAX)).to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
+/// What this machine calls an error number: a log written with another libc says the same in other words. Those that a
+/// kernel knows are asked for once.
+fn errno_text(errno: u32) -> Cow<'static, str> {
+    static KNOWN: [OnceLock<String>; 160] = [const { OnceLock::new() }; 160];
+    let ask = || {
+        let text = std::io::Error::from_raw_os_error(i32::try_from(errno).unwrap_or(i32::MAX)).to_string();
+        text.split(" (os error").next().unwrap_or_default().to_owned()
+    };
+    let known = usize::try_from(errno).ok().and_then(|n| KNOWN.get(n));
+    known.map_or_else(|| Cow::Owned(ask()), |known| Cow::Borrowed(known.get_or_init(ask).as_str()))
 }
 
 /// Writes the quoted text at the beginning of `rest` without what is in it; gives its length.
@@ -260,7 +274,9 @@ fn quoted(out: &mut String, rest: &str) -> usize {
     let (text, length) =
         inner.find('"').map_or((inner, rest.len()), |at| (inner.get(..at).unwrap_or_default(), at + 2));
     let text = if out.ends_with("zone ") { key(text) } else { "…" };
-    let _ = write!(out, "\"{text}\"");
+    out.push('"');
+    out.push_str(text);
+    out.push('"');
     length
 }
 

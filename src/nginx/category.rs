@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-use memchr::memmem;
+use memchr::{memchr, memmem};
 
 use crate::event::log::{Category, Level};
 use action::Side;
@@ -120,7 +120,7 @@ fn names_a_directive(message: &[u8]) -> bool {
 
 impl Row {
     fn read(line: &'static str) -> Option<Self> {
-        let mut columns = line.split('\t');
+        let mut columns = columns(line);
         let category = Category::from_word(columns.next()?)?;
         let levels = match columns.next()? {
             "*" => Level::ALL.to_vec(),
@@ -224,11 +224,22 @@ fn past_number(text: &[u8]) -> Option<&[u8]> {
     (digits > 0).then(|| &text[digits..])
 }
 
+/// The columns of a line of the table. The program waits for this table: there are a thousand lines.
+fn columns(line: &'static str) -> impl Iterator<Item = &'static str> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = memchr(b'\t', text.as_bytes());
+        rest = end.and_then(|at| text.get(at + 1..));
+        end.map_or(Some(text), |at| text.get(..at))
+    })
+}
+
 fn pieces(template: &'static str) -> Vec<Piece> {
     let mut out = Vec::new();
     let mut rest = template;
     let mut from = 0;
-    while let Some(at) = rest.get(from..).and_then(|r| r.find('%')).map(|at| from + at) {
+    while let Some(at) = rest.as_bytes().get(from..).and_then(|r| memchr(b'%', r)).map(|at| from + at) {
         let piece = match rest.as_bytes().get(at + 1) {
             Some(b's') => Piece::Text,
             Some(b'd') => Piece::Number,

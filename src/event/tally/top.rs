@@ -102,6 +102,7 @@ impl<K: Eq + Hash> Top<K> {
             self.kept.values_mut().for_each(|c| c.missed += other_bound);
         }
         self.bound += other_bound;
+        self.kept.reserve(kept.size_hint().0.min(self.capacity));
         for (key, theirs) in kept {
             if let Some(own) = self.kept.get_mut(&key) {
                 own.count += theirs.count;

@@ -1,5 +1,7 @@
 //! Remembers which class a message has: most logs repeat a few dozen messages, and classifying one costs more than
-//! reading its line.
+//! reading its line. A decimal fraction in a message, as in `excess: 20.480`, makes it no other message.
+
+#![expect(clippy::inline_always, reason = "one line is a few hundred instructions: a call would cost a tenth of them")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -13,10 +15,16 @@ use crate::human::visible;
 use crate::nginx::category;
 use crate::nginx::error::skim;
 
+mod fraction;
+
+use fraction::Fraction;
+
 /// Messages remembered; when there are more, all are forgotten and learnt again.
 const MOST: usize = 8_192;
 /// A longer message is not worth remembering: nearly all of it is a client's text.
 const LONGEST: usize = 512;
+/// Bytes of a message that are compared at once: few messages are longer.
+const FRONT: usize = 128;
 /// Messages with the same beginning that are tried before any search.
 const TRIED: usize = 4;
 /// Different beginnings.
@@ -33,7 +41,11 @@ struct Known {
     while_reading: bool,
     /// It quotes something: a context behind it may be forged.
     quotes: bool,
+    /// The message; where it has a fraction, zeros stand for its digits.
     body: Arc<[u8]>,
+    fraction: Option<Fraction>,
+    /// The beginning of the body for a comparison without branches.
+    front: [u8; FRONT],
     shape: Box<str>,
     count: u64,
 }
@@ -125,7 +137,7 @@ impl Messages {
                 continue;
             }
             let Some(known) = self.known.get(usize::from(id)) else { break };
-            if known.level != level || *known.body != *body {
+            if known.level != level || !known.is(text, body) {
                 missed = Some(length);
                 continue;
             }
@@ -139,15 +151,23 @@ impl Messages {
 
     /// Messages that differ in a number are often equally long, and too many to be tried one by one.
     fn alike<'a>(&self, level: Level, (body, rest): (&[u8], &'a [u8])) -> Option<(Seen, &'a [u8])> {
-        let id = *self.by_body.get(level as usize)?.get(body)?;
+        let id = self.id_of(level, body)?;
         let known = self.known.get(usize::from(id)).filter(|k| !k.while_reading)?;
         Some((known.seen(id), rest))
+    }
+
+    fn id_of(&self, level: Level, body: &[u8]) -> Option<u16> {
+        let bodies = self.by_body.get(level as usize)?;
+        match Fraction::of(body) {
+            Some(fraction) => bodies.get(fraction.zeroed(body).as_slice()).copied(),
+            None => bodies.get(body).copied(),
+        }
     }
 
     /// The message `body` as [`skim::parts`] gave it, and its action.
     /// `text` is what the line holds from the message on.
     pub(super) fn find<'a>(&mut self, level: Level, body: &'a [u8], text: &[u8]) -> (Seen, Option<&'a [u8]>) {
-        let id = self.by_body.get(level as usize).and_then(|bodies| bodies.get(body)).copied().unwrap_or(NONE);
+        let id = self.id_of(level, body).unwrap_or(NONE);
         if let Some(known) = self.known.get(usize::from(id)) {
             let seen = known.seen(id);
             if known.while_reading {
@@ -244,7 +264,33 @@ impl Messages {
     }
 }
 
+/// From byte `FRONT - n` on: `n` bytes that count, and then those that do not.
+static COUNTED: [u8; 2 * FRONT] = counted();
+
+const fn counted() -> [u8; 2 * FRONT] {
+    let mut all = [0; 2 * FRONT];
+    let mut at = 0;
+    while at < FRONT {
+        all[at] = 0xff;
+        at += 1;
+    }
+    all
+}
+
 impl Known {
+    /// Whether `body`, which `text` begins with and which is as long as this one, is this one. The length of messages is
+    /// nothing that a processor can guess, so all but the long ones are compared in the same number of steps.
+    #[inline(always)]
+    fn is(&self, text: &[u8], body: &[u8]) -> bool {
+        if let Some(fraction) = self.fraction {
+            return fraction.is_all_that_differs(&self.body, body);
+        }
+        let counted = FRONT.checked_sub(body.len()).and_then(|from| COUNTED.get(from..)?.first_chunk::<FRONT>());
+        let (Some(counted), Some(text)) = (counted, text.first_chunk::<FRONT>()) else { return *self.body == *body };
+        let bytes = self.front.iter().zip(text).zip(counted);
+        bytes.fold(0, |differs, ((own, other), counts)| differs | (own ^ other) & counts) == 0
+    }
+
     fn seen(&self, id: u16) -> Seen {
         Seen { id, category: self.category, quotes: self.quotes }
     }
@@ -252,6 +298,7 @@ impl Known {
     fn of(level: Level, body: &[u8]) -> Self {
         let ends = skim::suffixes(body);
         let text = |field: Option<&[u8]>| field.map(visible);
+        let fraction = Fraction::of(body);
         Self {
             level,
             category: category::classify(level, ends.message, ends.errno, ends.action),
@@ -259,7 +306,9 @@ impl Known {
             quotes: memchr::memchr(b'"', body).is_some(),
             shape: shape(&visible(ends.message), text(ends.ssl).as_deref(), ends.errno, text(ends.action).as_deref())
                 .into_boxed_str(),
-            body: Arc::from(body),
+            front: std::array::from_fn(|at| body.get(at).copied().unwrap_or(0)),
+            body: fraction.map_or_else(|| Arc::from(body), |fraction| Arc::from(fraction.zeroed(body))),
+            fraction,
             count: 0,
         }
     }
@@ -289,14 +338,40 @@ mod tests {
     #[test]
     fn one_of_many_messages_that_differ_in_a_number_is_told_by_its_whole_text() {
         let mut all = Messages::default();
-        let text = |n: usize| format!("limiting requests, excess: 20.{n:03} by zone \"a\", client: 1.1.1.1");
+        let text = |n: usize| format!("no live upstreams, {n:03} of them in zone \"abcdef\", client: 1.1.1.1");
         let found: Vec<Seen> =
-            (0..500).map(|n| all.find(Level::Error, &text(n).as_bytes()[..45], text(n).as_bytes()).0).collect();
+            (0..500).map(|n| all.find(Level::Error, &text(n).as_bytes()[..47], text(n).as_bytes()).0).collect();
         for (n, seen) in found.into_iter().enumerate() {
             assert_eq!(all.likely(Level::Error, text(n).as_bytes()), Some((seen, &b", client: 1.1.1.1"[..])));
         }
         assert_eq!(all.likely(Level::Error, text(500).as_bytes()), None);
         assert_eq!(all.likely(Level::Info, text(7).as_bytes()), None);
+    }
+
+    #[test]
+    fn messages_that_differ_in_a_fraction_are_one() {
+        let mut all = Messages::default();
+        let text = |zone: &str, n: usize| format!("limiting requests, excess: 20.{n:03} by zone \"{zone}\"");
+        for zone in ["a", "a.000", "a.111"] {
+            for n in 0..500 {
+                let line = text(zone, n) + ", client: 1.1.1.1";
+                let body = text(zone, n);
+                let (seen, _) = all.find(Level::Error, body.as_bytes(), line.as_bytes());
+                assert_eq!(all.likely(Level::Error, line.as_bytes()), Some((seen, &b", client: 1.1.1.1"[..])));
+                all.count(seen);
+            }
+        }
+        assert_eq!(all.known.len(), 3);
+        for other in ["20.4x0", "20.4800", "20x480", "21.480"] {
+            let line = format!("limiting requests, excess: {other} by zone \"a\", client: 1.1.1.1");
+            assert_eq!(all.likely(Level::Error, line.as_bytes()), None, "{other}");
+        }
+        let mut tally = Tally::default();
+        all.pour_into(&mut tally);
+        for zone in ["a", "a.000", "a.111"] {
+            let shape = format!("limiting requests, excess: N by zone \"{zone}\"");
+            assert_eq!(tally.messages.get(shape.as_str()).map(|c| c.count), Some(500));
+        }
     }
 
     #[test]

@@ -58,7 +58,8 @@ impl Recent {
     #[inline(always)]
     fn is(&self, other: &Self) -> bool {
         // Not word by word: a branch for each costs more than the rest.
-        self.words.iter().zip(other.words).fold(0, |differs, (own, other)| differs | (own ^ other)) == 0
+        let (own, other) = (&self.words, &other.words);
+        (own[0] ^ other[0]) | (own[1] ^ other[1]) | (own[2] ^ other[2]) | (own[3] ^ other[3]) == 0
     }
 
     #[inline(always)]

@@ -344,6 +344,8 @@ proptest! {
         lines in prop::collection::vec((0_u8..3, prop::sample::select(vec![
             "upstream timed out (110: Connection timed out) while connecting to upstream", "recv() failed",
             "client sent invalid method while reading client request line", "open() \"/x\" failed",
+            "limiting requests, excess: 20.480 by zone \"a.123\"", "limiting requests, excess: 20.481 by zone \"a.124\"",
+            "limiting requests, excess: 20.481 by zone \"a.123\"", "open() \"/x.1234.js\" failed", "open() \"/x.1235.js\" failed",
             "open() \"/a, client: 1.1.1.1, server: b, request: \"GET /f HTTP/1.1\"\" failed", "exiting", "",
         ]), prop::collection::vec(prop::sample::select(vec![
             ", client: 10.0.0.1", ", client: 10.0.0.2, server: a, request: \"GET /ws HTTP/1.1\"", ", client: ::1", ", server: a",

@@ -21,7 +21,7 @@ use crate::nginx::access::Format;
 
 /// Bytes read at once.
 const BLOCK: usize = 256 * 1024;
-/// Bytes of a file that one thread takes at once.
+/// Bytes of a file that one thread takes at once, at most.
 const PART: u64 = 8 << 20;
 /// How often the progress is told.
 const TELL_EVERY: Duration = Duration::from_millis(100);
@@ -97,12 +97,22 @@ fn jobs(files: &[Planned], part: u64) -> Vec<Job> {
             How::Refused(_) => {}
             How::Stream { .. } | How::Stdin => all.push(Job { file, from: 0, to: size }),
             How::Parts(_) => {
-                let starts = (0..size.div_ceil(part)).map(|n| n * part);
-                all.extend(starts.map(|from| Job { file, from, to: (from + part).min(size) }));
+                let mut from = 0;
+                while from < size {
+                    let to = from + next_part(size - from, part);
+                    all.push(Job { file, from, to });
+                    from = to;
+                }
             }
         }
     }
     all
+}
+
+/// How many of the `rest` bytes of a file are the next part: fewer and fewer towards the end, so that no thread is left
+/// with much to do when the others have nothing any more.
+fn next_part(rest: u64, most: u64) -> u64 {
+    (rest / 8).clamp(most.div_ceil(32), most).min(rest)
 }
 
 /// What one job came to.

@@ -53,9 +53,17 @@ const fn length_of(others: u64) -> usize {
 /// The text that [`dotted`] packed.
 #[must_use]
 pub fn undotted(packed: u64) -> String {
-    let place = |n: u32| if n < 8 { 8 * n } else { 8 * (n - 8) + 4 };
-    let digit = |n: u32| char::from_digit(u32::try_from(packed >> place(n) & 0xf).unwrap_or(0xf), 16);
-    (0..16).map_while(digit).take_while(|c| *c != 'f').map(|c| if c == 'e' { '.' } else { c }).collect()
+    let (mut text, mut length) = ([0; 16], 0);
+    for (byte, n) in text.iter_mut().zip(0..) {
+        let place = if n < 8 { 8 * n } else { 8 * (n - 8) + 4 };
+        *byte = match packed.unbounded_shr(place).to_le_bytes()[0] & 0xf {
+            0xf => break,
+            0xe => b'.',
+            digit => b'0' + digit,
+        };
+        length += 1;
+    }
+    text.iter().take(length).map(|b| char::from(*b)).collect()
 }
 
 /// What [`dotted`] packs of an address that is all of `text`.
