@@ -135,7 +135,7 @@ fn a_site() -> Site {
         }],
         worker_connections: Some(setting(512)),
         worker_shutdown_timeout: Some(setting(Duration::from_secs(10))),
-        problems: vec![Problem { place: Place::default(), column: 0, said: "odd".into() }],
+        problems: vec![Problem { place: Place::default(), column: 0, said: "odd".into(), ..Problem::default() }],
         ..Site::default()
     }
 }

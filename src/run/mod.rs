@@ -31,6 +31,7 @@ use self::inputs::Missing;
 use self::when::End;
 use crate::cli::{Cli, Command, DemoArgs, LookArgs};
 use crate::settings::Settings;
+use crate::source::config::is_dump_file;
 use crate::time::Clock;
 
 /// How long a demo without a screen runs when nobody said.
@@ -109,6 +110,11 @@ fn settings(args: &LookArgs, missing: Missing) -> anyhow::Result<Settings> {
     settings.since = since.transpose().map_err(|e| anyhow::anyhow!("--since: {e}"))?;
     for file in [&args.nginx_conf, &args.cacert, &args.cert, &args.key].into_iter().flatten() {
         inputs::readable(file)?;
+    }
+    if let Some(conf) = &mut settings.nginx_conf {
+        settings.nginx_conf_real = conf.canonicalize().ok();
+        *conf = std::path::absolute(&*conf).unwrap_or_else(|_| conf.clone());
+        settings.nginx_dump = is_dump_file(conf);
     }
     for log in settings.error_logs.iter().chain(&settings.access_logs) {
         inputs::log(log, missing)?;

@@ -17,10 +17,7 @@ pub(super) type Pools = HashMap<String, Vec<Peer>>;
 pub(super) fn upstream(node: &Node, notes: &mut Notes) -> Upstream {
     let mut upstream = Upstream { place: node.place.clone(), peers: Vec::new() };
     for line in node.nodes().iter().filter(|n| n.name() == "server") {
-        let Some(address) = line.arg(0) else {
-            notes.on(line, "\"server\" of an upstream takes an address");
-            continue;
-        };
+        let Some(address) = line.arg(0) else { continue };
         let given = |word: &str| line.args().iter().skip(1).any(|w| w.text == word);
         upstream.peers.push(Peer {
             address: with_port(address, 80),
@@ -31,6 +28,8 @@ pub(super) fn upstream(node: &Node, notes: &mut Notes) -> Upstream {
     }
     if upstream.peers.is_empty() {
         notes.on(node, "no servers are inside this upstream");
+    } else if upstream.peers.iter().all(|p| p.backup) {
+        notes.on(node, "no servers in this upstream: all of them are only for backup");
     }
     upstream
 }
