@@ -94,6 +94,10 @@ pub struct Site {
     /// Lines that do less, or more, than they seem to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<Remark>,
+    /// Where logs of an nginx with a root of its own are reached from here, by their paths above. Those that are not in it
+    /// are no files there: container images link them to the standard streams.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reached: BTreeMap<String, String>,
     /// Whether nginx itself (`nginx -t`) takes it as it is written now; `None` when it was not asked, or could not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tested: Option<bool>,
@@ -180,6 +184,15 @@ pub struct Apart {
 }
 
 impl Site {
+    /// Where a log that the configuration names is to be opened; `None` when it cannot be, or is not this configuration's own.
+    #[must_use]
+    pub fn log_file<'s>(&'s self, path: &'s str) -> Option<&'s str> {
+        if self.is_copy() {
+            return None;
+        }
+        if self.root.is_some() { self.reached.get(path).map(String::as_str) } else { Some(path) }
+    }
+
     /// It was read from a copy: the files that it names are another machine's.
     #[must_use]
     pub fn is_copy(&self) -> bool {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::diagnose::way::{Behind, Way};
 use crate::event::probe::{Route, TargetId};
 use crate::event::process::{Master, Processes};
-use crate::event::site::{Escape, Interest, Site};
+use crate::event::site::{AccessLog, Escape, Interest, Site};
 use crate::event::{SourceId, SourceKind};
 use crate::human::visible;
 use crate::settings::Settings;
@@ -305,17 +305,20 @@ fn error_logs(settings: &Settings, known: &Known<'_>) -> Vec<PathBuf> {
     if !settings.error_logs.is_empty() {
         return given(&settings.error_logs, known);
     }
-    let logs = known.site.filter(|s| !s.is_copy()).map_or(&[][..], |s| &s.error_logs);
-    logs.iter().filter(|l| is_file(&l.path)).map(|l| PathBuf::from(&l.path)).collect()
+    let Some(site) = known.site else { return Vec::new() };
+    let files = site.error_logs.iter().filter(|l| is_file(&l.path));
+    files.filter_map(|l| site.log_file(&l.path)).map(PathBuf::from).collect()
 }
 
 fn access_logs(settings: &Settings, known: &Known<'_>) -> Vec<AccessJob> {
     if settings.access_logs.is_empty() {
-        let of_site = known.site.filter(|s| !s.is_copy()).map_or(&[][..], |s| &s.access_logs);
-        let files = of_site.iter().filter(|l| is_file(&l.path));
-        return files
-            .map(|l| AccessJob { path: PathBuf::from(&l.path), pattern: l.pattern.clone(), escape: l.escape })
-            .collect();
+        let Some(site) = known.site else { return Vec::new() };
+        let files = site.access_logs.iter().filter(|l| is_file(&l.path));
+        let job = |l: &AccessLog| {
+            let path = PathBuf::from(site.log_file(&l.path)?);
+            Some(AccessJob { path, pattern: l.pattern.clone(), escape: l.escape })
+        };
+        return files.filter_map(job).collect();
     }
     if !is_format_known(settings, known) {
         return Vec::new();

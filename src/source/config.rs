@@ -4,7 +4,7 @@ mod copy;
 mod disk;
 mod own_test;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -170,9 +170,18 @@ fn read_files(target: &ConfigTarget, disk: io::Result<Disk>) -> (Site, Seen) {
     let mut site = resolve(&target.conf, &mut disk, &target.build, target.version);
     site.root.clone_from(&target.root);
     site.apart.clone_from(&target.apart);
-    site.changed = disk.changed;
+    site.changed.clone_from(&disk.changed);
+    site.reached = reached(&site, &disk);
     site.sources = disk.texts;
     (site, disk.seen)
+}
+
+/// The logs of an nginx with a root of its own, as far as they are files under it.
+fn reached(site: &Site, disk: &Disk) -> BTreeMap<String, String> {
+    let Some(root) = &site.root else { return BTreeMap::new() };
+    let errors = site.error_logs.iter().map(|l| &l.path);
+    let logs = errors.chain(site.access_logs.iter().map(|l| &l.path)).filter(|p| p.starts_with('/'));
+    logs.filter_map(|path| Some((path.clone(), format!("{root}{}", disk.file_inside(path)?)))).collect()
 }
 
 fn read_dump(target: &ConfigTarget, mut dump: Dump) -> Site {

@@ -113,7 +113,8 @@ impl Place {
         // The kernel names it from our root, or from the container's where we cannot see the way to it.
         let mut tails = link.match_indices('/').map(|(at, _)| link.get(at..).unwrap_or_default()).take(MAX_UP);
         let is_it = |tail: &&str| {
-            *tail == path || self.open(tail, OFlags::PATH).is_ok_and(|fd| stamp(&fd).is_ok_and(|s| s == known))
+            let same = |s: Stamp| (s.dev, s.ino) == (known.dev, known.ino);
+            *tail == path || self.open(tail, OFlags::PATH).is_ok_and(|fd| stamp(&fd).is_ok_and(same))
         };
         tails.find(is_it).map(str::to_owned)
     }
@@ -176,6 +177,13 @@ impl Disk {
     pub(super) fn of_copy(mut self) -> Self {
         self.is_copy = true;
         self
+    }
+
+    /// What a regular file under another root is called there when no link is followed any more.
+    pub(super) fn file_inside(&self, path: &str) -> Option<String> {
+        let fd = self.place.open(path, OFlags::PATH).ok()?;
+        let is_file = FileType::from_raw_mode(rustix::fs::fstat(&fd).ok()?.st_mode) == FileType::RegularFile;
+        self.place.real_inside(path, &fd, stamp(&fd).ok()?).filter(|_| is_file)
     }
 
     fn read_file(&mut self, path: &str) -> io::Result<Vec<u8>> {
@@ -315,6 +323,20 @@ mod tests {
         assert!(!disk.seen.changed());
         std::fs::create_dir(dir.path().join("d")).expect("made");
         assert!(disk.seen.changed());
+    }
+
+    #[test]
+    fn a_containers_log_is_its_own_file_or_none() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let root = dir.path().join("root");
+        std::fs::create_dir_all(root.join("var/log")).expect("made");
+        std::fs::write(root.join("var/log/real.log"), "").expect("written");
+        std::os::unix::fs::symlink("/var/log/real.log", root.join("var/log/linked.log")).expect("linked");
+        std::os::unix::fs::symlink("/dev/stderr", root.join("var/log/error.log")).expect("linked");
+        let disk = Disk::new(Some(&text(&root))).expect("opens");
+        assert_eq!(disk.file_inside("/var/log/real.log").as_deref(), Some("/var/log/real.log"));
+        assert_eq!(disk.file_inside("/var/log/linked.log").as_deref(), Some("/var/log/real.log"));
+        assert_eq!(disk.file_inside("/var/log/error.log"), None, "never our own standard error");
     }
 
     #[test]
