@@ -136,13 +136,7 @@ fn a_site() -> Site {
         }],
         worker_connections: Some(setting(512)),
         worker_shutdown_timeout: Some(setting(Duration::from_secs(10))),
-        problems: vec![Problem {
-            place: Place::default(),
-            column: 0,
-            said: "odd".into(),
-            kind: ProblemKind::Unread,
-            ..Problem::default()
-        }],
+        problems: vec![Problem { place: Place::default(), column: 0, said: "odd".into(), kind: ProblemKind::Unread }],
         apart: Some(Apart { kind: ApartKind::Dump, from: "/d.txt".into(), past: true }),
         tested: Some(true),
         reached: [("/l".to_owned(), "/proc/1/root/l".to_owned())].into(),
