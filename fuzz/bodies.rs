@@ -7,6 +7,7 @@ use wspulse::event::socket::TcpState;
 use wspulse::nginx::access::Format;
 use wspulse::nginx::conf::{self, Body, Directive};
 use wspulse::nginx::debug::{Bounds, Handshakes};
+use wspulse::nginx::dump::Dump;
 use wspulse::nginx::error::{self, TimeCache};
 use wspulse::nginx::resolve::{self, Reader};
 use wspulse::nginx::version::BuildDefaults;
@@ -93,6 +94,10 @@ pub fn fuzz_nginx_conf(input: &[u8]) {
     let mut files = Files(input.splitn(4, |&b| b == 0).map(<[u8]>::to_vec).collect());
     let site = resolve::resolve("/0", &mut files, &BuildDefaults::default(), None);
     assert!(serde_json::to_string(&site).is_ok());
+    let text = [b"# configuration file /n.conf:\n", input].concat();
+    let mut dump = Dump::read(&text).expect("it has a head");
+    assert!(dump.files().map(|(_, bytes)| bytes.len()).sum::<usize>() <= text.len());
+    assert!(serde_json::to_string(&resolve::resolve("/n.conf", &mut dump, &BuildDefaults::default(), None)).is_ok());
 }
 
 /// Nesting is bounded, lines begin at one, and spans stand in order.

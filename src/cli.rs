@@ -265,9 +265,15 @@ pub struct LookArgs {
     #[arg(long, value_enum, help_heading = "Probes")]
     pub probe: Option<AutoProbe>,
 
-    /// nginx's main configuration file [default: that of the running nginx]
+    /// nginx's main configuration file, or the text of nginx -T [default: that of the running nginx]
     #[arg(long, value_name = "PATH", help_heading = "nginx")]
     pub nginx_conf: Option<PathBuf>,
+    /// Its -p prefix, from which relative paths in it count
+    #[arg(long, value_name = "PATH", help_heading = "nginx")]
+    pub nginx_prefix: Option<PathBuf>,
+    /// The release of nginx whose rules and defaults hold, '1.28.0' or the line of nginx -v [default: the binary's]
+    #[arg(long, value_name = "V", help_heading = "nginx")]
+    pub nginx_version: Option<String>,
     /// An error log to follow: a file, a FIFO, a pattern in quotes, or - for stdin (repeatable) [default: those of the
     /// configuration]
     #[arg(long = "error-log", value_name = "PATH", help_heading = "nginx")]
@@ -291,7 +297,7 @@ pub struct LookArgs {
     /// Which nginx master, where several run
     #[arg(long, value_name = "PID", help_heading = "nginx")]
     pub pid: Option<u32>,
-    /// Never run the nginx binary (its -V tells version and default paths)
+    /// Never run the nginx binary (its -V tells version and default paths, its -t tests the configuration)
     #[arg(long, help_heading = "nginx")]
     pub no_exec: bool,
 
@@ -340,6 +346,9 @@ pub struct CheckArgs {
     /// The least severity that makes the exit code 1
     #[arg(long, value_enum, default_value_t = FailOn::Warning)]
     pub fail_on: FailOn,
+    /// Send nothing, not even to the URLs given: say which location each hits, and judge from what was written
+    #[arg(long, conflicts_with_all = ["deep", "probe"])]
+    pub no_probe: bool,
     /// Ask every URL again with one thing changed at a time, and the peers behind its location directly
     #[arg(long)]
     pub deep: bool,

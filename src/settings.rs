@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli::{AutoProbe, ColorMode, LookArgs, ProxyProtocolVersion, SocketMode};
+use crate::source::config::{Version, release};
 use crate::source::logs::STDIN;
 use crate::source::probe::{
     self, Cadence, ClientCert, HttpProxy, OptionError, ProbeOptions, ProxyProtocol, Question, ResolveOverride,
@@ -41,6 +42,12 @@ pub struct Settings {
     pub cadences: Vec<Cadence>,
     /// nginx's main configuration file, when given.
     pub nginx_conf: Option<PathBuf>,
+    /// The same file where no link leads any more; `None` when that is not known.
+    pub nginx_conf_real: Option<PathBuf>,
+    /// It holds the text of `nginx -T`.
+    pub nginx_dump: bool,
+    /// The release whose defaults and rules hold, when that was said.
+    pub nginx_version: Option<Version>,
     /// Its `-p` prefix, when known.
     pub nginx_prefix: Option<PathBuf>,
     /// Where the configuration usually is.
@@ -63,6 +70,12 @@ pub struct Settings {
     pub pid: Option<u32>,
     /// Never run the nginx binary.
     pub no_exec: bool,
+    /// Send nothing, not even to URLs that were given: they are only routed.
+    pub no_probe: bool,
+    /// One look and no more: what is read only from copies is judged as of its own end.
+    pub one_look: bool,
+    /// The newest line of the logs that were named is older than what is read of a log.
+    pub old_logs: bool,
     /// Look for nginx in /proc at all; the embedded proxy of the demo is no nginx.
     pub find_nginx: bool,
     /// Processes whose sockets are worth owning besides nginx's.
@@ -101,7 +114,10 @@ impl Settings {
             probe: probe_options(args)?,
             cadences: parse_cadences(&args.cadences)?,
             nginx_conf: args.nginx_conf.clone(),
-            nginx_prefix: None,
+            nginx_conf_real: None,
+            nginx_dump: false,
+            nginx_version: args.nginx_version.as_deref().map(version).transpose()?,
+            nginx_prefix: args.nginx_prefix.clone(),
             usual_conf: PathBuf::from(USUAL_CONF),
             error_logs: args.error_logs.iter().map(|p| log_path(p)).collect(),
             access_logs: args.access_logs.iter().map(|p| log_path(p)).collect(),
@@ -112,6 +128,9 @@ impl Settings {
             reach: Some(REACH),
             pid: args.pid,
             no_exec: args.no_exec,
+            no_probe: false,
+            one_look: false,
+            old_logs: false,
             find_nginx: true,
             pids: Vec::new(),
             ports: args.ports.clone(),
@@ -139,9 +158,17 @@ pub enum WrongWord {
     /// A time zone.
     #[error("--tz: {0}")]
     Zone(String),
+    /// A release of nginx.
+    #[error("--nginx-version: '{0}' is no release of nginx: 1.28.0, or the line that nginx -v prints")]
+    Version(String),
     /// A twin without a partner.
     #[error("--backend needs the URL whose direct twin it is: wspulse ws://host/path --backend ws://backend:port/path")]
     TwinAlone,
+}
+
+/// `1.28.0`, or whatever `nginx -v` prints.
+fn version(text: &str) -> Result<Version, WrongWord> {
+    release(text).ok_or_else(|| WrongWord::Version(crate::human::visible(text.as_bytes())))
 }
 
 fn log_path(path: &Path) -> PathBuf {

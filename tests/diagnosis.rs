@@ -1728,11 +1728,13 @@ fn worker_connections_point_at_their_line() {
 #[test]
 fn an_invalid_configuration_is_a_warning_while_the_old_one_runs() {
     let mut broken = site(vec![location("/ws")]);
-    broken.problems = vec![Problem { place: place(12), column: 3, said: "unexpected \"}\"".into() }];
+    broken.problems =
+        vec![Problem { place: place(12), column: 3, said: "unexpected \"}\"".into(), ..Problem::default() }];
     let seen = Story::of(broken).proxy(opened()).seen();
     seen.top("config-invalid", Severity::Warning, Verdict::Degraded).points_at(12).check("config-valid", Status::Warn);
     let mut hidden = site(vec![location("/ws")]);
-    hidden.problems = vec![Problem { place: place(0), column: 0, said: "permission denied".into() }];
+    hidden.problems =
+        vec![Problem { place: place(0), column: 0, said: "permission denied".into(), ..Problem::default() }];
     Story::of(hidden).proxy(opened()).seen().healthy();
     let emerg = without_request(line(Level::Emerg, &format!("unknown directive \"bogus\" in {CONF}:21"), None, ""));
     let seen = Story::of(site(vec![location("/ws")])).error(emerg).proxy(opened()).seen();

@@ -13,7 +13,8 @@ use wspulse::event::matrix::{Change, LeftOut, Matrix, Row, Why};
 use wspulse::event::probe::{Answer, ClosedBy, Failure, FailureKind, Phase, ProbeEvent, Route, Step, TargetId, Tls};
 use wspulse::event::process::{Master, Processes, Worker};
 use wspulse::event::site::{
-    AccessLog, Escape, Listen, Location, Matching, Place, Problem, Server, Setting, Site, Upstream, Version,
+    AccessLog, Apart, ApartKind, Escape, Listen, Location, Matching, Place, Problem, ProblemKind, Server, Setting,
+    Site, Upstream, Version,
 };
 use wspulse::event::socket::{
     Listener, SocketDelta, SocketRow, SocketSource, Strain, TcpInfo, TcpState, TcpTimer, UnixListener, UnixRow,
@@ -136,7 +137,10 @@ fn a_site() -> Site {
         }],
         worker_connections: Some(setting(512)),
         worker_shutdown_timeout: Some(setting(Duration::from_secs(10))),
-        problems: vec![Problem { place: Place::default(), column: 0, said: "odd".into() }],
+        problems: vec![Problem { place: Place::default(), column: 0, said: "odd".into(), kind: ProblemKind::Unread }],
+        apart: Some(Apart { kind: ApartKind::Dump, from: "/d.txt".into(), past: true }),
+        tested: Some(true),
+        reached: [("/l".to_owned(), "/proc/1/root/l".to_owned())].into(),
         ..Site::default()
     }
 }

@@ -1,7 +1,7 @@
 //! The classic checklist, ticked off from the model and the findings.
 
 use crate::event::log::Level;
-use crate::event::site::Site;
+use crate::event::site::{Apart, ApartKind, Site};
 use crate::event::{Sight, SourceKind};
 use crate::human;
 use crate::model::Model;
@@ -56,6 +56,18 @@ fn tick(status: Status, said: impl Into<String>) -> Tick {
     (status, said.into(), Subject::default())
 }
 
+fn apart_words(apart: &Apart) -> String {
+    match apart.kind {
+        ApartKind::Dump => {
+            format!("the configuration is the dump {}, and nothing that runs here belongs to it", apart.from)
+        }
+        ApartKind::Folder => {
+            format!("the configuration is a copy in {}, and nothing that runs here belongs to it", apart.from)
+        }
+        ApartKind::Unused => "no nginx that runs here uses the configuration that was given".to_owned(),
+    }
+}
+
 impl Sheet<'_> {
     /// The worst finding among these ids that is not merely worth knowing.
     fn worst(&self, ids: &[&str]) -> Option<Tick> {
@@ -67,6 +79,9 @@ impl Sheet<'_> {
     fn process(&self) -> Tick {
         if let Some(t) = self.worst(&["nginx-not-running"]) {
             return t;
+        }
+        if let Some(apart) = self.model.site.as_ref().and_then(|s| s.apart.as_ref()) {
+            return tick(Status::Skip, apart_words(apart));
         }
         let Some(master) = self.model.master() else {
             return tick(Status::Skip, "no nginx process of this host was seen");
@@ -86,11 +101,17 @@ impl Sheet<'_> {
         if let Some(p) = site.problems.first() {
             return tick(Status::Warn, format!("only read in part: {}, {}", p.said, p.place));
         }
+        let copy = match &site.apart {
+            Some(Apart { kind: ApartKind::Dump, from, .. }) => format!(" from the dump {from}"),
+            Some(Apart { kind: ApartKind::Folder, from, .. }) => format!(" from the copy in {from}"),
+            _ => String::new(),
+        };
         let files = human::counted(site.files.len().max(1) as u64, "file", "files");
         let servers = human::counted(site.servers.len() as u64, "server", "servers");
         let meant = self.spots.len() as u64;
         let locations = human::counted(meant, "WebSocket location", "WebSocket locations");
-        tick(Status::Pass, format!("{files} read, {servers}, {locations}"))
+        let tested = if site.tested == Some(true) { "; nginx -t takes it" } else { "" };
+        tick(Status::Pass, format!("{files} read{copy}, {servers}, {locations}{tested}"))
     }
 
     /// One header check: failed by findings, else by what the locations are configured to send.
@@ -191,13 +212,27 @@ impl Sheet<'_> {
         }
         let done: Vec<&Case<'_>> = self.cases.iter().filter(|c| c.works() || c.dropped().is_some()).collect();
         match done.as_slice() {
-            [] => tick(Status::Skip, "no URL was probed"),
+            [] => self.routed(),
             [one] => {
                 let took = one.probe.phases.upgrade.map_or_else(String::new, |d| format!(" in {}", human::latency(d)));
                 (Status::Pass, format!("{}: 101, Accept verified{took}", one.path()), Subject::url(&one.target.url))
             }
             many => tick(Status::Pass, format!("{} endpoints: 101, Accept verified", many.len())),
         }
+    }
+
+    /// Where the URLs lead that are only routed.
+    fn routed(&self) -> Tick {
+        let Some(case) = self.cases.iter().find(|c| c.is_only_routed()) else {
+            return tick(Status::Skip, "no URL was probed");
+        };
+        let said = match case.spot {
+            Some(s) => {
+                format!("not probed; {} leads to location {}, {}", case.target.url, s.location.path, s.location.place)
+            }
+            None => format!("not probed; {} leads to no location of this configuration", case.target.url),
+        };
+        (Status::Skip, said, case.subject())
     }
 
     fn error_log(&self) -> Tick {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::event::site::{Location, Place, Remark, Remarkable, Server, Setting, Site, Version};
+use crate::event::site::{Location, Place, Problem, Remark, Remarkable, Server, Setting, Site, Version};
 use crate::human;
 use crate::model::Model;
 
@@ -129,16 +129,23 @@ pub(super) fn timeout_zero(model: &Model) -> Vec<Finding> {
 /// What the parser cannot understand, nginx refuses to load.
 pub(super) fn config_invalid(model: &Model) -> Vec<Finding> {
     // Bounds of this program are no faults of the file.
-    let ours = |said: &str| is_ours_to_read(said) || said.starts_with("too ");
-    let problems = site_of(model).flat_map(|s| &s.problems).filter(|p| !ours(&p.said));
-    let found = problems.take(MOST).map(|p| {
-        let said = format!("nginx would refuse this configuration: {}, {}", p.said, short(&p.place));
-        let subject = Subject::resource(&p.place.file);
-        Finding::new("config-invalid", Severity::Critical, Confidence::Likely, subject, said)
-            .seen([Evidence::config(&p.place, p.said.clone())])
-            .fixed_by(Fix::config(&p.place, "correct this line"))
-    });
-    found.chain(site_of(model).filter_map(undefined_map)).collect()
+    let ours = |p: &Problem| is_ours_to_read(p) || p.said.starts_with("too ");
+    let mapless: Vec<Finding> = site_of(model).filter_map(undefined_map).collect();
+    // It is told once for all its uses, with the map that mends it.
+    let unknown = format!("unknown \"{}\" variable", VARIABLE.trim_start_matches('$'));
+    let told = |p: &Problem| !mapless.is_empty() && p.said == unknown;
+    let problems = site_of(model).flat_map(|s| &s.problems).filter(|p| !ours(p) && !told(p));
+    let found: Vec<Finding> = problems
+        .take(MOST)
+        .map(|p| {
+            let said = format!("nginx would refuse this configuration: {}, {}", p.said, short(&p.place));
+            let subject = Subject::resource(&p.place.file);
+            Finding::new("config-invalid", Severity::Critical, Confidence::Likely, subject, said)
+                .seen([Evidence::config(&p.place, p.said.clone())])
+                .fixed_by(Fix::config(&p.place, "correct this line"))
+        })
+        .collect();
+    found.into_iter().chain(mapless).collect()
 }
 
 /// The header as nginx's documentation writes it, copied without the map that goes with it.

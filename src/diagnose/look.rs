@@ -166,6 +166,11 @@ impl<'a> Case<'a> {
         works(self.probe, self.now)
     }
 
+    /// It was never asked, and will not be: the URL is only routed.
+    pub(super) fn is_only_routed(&self) -> bool {
+        self.probe.attempts == 0 && self.probe.state == ProbeState::Stopped
+    }
+
     /// The moment of the latest valid 101, if nothing failed since.
     pub(super) fn works_since(&self) -> Option<Timestamp> {
         if !self.works() {
@@ -324,7 +329,10 @@ pub(super) fn is_ours(model: &Model, target: &TargetId, probe: &Probe) -> bool {
     let literal = url.host.parse().ok();
     let addresses = || probe.addresses.iter().map(std::net::SocketAddr::ip).chain(literal);
     let named = |s: &Site| s.servers.iter().any(|s| carries(s, url.host));
-    url.host.eq_ignore_ascii_case("localhost")
+    // Nobody asked: the URL was given to be held against this very configuration.
+    let is_only_routed = model.is_apart() && probe.attempts == 0;
+    is_only_routed
+        || url.host.eq_ignore_ascii_case("localhost")
         || addresses().any(|ip| ip.is_loopback())
         || probe.last_ends.is_some_and(|(local, peer)| local.ip() == peer.ip())
         || addresses().any(|ip| model.connections.legs().any(|l| l.row.local.ip() == ip))

@@ -32,6 +32,7 @@ mod tunnels;
 mod upstream;
 mod verdict;
 pub mod way;
+mod whereabouts;
 mod witness;
 
 use crate::model::Model;
@@ -171,7 +172,8 @@ pub static RULES: &[Rule] = &[
 pub fn diagnose(model: &Model) -> Diagnosis {
     let mut all: Vec<Finding> = RULES.iter().flat_map(|r| (r.check)(model)).collect();
     all.extend(leftover::unexplained(model, &all));
-    let (findings, ignored) = lint::ignored::part(model.site.as_ref(), order::put(all));
+    let (mut findings, ignored) = lint::ignored::part(model.site.as_ref(), order::put(all));
+    whereabouts::tell(model, &mut findings);
     let verdict = verdict::verdict(model, &findings);
     let summary = verdict::summary(model, verdict, &findings);
     Diagnosis { verdict, summary, findings, ignored }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::event::log::{ErrorEntry, Level};
 use crate::event::probe::FailureKind;
-use crate::event::site::Place;
+use crate::event::site::{Apart, ApartKind, Place, Problem, ProblemKind, Site};
 use crate::event::{Sense, Sight, SourceKind};
 use crate::model::Model;
 use crate::model::marks::MarkKind;
@@ -15,7 +15,7 @@ use super::look::{self, cases, is_ours};
 /// No nginx runs, and either the asked endpoint of this host refuses connections or nothing else was asked.
 pub(super) fn nginx_not_running(model: &Model) -> Vec<Finding> {
     let Some(processes) = &model.processes else { return Vec::new() };
-    if !processes.masters.is_empty() {
+    if !processes.masters.is_empty() || model.is_apart() {
         return Vec::new();
     }
     let cases = cases(model);
@@ -52,17 +52,43 @@ fn is_config_error(e: &ErrorEntry) -> bool {
 }
 
 /// A problem of reading is ours, not nginx's.
-pub(super) fn is_ours_to_read(said: &str) -> bool {
-    let said = said.to_ascii_lowercase();
-    said.contains("permission denied") || said.contains("cannot be read") || said.contains("cannot tell")
+pub(super) fn is_ours_to_read(p: &Problem) -> bool {
+    let said = p.said.to_ascii_lowercase();
+    p.kind != ProblemKind::Refused
+        || said.contains("permission denied")
+        || said.contains("cannot be read")
+        || said.contains("cannot tell")
 }
+
+/// A copy that lacks what nginx has: what it does not show may be anything.
+fn incomplete(site: &Site) -> Option<Finding> {
+    let missing = || site.problems.iter().filter(|p| p.kind == ProblemKind::Missing);
+    let first = missing().next()?;
+    let what = match &site.apart {
+        Some(Apart { kind: ApartKind::Dump, from, .. }) => format!("the dump {from} is damaged or cut off"),
+        _ => "the copy of the configuration is incomplete".to_owned(),
+    };
+    let said = format!("{what}: {}, {}", first.said, look::short(&first.place));
+    let subject = Subject::resource(&first.place.file);
+    let evidence = missing().take(MOST_SHOWN).map(|p| Evidence::config(&p.place, p.said.clone()));
+    let fix = Fix::new("take the copy again, all of it: nginx -T > dump.txt 2>&1");
+    let found = Finding::new("config-invalid", Severity::Warning, Confidence::Certain, subject, said);
+    Some(found.seen(evidence).fixed_by(fix))
+}
+
+/// Missing things that are shown.
+const MOST_SHOWN: usize = 5;
 
 pub(super) fn config_invalid(model: &Model) -> Vec<Finding> {
     let running = !model.masters().is_empty();
-    let severity = if running { Severity::Warning } else { Severity::Critical };
-    let after = if running { "; nginx goes on with the old one until it must restart" } else { "; nginx cannot start" };
-    let mut out = Vec::new();
-    let problems = model.site.iter().flat_map(|s| &s.problems).filter(|p| !is_ours_to_read(&p.said));
+    let severity = if running || model.is_apart() { Severity::Warning } else { Severity::Critical };
+    let after = match (model.is_apart(), running) {
+        (true, _) => "; nginx refuses it",
+        (false, true) => "; nginx goes on with the old one until it must restart",
+        (false, false) => "; nginx cannot start",
+    };
+    let mut out: Vec<Finding> = model.site.iter().filter_map(incomplete).collect();
+    let problems = model.site.iter().flat_map(|s| &s.problems).filter(|p| !is_ours_to_read(p));
     for p in problems {
         let subject = Subject::resource(&p.place.file);
         let said = format!("the configuration is invalid: {}, {}{after}", p.said, look::short(&p.place));

@@ -31,7 +31,7 @@ pub(super) fn verdict(model: &Model, findings: &[Finding]) -> Verdict {
 
 /// A probe that came to an end, or nginx running with at least one look inside.
 fn sees_something(model: &Model, cases: &[Case<'_>]) -> bool {
-    if !cases.is_empty() {
+    if cases.iter().any(|c| !c.is_only_routed()) {
         return cases.iter().any(|c| c.works() || c.dropped().is_some());
     }
     let inside = [SourceKind::ErrorLog, SourceKind::AccessLog, SourceKind::Sockets, SourceKind::Config];
@@ -72,6 +72,10 @@ fn blind(model: &Model) -> String {
     let dark = model.senses.values().find(|s| s.sense.sight == Sight::Blind);
     match dark {
         Some(s) => format!("not enough could be seen: {}", s.sense.said),
+        None if model.is_apart() => {
+            "a configuration alone shows no handshake and no tunnel: name its logs or a URL, or use wspulse lint"
+                .to_owned()
+        }
         None if model.probes.by_target.keys().any(|t| t.route == Route::Proxy) => "no answer yet".to_owned(),
         None => "nothing seen yet".to_owned(),
     }

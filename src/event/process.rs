@@ -55,6 +55,38 @@ pub struct Master {
     pub workers: Vec<Worker>,
 }
 
+/// Who made the nginx that runs, as its binary says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Product {
+    /// nginx itself, also where a distribution or ingress-nginx packs it.
+    #[default]
+    Nginx,
+    /// NGINX Plus, which has directives that nginx gets later or never.
+    Plus,
+    /// OpenResty: nginx with Lua.
+    OpenResty,
+    /// Angie.
+    Angie,
+    /// freenginx, whose releases are counted on their own since 1.25.4.
+    Freenginx,
+    /// Tengine.
+    Tengine,
+}
+
+impl Product {
+    /// What nginx of the same release refuses, it refuses too.
+    #[must_use]
+    pub const fn follows_nginx(self) -> bool {
+        matches!(self, Self::Nginx | Self::OpenResty)
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn is_nginx(&self) -> bool {
+        *self == Self::Nginx
+    }
+}
+
 /// The paths that an nginx binary was built with. A relative one counts from the prefix in force (core/nginx.c,
 /// `ngx_process_options`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +101,9 @@ pub struct BuildDefaults {
     pub http_log_path: String,
     /// `--sbin-path=`.
     pub sbin: String,
+    /// Who made it.
+    #[serde(default, skip_serializing_if = "Product::is_nginx")]
+    pub product: Product,
 }
 
 impl Default for BuildDefaults {
@@ -80,6 +115,7 @@ impl Default for BuildDefaults {
             error_log_path: "logs/error.log".into(),
             http_log_path: "logs/access.log".into(),
             sbin: "sbin/nginx".into(),
+            product: Product::Nginx,
         }
     }
 }

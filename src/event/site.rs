@@ -102,6 +102,16 @@ pub struct Site {
     /// Comments that ask for a finding not to be told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignores: Vec<Ignore>,
+    /// Where logs of an nginx with a root of its own are reached from here, by their paths above. Those that are not in it
+    /// are no files there: container images link them to the standard streams.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reached: BTreeMap<String, String>,
+    /// Whether nginx itself (`nginx -t`) takes it as it is written now; `None` when it was not asked, or could not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tested: Option<bool>,
+    /// Set when no nginx of this host runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apart: Option<Apart>,
     /// The texts of the files that proxied locations point at, by path as nginx names it: fixes are shown as diffs of them.
     /// They leave the program only as the few lines of such a diff: a recording holds no configuration text.
     #[serde(skip)]
@@ -171,8 +181,71 @@ pub struct SourceText {
     pub real: Option<String>,
 }
 
+/// What a problem of the configuration means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProblemKind {
+    /// nginx would refuse it.
+    #[default]
+    Refused,
+    /// A copy of the configuration lacks it; nginx itself has it.
+    Missing,
+    /// It could not be read or understood here; nginx may.
+    Unread,
+}
+
+impl ProblemKind {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn is_usual(&self) -> bool {
+        *self == Self::Refused
+    }
+}
+
+/// A configuration that no nginx of this host runs: neither its processes nor its sockets belong to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Apart {
+    /// What was read.
+    pub kind: ApartKind,
+    /// The file of the dump, or the folder that stands for `/`; empty for files of this host.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub from: String,
+    /// Nothing is looked at live: the present is the newest line of the logs.
+    #[serde(default)]
+    pub past: bool,
+}
+
+impl Site {
+    /// Where a log that the configuration names is to be opened; `None` when it cannot be, or is not this configuration's own.
+    #[must_use]
+    pub fn log_file<'s>(&'s self, path: &'s str) -> Option<&'s str> {
+        if self.is_copy() {
+            return None;
+        }
+        if self.root.is_some() { self.reached.get(path).map(String::as_str) } else { Some(path) }
+    }
+
+    /// It was read from a copy: the files that it names are another machine's.
+    #[must_use]
+    pub fn is_copy(&self) -> bool {
+        self.apart.as_ref().is_some_and(|a| a.kind != ApartKind::Unused)
+    }
+}
+
+/// What such a configuration was read from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ApartKind {
+    /// Files of this host that no running nginx uses.
+    #[default]
+    Unused,
+    /// A copy of nginx's files.
+    Folder,
+    /// The text of `nginx -T`.
+    Dump,
+}
+
 /// Something in the configuration that could not be read or understood.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Where.
     pub place: Place,
@@ -180,6 +253,9 @@ pub struct Problem {
     pub column: u32,
     /// What, in one sentence.
     pub said: String,
+    /// What it means.
+    #[serde(default, skip_serializing_if = "ProblemKind::is_usual")]
+    pub kind: ProblemKind,
 }
 
 /// One `server` block.

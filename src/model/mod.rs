@@ -55,8 +55,11 @@ pub const MATRICES: usize = 64;
 pub struct Model {
     /// The host's name.
     pub host: Arc<str>,
-    /// The latest moment any event spoke of.
+    /// The latest moment any event spoke of; where nothing is looked at live, that of the newest line of the logs.
     pub now: Timestamp,
+    /// The latest stamp of any event.
+    wall: Timestamp,
+    newest_line: Option<Timestamp>,
     /// The moment of the first event.
     pub since: Option<Timestamp>,
     /// How well each source sees.
@@ -107,6 +110,8 @@ impl Model {
         Self {
             host: Arc::from(host),
             now: Timestamp::default(),
+            wall: Timestamp::default(),
+            newest_line: None,
             since: None,
             senses: BTreeMap::new(),
             site: None,
@@ -127,8 +132,10 @@ impl Model {
 
     /// Folds one event in.
     pub fn apply(&mut self, e: &Stamped) {
-        self.now = self.now.max(e.at);
+        self.wall = self.wall.max(e.at);
         self.since.get_or_insert(e.at);
+        self.newest_line = self.newest_line.max(newest_line(&e.event));
+        self.now = self.present();
         match &e.event {
             Event::Tick => self.connections.expire(self.now),
             Event::Site(site) => self.apply_site(site),
@@ -156,7 +163,13 @@ impl Model {
             Event::Matrix(matrix) => self.apply_matrix(matrix),
             Event::Sense(sense) => self.apply_sense(e, sense),
         }
+        // A configuration may just have said which clock counts.
+        self.now = self.present();
         self.watch_trends();
+    }
+
+    fn present(&self) -> Timestamp {
+        if self.is_past() { self.newest_line.unwrap_or(self.wall) } else { self.wall }
     }
 
     fn watch_trends(&mut self) {
@@ -245,9 +258,23 @@ impl Model {
         })
     }
 
+    /// The configuration is one that no nginx of this host runs: nothing that runs here belongs to it.
+    #[must_use]
+    pub fn is_apart(&self) -> bool {
+        self.site.as_ref().is_some_and(|s| s.apart.is_some())
+    }
+
+    /// Nothing is looked at live: the present is the newest line of the logs.
+    fn is_past(&self) -> bool {
+        self.site.as_ref().and_then(|s| s.apart.as_ref()).is_some_and(|a| a.past)
+    }
+
     /// All nginx masters that are known to run.
     #[must_use]
     pub fn masters(&self) -> &[Master] {
+        if self.is_apart() {
+            return &[];
+        }
         self.processes.as_ref().map_or(&[], |p| &p.masters)
     }
 
@@ -330,6 +357,16 @@ impl Model {
     #[must_use]
     pub fn queue(&self) -> Option<Gauge> {
         Some(self.trends.with(Resource::Queue, headroom::queue(&self.connections.listeners)?))
+    }
+}
+
+/// The time of the newest line in a batch of a log.
+fn newest_line(event: &Event) -> Option<Timestamp> {
+    match event {
+        Event::Errors(batch) => batch.entries.iter().map(|e| e.at).max(),
+        Event::Access(batch) => batch.entries.iter().map(|e| e.at).max(),
+        Event::Backend(batch) => batch.entries.iter().filter_map(|e| e.at).max(),
+        _ => None,
     }
 }
 

@@ -12,6 +12,8 @@ pub const MAX_DEPTH: usize = 64;
 const MAX_TOKEN: usize = 4096;
 /// Further errors of one file are not noted.
 const MAX_ERRORS: usize = 100;
+/// Words that are read of one file: a configuration of 20,000 lines has less than 100,000.
+pub const MAX_WORDS: usize = 2_000_000;
 
 /// A parsed file: its directives, and what nginx would refuse in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub struct Tree {
     pub directives: Vec<Directive>,
     /// Errors in file order, at most a hundred.
     pub errors: Vec<SyntaxError>,
+    /// Words that were read: at most as many as were allowed.
+    pub words: usize,
 }
 
 /// Something that nginx's own parser would refuse.
@@ -31,6 +35,8 @@ pub struct SyntaxError {
     pub column: u32,
     /// What, in one sentence.
     pub said: String,
+    /// It is a bound of this parser: nginx may go on.
+    pub bound: bool,
 }
 
 /// One token of a directive.
@@ -97,9 +103,44 @@ impl Directive {
 /// Parses one file. Total on any bytes, in time linear in their number.
 #[must_use]
 pub fn parse(text: &[u8]) -> Tree {
-    let mut parser = Parser { lexer: Lexer::new(text), words: Vec::new(), open: Vec::new(), done: Vec::new() };
+    parse_at_most(text, MAX_WORDS)
+}
+
+/// The same for at most so many words; what comes after them is not read, which is an error noted in the tree.
+#[must_use]
+pub fn parse_at_most(text: &[u8], words: usize) -> Tree {
+    let mut parser = Parser { words_left: words, ..Parser::new(text) };
     while parser.step() {}
-    Tree { directives: parser.done, errors: parser.lexer.errors }
+    Tree { directives: parser.done, errors: parser.lexer.errors, words: words - parser.words_left }
+}
+
+/// Where a file ends inside a text that holds several: at the first comment at the beginning of a line, between top-level
+/// directives, that `is_next` takes for the head of the next one. It is shown the directives so far and the comment. In time
+/// linear in what is read; the length of `text` when no such comment comes.
+pub(super) fn end_of_file(text: &[u8], is_next: &mut dyn FnMut(&[Directive], &[u8]) -> bool) -> Part {
+    let mut parser = Parser::new(text);
+    loop {
+        let rests = parser.open.is_empty() && parser.words.is_empty();
+        let comment = parser.lexer.comment_ahead().filter(|_| rests);
+        if let Some((at, comment)) = comment
+            && is_next(&parser.done, comment)
+        {
+            return Part { end: at, is_whole: true };
+        }
+        let was_whole = parser.lexer.errors.is_empty() && rests;
+        if !parser.step() {
+            return Part { end: text.len(), is_whole: was_whole && parser.lexer.errors.is_empty() };
+        }
+    }
+}
+
+/// One file of several in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    /// Behind its last byte.
+    pub(super) end: usize,
+    /// Nothing in it is refused.
+    pub(super) is_whole: bool,
 }
 
 /// A position in the text.
@@ -115,6 +156,7 @@ enum Token {
     Semicolon,
     Open,
     Close,
+    Comment,
     End,
 }
 
@@ -128,20 +170,30 @@ struct Open {
 struct Parser<'a> {
     lexer: Lexer<'a>,
     words: Vec<Word>,
+    words_left: usize,
     open: Vec<Open>,
     done: Vec<Directive>,
 }
 
-impl Parser<'_> {
-    /// Takes one token; false at the end.
+impl<'a> Parser<'a> {
+    fn new(text: &'a [u8]) -> Self {
+        Self { lexer: Lexer::new(text), words: Vec::new(), words_left: MAX_WORDS, open: Vec::new(), done: Vec::new() }
+    }
+
+    /// Takes one token, or one comment; false at the end.
     fn step(&mut self) -> bool {
         let (token, spot) = self.lexer.next();
         match token {
-            Token::Word(word) => self.words.push(word),
+            Token::Word(_) if self.words_left == 0 => return self.stop(spot, "too many words"),
+            Token::Word(word) => {
+                self.words_left -= 1;
+                self.words.push(word);
+            }
             Token::Semicolon if self.words.is_empty() => self.lexer.error(spot, "unexpected \";\""),
             Token::Semicolon => self.finish(Body::End),
             Token::Open => return self.open(spot),
             Token::Close => self.close(spot),
+            Token::Comment => {}
             Token::End => {
                 self.end(spot);
                 return false;
@@ -167,15 +219,23 @@ impl Parser<'_> {
             return true;
         }
         if self.open.len() >= MAX_DEPTH {
-            self.lexer.error(spot, "blocks are nested too deep; the rest of the file is not read");
-            self.words.clear();
-            self.unwind();
-            return false;
+            return self.stop(spot, "blocks are nested too deep");
         }
         let words = std::mem::take(&mut self.words);
         let spot = words.first().map_or(spot, |w| Spot { at: w.span.start, line: w.line, column: w.column });
         self.open.push(Open { words, spot, siblings: std::mem::take(&mut self.done) });
         true
+    }
+
+    /// Ends the reading at one of this parser's bounds.
+    fn stop(&mut self, spot: Spot, why: &str) -> bool {
+        self.lexer.error(spot, &format!("{why}; the rest of the file is not read"));
+        if let Some(last) = self.lexer.errors.last_mut() {
+            last.bound = true;
+        }
+        self.words.clear();
+        self.unwind();
+        false
     }
 
     fn close(&mut self, spot: Spot) {
@@ -247,7 +307,7 @@ impl<'a> Lexer<'a> {
 
     fn error(&mut self, spot: Spot, said: &str) {
         if self.errors.len() < MAX_ERRORS {
-            self.errors.push(SyntaxError { line: spot.line, column: spot.column, said: said.to_owned() });
+            self.errors.push(SyntaxError { line: spot.line, column: spot.column, said: said.to_owned(), bound: false });
         }
     }
 
@@ -275,10 +335,8 @@ impl<'a> Lexer<'a> {
                     continue;
                 }
                 b'#' => {
-                    while self.peek().is_some_and(|b| b != b'\n') {
-                        self.pos += 1;
-                    }
-                    continue;
+                    self.pos += self.line_ahead().len();
+                    return (Token::Comment, spot);
                 }
                 b';' => Token::Semicolon,
                 b'{' => Token::Open,
@@ -289,6 +347,20 @@ impl<'a> Lexer<'a> {
             self.bump();
             return (token, spot);
         }
+    }
+
+    /// The rest of this line, without its end.
+    fn line_ahead(&self) -> &'a [u8] {
+        let rest = self.text.get(self.pos..).unwrap_or_default();
+        rest.get(..memchr::memchr(b'\n', rest).unwrap_or(rest.len())).unwrap_or_default()
+    }
+
+    /// The comment that comes next and begins its line, with its offset. Blanks before it are passed over.
+    fn comment_ahead(&mut self) -> Option<(usize, &'a [u8])> {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+            self.bump();
+        }
+        (self.peek() == Some(b'#') && self.pos == self.line_start).then(|| (self.pos, self.line_ahead()))
     }
 
     fn bare(&mut self, spot: Spot) -> Word {

@@ -1,12 +1,15 @@
 //! A directive tree turned into a Site: includes, inheritance, maps, locations, upstreams, logs.
 
+mod clash;
 mod context;
 mod include;
+mod known;
 mod listen;
 mod logs;
 mod steps;
 mod time;
 mod upstream;
+mod values;
 mod variables;
 
 use std::collections::{HashMap, HashSet};
@@ -14,10 +17,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use include::Reader;
+pub(super) use include::absolute;
+pub use include::{NO_SUCH_FILE, Reader};
 
 use self::context::Context;
 use self::include::{Node, Notes};
+use self::listen::Wrong;
 use self::logs::Logs;
 use self::upstream::Pools;
 use self::variables::{Sets, Variables};
@@ -54,6 +59,8 @@ pub fn resolve(main: &str, reader: &mut dyn Reader, build: &BuildDefaults, versi
         variables: Variables::default(),
         pools: Pools::new(),
         copies_left: MAX_COPIES,
+        // Forks have other directives, or others under the same names.
+        rules: version.filter(|_| build.product.follows_nginx()),
     };
     resolver.main(&loaded.nodes);
     let Resolver { mut site, notes, logs, variables, .. } = resolver;
@@ -124,11 +131,13 @@ struct Resolver<'a> {
     variables: Variables,
     pools: Pools,
     copies_left: usize,
+    /// The release whose rules are certain to hold.
+    rules: Option<Version>,
 }
 
 impl Resolver<'_> {
     fn main(&mut self, nodes: &[Node]) {
-        context::check(nodes, Context::Main, &mut self.notes);
+        self.check(nodes, Context::Main);
         self.site.worker_connections = Some(Setting::built_in(WORKER_CONNECTIONS));
         let mut own_error_log = false;
         for node in nodes {
@@ -138,14 +147,16 @@ impl Resolver<'_> {
                     self.logs.error_log(node, &mut self.notes);
                 }
                 "worker_shutdown_timeout" => {
-                    let value = self.time(node).map(|value| Setting { value, place: Some(node.place.clone()) });
+                    let value = Self::time(node).map(|value| Setting { value, place: Some(node.place.clone()) });
                     self.site.worker_shutdown_timeout = value;
                 }
                 "events" => self.events(node),
-                "http" if node.block.is_none() => self.no_block(node),
                 "http" => self.http(node.nodes()),
                 _ => {}
             }
+        }
+        if !nodes.iter().any(|n| n.name() == "events") {
+            self.notes.without_events(&self.site);
         }
         if !own_error_log {
             self.logs.default_error_log();
@@ -153,27 +164,28 @@ impl Resolver<'_> {
     }
 
     fn events(&mut self, events: &Node) {
+        self.check(events.nodes(), Context::Events);
         for node in events.nodes().iter().filter(|n| n.name() == "worker_connections") {
-            match node.arg(0).and_then(|n| n.parse().ok()) {
-                Some(value) => {
-                    self.site.worker_connections = Some(Setting { value, place: Some(node.place.clone()) });
-                }
-                None => self.notes.on(node, "invalid number of worker_connections"),
+            if let Some(value) = node.arg(0).and_then(|n| n.parse().ok()) {
+                self.site.worker_connections = Some(Setting { value, place: Some(node.place.clone()) });
             }
         }
     }
 
     fn http(&mut self, nodes: &[Node]) {
-        context::check(nodes, Context::Http, &mut self.notes);
+        self.check(nodes, Context::Http);
         // Maps, upstreams and formats may be named before they are written.
         for node in nodes {
             match node.name() {
                 "map" => self.variables.add_map(node, &mut self.notes),
                 "log_format" => self.logs.log_format(node, &mut self.notes),
                 "upstream" => {
+                    self.check(node.nodes(), Context::Upstream);
                     if let Some(name) = node.arg(0) {
                         let upstream = upstream::upstream(node, &mut self.notes);
-                        self.pools.insert(name.to_ascii_lowercase(), upstream.peers.clone());
+                        if self.pools.insert(name.to_ascii_lowercase(), upstream.peers.clone()).is_some() {
+                            self.notes.on(node, format!("duplicate upstream \"{name}\""));
+                        }
                         self.site.upstreams.insert(name.to_owned(), upstream);
                     }
                 }
@@ -186,7 +198,6 @@ impl Resolver<'_> {
         let own_http2 = switched_on(nodes, "http2");
         for node in nodes.iter().filter(|n| n.name() == "server") {
             if node.block.is_none() {
-                self.no_block(node);
                 continue;
             }
             let server = self.server(node, &level, own_http2.unwrap_or(false));
@@ -195,6 +206,10 @@ impl Resolver<'_> {
                 self.logs.default_access_log();
             }
         }
+        let servers = nodes.iter().filter(|n| n.name() == "server" && n.block.is_some());
+        let servers: Vec<_> = servers.zip(&self.site.servers).collect();
+        clash::listens(&servers, &mut self.notes);
+        clash::upgrade_map(nodes, &mut self.notes);
         share_socket_options(&mut self.site.servers);
     }
 
@@ -247,7 +262,8 @@ impl Resolver<'_> {
             any = true;
             match listen::listen(node) {
                 Ok(found) => listens.extend(found),
-                Err(why) => self.notes.on(node, why),
+                Err(Wrong::Refused(why)) => self.notes.on(node, why),
+                Err(Wrong::Unclear(why)) => self.notes.unclear(node, why),
             }
         }
         if !any {
@@ -260,15 +276,20 @@ impl Resolver<'_> {
         let mut all = Vec::new();
         for node in nodes.iter().filter(|n| n.name() == "location") {
             if node.block.is_none() {
-                self.no_block(node);
                 continue;
             }
             let Some((matching, path)) = self.matching(node) else { continue };
             if parent.is_some_and(|p| outside(p, matching, &path)) {
                 self.notes.on(node, format!("location \"{path}\" is outside of the location around it"));
             }
+            if parent.is_some() && matching == Matching::Named {
+                self.notes.on(node, format!("named location \"{path}\" can be on the server level only"));
+            }
+            clash::pass_with_path(node, matching, &mut self.notes);
             all.push(self.location(node, matching, path, level));
         }
+        let nodes: Vec<&Node> = nodes.iter().filter(|n| n.name() == "location").collect();
+        clash::locations(&nodes, &all, &mut self.notes);
         all
     }
 
@@ -299,10 +320,8 @@ impl Resolver<'_> {
             }
             _ => None,
         };
-        match &found {
-            None => self.notes.on(node, "invalid location modifier or number of arguments"),
-            Some((Matching::Regex | Matching::RegexNoCase, path)) => self.check_pattern(node, path, "location"),
-            Some(_) => {}
+        if let Some((Matching::Regex | Matching::RegexNoCase, path)) = &found {
+            self.check_pattern(node, path, "location");
         }
         found
     }
@@ -310,7 +329,7 @@ impl Resolver<'_> {
     fn check_pattern(&mut self, node: &Node, text: &str, what: &str) {
         if pattern(text, false).is_none() {
             let said = format!("cannot tell what the {what} pattern \"{text}\" matches: it is taken to match nothing");
-            self.notes.on(node, said);
+            self.notes.unclear(node, said);
         }
     }
 
@@ -358,7 +377,7 @@ impl Resolver<'_> {
             self.copies_left -= copies;
             return;
         }
-        self.notes.on(node, "too many locations with too many headers or peers: from here on they are left out");
+        self.notes.unclear(node, "too many locations with too many headers or peers: from here on they are left out");
         self.copies_left = 0;
         location.headers.clear();
         location.lost_headers.clear();
@@ -393,30 +412,28 @@ impl Resolver<'_> {
             let name = node.name();
             if SINGLE.contains(&name) {
                 if seen.contains(&name) {
-                    self.notes.on(node, format!("\"{name}\" directive is duplicate"));
                     continue;
                 }
                 seen.push(name);
             }
             let place = Some(node.place.clone());
             match name {
-                "proxy_http_version" => match node.arg(0) {
-                    Some(value) => {
+                "proxy_http_version" => {
+                    if let Some(value) = node.arg(0) {
                         level.http_version = Setting { value: value.to_owned(), place };
                         level.levels.http_version = scope;
                     }
-                    None => self.notes.on(node, "\"proxy_http_version\" takes a version"),
-                },
-                "proxy_read_timeout" if self.timeout(node, &mut level.read_timeout) => {
+                }
+                "proxy_read_timeout" if Self::timeout(node, &mut level.read_timeout) => {
                     level.levels.read_timeout = scope;
                 }
-                "proxy_send_timeout" if self.timeout(node, &mut level.send_timeout) => {
+                "proxy_send_timeout" if Self::timeout(node, &mut level.send_timeout) => {
                     level.levels.send_timeout = scope;
                 }
-                "proxy_connect_timeout" if self.timeout(node, &mut level.connect_timeout) => {
+                "proxy_connect_timeout" if Self::timeout(node, &mut level.connect_timeout) => {
                     level.levels.connect_timeout = scope;
                 }
-                "proxy_set_header" => headers.extend(self.header(node)),
+                "proxy_set_header" => headers.extend(Self::header(node)),
                 "internal" => level.internal = true,
                 "set" => self.set(node, &mut level.sets, true),
                 "if" => self.enter_if(node, &mut level.sets),
@@ -436,18 +453,15 @@ impl Resolver<'_> {
         level
     }
 
-    fn header(&mut self, node: &Node) -> Option<Header> {
-        let [name, value] = node.args() else {
-            self.notes.on(node, "invalid number of arguments in \"proxy_set_header\" directive");
-            return None;
-        };
+    fn header(node: &Node) -> Option<Header> {
+        let [name, value] = node.args() else { return None };
         let (name, value) = (name.text.clone(), value.text.clone());
         Some(Header { name, value, for_websocket: None, place: node.place.clone() })
     }
 
     /// Whether the line could be read.
-    fn timeout(&mut self, node: &Node, slot: &mut Setting<Duration>) -> bool {
-        let value = self.time(node);
+    fn timeout(node: &Node, slot: &mut Setting<Duration>) -> bool {
+        let value = Self::time(node);
         let read = value.is_some();
         if let Some(value) = value {
             *slot = Setting { value, place: Some(node.place.clone()) };
@@ -455,12 +469,8 @@ impl Resolver<'_> {
         read
     }
 
-    fn time(&mut self, node: &Node) -> Option<Duration> {
-        let value = node.arg(0).filter(|_| node.args().len() == 1).and_then(time::parse_time);
-        if value.is_none() {
-            self.notes.on(node, format!("invalid value in \"{}\" directive", node.name()));
-        }
-        value
+    fn time(node: &Node) -> Option<Duration> {
+        node.arg(0).filter(|_| node.args().len() == 1).and_then(time::parse_time)
     }
 
     fn set(&mut self, node: &Node, sets: &mut Rc<Sets>, certain: bool) {
@@ -511,14 +521,14 @@ impl Resolver<'_> {
     }
 
     fn check_block(&mut self, nodes: &[Node], here: Context, in_if: Context) {
-        context::check(nodes, here, &mut self.notes);
+        self.check(nodes, here);
         for node in nodes.iter().filter(|n| n.name() == "if") {
-            context::check(node.nodes(), in_if, &mut self.notes);
+            self.check(node.nodes(), in_if);
         }
     }
 
-    fn no_block(&mut self, node: &Node) {
-        self.notes.on(node, format!("directive \"{}\" has no opening \"{{\"", node.name()));
+    fn check(&mut self, nodes: &[Node], here: Context) {
+        context::check(nodes, here, self.rules, &mut self.notes);
     }
 }
 

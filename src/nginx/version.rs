@@ -2,7 +2,7 @@
 
 use memchr::memmem;
 
-pub use crate::event::process::BuildDefaults;
+pub use crate::event::process::{BuildDefaults, Product};
 use crate::event::site::Version;
 
 /// The first release whose `proxy_http_version` is 1.1 unless it is set (CHANGES of 1.29.7, 2026-03-24).
@@ -22,6 +22,20 @@ pub fn parse_version(text: &[u8]) -> Option<Version> {
     })
 }
 
+/// Who made the binary, by the words with which it names its release (`NGINX_VER` of each).
+#[must_use]
+pub fn parse_product(text: &[u8]) -> Product {
+    const WORDS: [(&[u8], Product); 5] = [
+        (b"Tengine version: ", Product::Tengine),
+        (b"Angie version: ", Product::Angie),
+        (b"nginx version: freenginx/", Product::Freenginx),
+        (b"nginx version: openresty/", Product::OpenResty),
+        (b"(nginx-plus-", Product::Plus),
+    ];
+    let found = WORDS.iter().find(|(words, _)| memmem::find(text, words).is_some());
+    found.map_or(Product::Nginx, |(_, product)| *product)
+}
+
 fn numbers(text: &[u8]) -> Option<Version> {
     let end = text.iter().position(|b| !b.is_ascii_digit() && *b != b'.').unwrap_or(text.len());
     let text = std::str::from_utf8(text.get(..end)?).ok()?;
@@ -36,7 +50,7 @@ pub fn parse_build(text: &[u8]) -> Option<BuildDefaults> {
     let said = b"configure arguments:";
     let rest = text.get(memmem::find(text, said)? + said.len()..)?;
     let line = rest.split(|b| matches!(b, b'\n' | b'\r' | 0)).next()?;
-    let mut build = BuildDefaults::default();
+    let mut build = BuildDefaults { product: parse_product(text), ..BuildDefaults::default() };
     for argument in arguments(&String::from_utf8_lossy(line)) {
         let Some((name, value)) = argument.split_once('=') else { continue };
         let slot = match name {
@@ -105,6 +119,24 @@ mod tests {
         for (text, want) in cases {
             assert_eq!(parse_version(text), *want, "for {}", String::from_utf8_lossy(text));
         }
+    }
+
+    #[test]
+    fn products_are_told_by_their_own_words() {
+        let cases: &[(&[u8], Product)] = &[
+            (b"nginx version: nginx/1.22.1\n", Product::Nginx),
+            (b"nginx version: nginx/1.25.3 (nginx-plus-r31)\n", Product::Plus),
+            (b"nginx version: openresty/1.21.4.1\n", Product::OpenResty),
+            (b"Tengine version: Tengine/2.3.2\nnginx version: nginx/1.17.3\n", Product::Tengine),
+            (b"Angie version: Angie/1.5.0\nnginx version: nginx/1.25.3\n", Product::Angie),
+            (b"nginx version: freenginx/1.27.5\n", Product::Freenginx),
+        ];
+        for (text, want) in cases {
+            assert_eq!(parse_product(text), *want, "for {}", String::from_utf8_lossy(text));
+        }
+        assert!(
+            Product::OpenResty.follows_nginx() && !Product::Angie.follows_nginx() && !Product::Plus.follows_nginx()
+        );
     }
 
     #[test]

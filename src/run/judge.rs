@@ -9,11 +9,13 @@ use crate::cli::{CheckArgs, FailOn, Format};
 use crate::diagnose::diagnose;
 use crate::diagnose::finding::{Diagnosis, Severity, Verdict};
 use crate::event::probe::{Cadence, Route, TargetId};
+use crate::event::site::Site;
 use crate::event::{Event, SourceId, SourceKind, Stamped};
 use crate::model::Model;
 use crate::model::probes::{Probe, ProbeState};
 use crate::report::{self, Report};
 use crate::settings::Settings;
+use crate::source::logs;
 use crate::source::probe::ProbeOptions;
 use crate::source::probe::matrix::{self, Asked, Backend};
 use crate::time::Clock;
@@ -44,7 +46,9 @@ pub async fn run(args: &CheckArgs, mut settings: Settings) -> anyhow::Result<Exi
     let limit = if args.deep { timeout.saturating_sub(MATRIX.min(timeout / 2)) } else { timeout };
     // A probe that gets no answer must say so itself before the look ends, or nothing would be known of it.
     settings.probe.total_timeout = settings.probe.total_timeout.min(limit * 4 / 5);
-    settings.find_backends |= args.deep;
+    settings.find_backends = (settings.find_backends || args.deep) && !args.no_probe;
+    (settings.no_probe, settings.one_look) = (args.no_probe, true);
+    settings.old_logs = settings.since.is_none() && are_old(&settings);
     let dialled = settings.probe.clone();
     let backend = !settings.backend_logs.is_empty();
     let mut session = Session::start(settings)?;
@@ -63,6 +67,14 @@ pub async fn run(args: &CheckArgs, mut settings: Settings) -> anyhow::Result<Exi
     out::print(&text)?;
     session.say_goodbye().await;
     Ok(ExitCode::from(code(&diagnosis, args.fail_on)))
+}
+
+/// Of every log that was named the newest line is known, and older than what is read of a log.
+fn are_old(settings: &Settings) -> bool {
+    let Some(reach) = settings.reach else { return false };
+    let oldest = Clock.now().minus(reach);
+    let mut all = settings.error_logs.iter().chain(&settings.access_logs).chain(&settings.backend_logs).peekable();
+    all.peek().is_some() && all.all(|path| logs::newest(path, settings.zone).is_some_and(|at| at < oldest))
 }
 
 /// Asks every endpoint again with one thing changed at a time. The look is over by then: the probes have gone, so that no
@@ -101,7 +113,7 @@ async fn look(session: &mut Session, limit: Duration, hold: Duration, backend: b
         let model = session.model();
         let answered =
             targets.iter().all(|t| model.probes.by_target.get(t).is_some_and(|p| has_answer(t, p, model, hold)));
-        let looked = sources_looked(model, backend) || started.elapsed() > FIRST_LOOK;
+        let looked = sources_looked(session, backend) || started.elapsed() > FIRST_LOOK;
         // A log may say how it can be seen before its history arrives.
         settled = if answered && looked && session.has_caught_up() {
             settled.or_else(|| Some(Instant::now() + SETTLE))
@@ -137,11 +149,13 @@ fn has_answer(target: &TargetId, probe: &Probe, model: &Model, hold: Duration) -
 }
 
 /// Every source that should exist has said a first word; `backend`: there are backend logs.
-fn sources_looked(model: &Model, backend: bool) -> bool {
-    let logs =
-        model.site.as_ref().is_none_or(|s| s.error_logs.is_empty()) || model.sight(SourceKind::ErrorLog).is_some();
+fn sources_looked(session: &Session, backend: bool) -> bool {
+    let model = session.model();
+    let has_none = |s: &Site| s.error_logs.is_empty() || s.is_copy();
+    let logs = model.site.as_ref().is_none_or(has_none) || model.sight(SourceKind::ErrorLog).is_some();
     let logs = logs && (!backend || model.sight(SourceKind::BackendLog).is_some());
-    logs && model.sight(SourceKind::Config).is_some() && model.sight(SourceKind::Sockets).is_some()
+    let sockets = !session.looks_at_sockets() || model.sight(SourceKind::Sockets).is_some();
+    logs && sockets && model.sight(SourceKind::Config).is_some()
 }
 
 /// The least severity that counts.

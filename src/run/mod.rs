@@ -39,6 +39,7 @@ use self::when::End;
 use crate::cli::{Command, DemoArgs, LookArgs};
 use crate::human;
 use crate::settings::Settings;
+use crate::source::config::is_dump_file;
 use crate::source::probe;
 use crate::time::Clock;
 
@@ -148,6 +149,11 @@ fn settings(args: &LookArgs, missing: Missing) -> anyhow::Result<Settings> {
         inputs::readable(file)?;
     }
     probe::check_files(&settings.probe).map_err(|said| anyhow::anyhow!("{said}"))?;
+    if let Some(conf) = &mut settings.nginx_conf {
+        settings.nginx_conf_real = conf.canonicalize().ok();
+        *conf = std::path::absolute(&*conf).unwrap_or_else(|_| conf.clone());
+        settings.nginx_dump = is_dump_file(conf);
+    }
     for log in settings.error_logs.iter().chain(&settings.access_logs) {
         inputs::log(log, missing)?;
     }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use crate::diagnose::way::{Behind, Way};
 use crate::event::probe::{Cadence, Route, TargetId};
 use crate::event::process::{Master, Processes};
-use crate::event::site::{Escape, Interest, Site};
+use crate::event::site::{AccessLog, Escape, Interest, Site};
 use crate::event::{SourceId, SourceKind};
 use crate::human::visible;
 use crate::settings::Settings;
+use crate::source::config::Past;
 use crate::source::logs::{self, Matches, STDIN};
 use crate::source::probe::{self, Host, ProbeOptions, WsUrl};
 
@@ -110,6 +111,10 @@ pub struct ConfigJob {
     pub conf: PathBuf,
     /// The master, for its version, prefix and root; `None` when no nginx runs or the path was given.
     pub master: Option<u32>,
+    /// It was given, and no nginx of this host runs it.
+    pub apart: bool,
+    /// Whether logs are judged as of their own end with it.
+    pub past: Past,
 }
 
 /// An access log and how its lines are written.
@@ -145,17 +150,61 @@ pub struct Known<'a> {
 /// Everything that should run now.
 #[must_use]
 pub fn plan(settings: &Settings, known: &Known<'_>) -> Vec<Job> {
-    let mut jobs = vec![Job::Sockets];
-    if settings.find_nginx {
+    let mut jobs = Vec::new();
+    if !is_past(settings, known).unwrap_or(settings.one_look) && !settings.nginx_dump && !is_copy(known) {
+        jobs.push(Job::Sockets);
+    }
+    if settings.find_nginx && !settings.nginx_dump {
         jobs.push(Job::Processes);
     }
     jobs.extend(config_job(settings, known).map(Job::Config));
-    if settings.follow_logs {
+    if settings.follow_logs && is_past(settings, known).is_some() {
         jobs.extend(logs_of(settings, known));
         jobs.extend(settings.backend_logs.iter().cloned().map(Job::BackendLog));
     }
     jobs.extend(probes(settings, known).into_iter().map(|job| Job::Probe(Box::new(job))));
     jobs
+}
+
+/// Whether the configuration that was given is none that an nginx of this host runs; `None` as long as that is not known.
+#[must_use]
+pub fn is_apart(settings: &Settings, known: &Known<'_>) -> Option<bool> {
+    let Some(conf) = settings.nginx_conf.as_deref().filter(|_| settings.find_nginx) else { return Some(false) };
+    if settings.nginx_dump {
+        return Some(true);
+    }
+    let processes = known.processes?;
+    Some(!processes.masters.iter().any(|m| runs(m, conf, settings)))
+}
+
+/// The master was started with the given file, which lies in our own file system.
+fn runs(master: &Master, given: &Path, settings: &Settings) -> bool {
+    let own = master.conf.as_deref().map(Path::new).filter(|_| master.root.is_none());
+    own.is_some_and(|own| own == given || settings.nginx_conf_real.as_deref() == Some(own))
+}
+
+/// Only logs that were named are to be looked at, once, and nothing is probed.
+fn is_of_logs(settings: &Settings) -> bool {
+    let logs = [&settings.error_logs, &settings.access_logs, &settings.backend_logs];
+    let quiet = settings.no_probe || (settings.endpoints.is_empty() && !settings.auto_probe);
+    settings.one_look && quiet && logs.iter().any(|l| !l.is_empty())
+}
+
+/// Whether the logs are judged as of their own end: they belong to a copy, or to a configuration that nobody runs here and
+/// are old. `None` as long as that is not known.
+#[must_use]
+pub fn is_past(settings: &Settings, known: &Known<'_>) -> Option<bool> {
+    if !is_of_logs(settings) || !is_apart(settings, known)? {
+        return Some(false);
+    }
+    match known.site {
+        Some(site) => Some(site.apart.as_ref().is_some_and(|a| a.past)),
+        None => known.looked_for_site.then_some(false),
+    }
+}
+
+fn is_copy(known: &Known<'_>) -> bool {
+    known.site.is_some_and(Site::is_copy)
 }
 
 /// The master that the screen is about: the one asked for, else one that shares our network, if possible one that listens
@@ -183,17 +232,21 @@ fn serves(settings: &Settings, master: &Master) -> bool {
 fn config_job(settings: &Settings, known: &Known<'_>) -> Option<ConfigJob> {
     let master = known.processes.and_then(|p| chosen_master(settings, p));
     if let Some(conf) = &settings.nginx_conf {
-        // A given file belongs to the running master only when that one says so.
-        let same = master.filter(|m| m.conf.as_deref().is_some_and(|c| Path::new(c) == conf));
-        return Some(ConfigJob { conf: conf.clone(), master: same.map(|m| m.pid) });
+        // A given file belongs to a running master only when that one says so.
+        let mut all = known.processes.iter().flat_map(|p| &p.masters);
+        let same = master.filter(|m| runs(m, conf, settings)).or_else(|| all.find(|m| runs(m, conf, settings)));
+        let apart = is_apart(settings, known)?;
+        let past = if is_of_logs(settings) { Past::IfCopy } else { Past::Never };
+        let past = if past == Past::IfCopy && settings.old_logs { Past::Always } else { past };
+        return Some(ConfigJob { conf: conf.clone(), master: same.map(|m| m.pid), apart, past });
     }
     if let Some(m) = master
         && let Some(conf) = &m.conf
     {
-        return Some(ConfigJob { conf: PathBuf::from(conf), master: Some(m.pid) });
+        return Some(ConfigJob { conf: PathBuf::from(conf), master: Some(m.pid), apart: false, past: Past::Never });
     }
     let looked = known.processes.is_some() || !settings.find_nginx;
-    looked.then(|| ConfigJob { conf: settings.usual_conf.clone(), master: None })
+    looked.then(|| ConfigJob { conf: settings.usual_conf.clone(), master: None, apart: false, past: Past::Never })
 }
 
 /// What `error_log` names and is no file.
@@ -255,17 +308,20 @@ fn error_logs(settings: &Settings, known: &Known<'_>) -> Vec<PathBuf> {
     if !settings.error_logs.is_empty() {
         return given(&settings.error_logs, known);
     }
-    let logs = known.site.map_or(&[][..], |s| &s.error_logs);
-    logs.iter().filter(|l| is_file(&l.path)).map(|l| PathBuf::from(&l.path)).collect()
+    let Some(site) = known.site else { return Vec::new() };
+    let files = site.error_logs.iter().filter(|l| is_file(&l.path));
+    files.filter_map(|l| site.log_file(&l.path)).map(PathBuf::from).collect()
 }
 
 fn access_logs(settings: &Settings, known: &Known<'_>) -> Vec<AccessJob> {
     if settings.access_logs.is_empty() {
-        let of_site = known.site.map_or(&[][..], |s| &s.access_logs);
-        let files = of_site.iter().filter(|l| is_file(&l.path));
-        return files
-            .map(|l| AccessJob { path: PathBuf::from(&l.path), pattern: l.pattern.clone(), escape: l.escape })
-            .collect();
+        let Some(site) = known.site else { return Vec::new() };
+        let files = site.access_logs.iter().filter(|l| is_file(&l.path));
+        let job = |l: &AccessLog| {
+            let path = PathBuf::from(site.log_file(&l.path)?);
+            Some(AccessJob { path, pattern: l.pattern.clone(), escape: l.escape })
+        };
+        return files.filter_map(job).collect();
     }
     if !is_format_known(settings, known) {
         return Vec::new();
@@ -293,6 +349,9 @@ fn access_job(settings: &Settings, known: &Known<'_>, path: &Path) -> AccessJob 
 #[must_use]
 pub fn probes(settings: &Settings, known: &Known<'_>) -> Vec<ProbeJob> {
     let mut jobs: Vec<ProbeJob> = Vec::new();
+    if settings.no_probe {
+        return jobs;
+    }
     let given = settings.endpoints.iter().map(|(url, direct)| (url.clone(), direct.clone()));
     let by_hand = known.wanted.iter().map(|url| (url.clone(), None));
     let found = known.site.filter(|_| settings.auto_probe).map(Site::endpoints).unwrap_or_default();
@@ -346,7 +405,7 @@ pub fn interest(settings: &Settings, known: &Known<'_>) -> Interest {
     interest.listen_ports.extend(&settings.ports);
     interest.upstream_ports.extend(&settings.ports);
     interest.pids.extend(&settings.pids);
-    if let Some(processes) = known.processes {
+    if let Some(processes) = known.processes.filter(|_| is_apart(settings, known) == Some(false)) {
         for master in &processes.masters {
             interest.pids.extend(master.workers.iter().map(|w| w.pid));
         }

@@ -11,14 +11,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::diagnose::way::{Way, ways};
-use crate::event::probe::{Step, TargetId};
+use crate::event::probe::{ProbeEvent, Route, Step, TargetId};
 use crate::event::site::Interest;
 use crate::event::{Event, SourceId, SourceKind, Stamped};
 use crate::model::Model;
 use crate::settings::Settings;
 use crate::source::Outlet;
 use crate::source::logs::{self, History, Matches};
-use crate::source::probe::WsUrl;
+use crate::source::probe::{self, WsUrl};
 use crate::time::Clock;
 
 use super::plan::{self, Job, Known, ProbeJob};
@@ -35,6 +35,8 @@ const ENTRIES: usize = 4_096;
 const ORDINARY: u64 = 1 << 20;
 /// What is read of a log that appears while the program runs, where history is not wanted.
 const NEW_LOG: History = History { bytes: 64 << 20, since: None };
+/// What is read of an old log that is judged as of its end.
+const OLD_LOG: u64 = 64 << 20;
 /// How often expiry and rates move on.
 const TICK: Duration = Duration::from_secs(1);
 /// How long the probes' close frames may take.
@@ -97,6 +99,9 @@ impl Session {
         };
         session.start_ticking();
         session.reconcile();
+        if session.settings.no_probe {
+            session.tell_unprobed()?;
+        }
         Ok(session)
     }
 
@@ -140,6 +145,23 @@ impl Session {
             recorder.flush()?;
         }
         Ok(())
+    }
+
+    /// Endpoints that are only routed: known by name and never begun.
+    fn tell_unprobed(&mut self) -> io::Result<()> {
+        for (url, _) in self.settings.endpoints.clone() {
+            let target = probe::target(&url, &url, Route::Proxy);
+            let from = SourceId::named(&self.model.host, SourceKind::Probe, &target.endpoint);
+            let event = Event::Probe(Box::new(ProbeEvent { target, step: Step::Stopped }));
+            self.tell(&Stamped { at: Clock.now(), from, event })?;
+        }
+        Ok(())
+    }
+
+    /// The socket tables are looked at.
+    #[must_use]
+    pub fn looks_at_sockets(&self) -> bool {
+        self.running.contains_key(&Job::Sockets)
     }
 
     /// Waits for events and folds them in. Returns those just folded. Cancel-safe.
@@ -311,6 +333,9 @@ impl Session {
         let is_late = self.known_matches.values().flatten().any(|m| m.late && m.path == path);
         if !self.begun.insert(id) {
             return History::NONE;
+        }
+        if plan::is_past(&self.settings, &self.known()) == Some(true) {
+            return History { bytes: OLD_LOG, since: self.settings.since };
         }
         // What is piped in was chosen by who piped it.
         let reach = self.settings.reach.filter(|_| !job.is_stdin());

@@ -6,11 +6,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::SocketMode;
 use crate::event::Stamped;
-use crate::event::site::Interest;
+use crate::event::site::{Apart, Interest};
 use crate::model::Model;
 use crate::nginx::access::Format;
 use crate::settings::Settings;
-use crate::source::config::{ConfigSource, ConfigTarget};
+use crate::source::config::{ConfigSource, ConfigTarget, Past};
 use crate::source::logs::{
     AccessLogSource, BackendLogSource, ErrorLogSource, History, Matches, MixedLogSource, PatternSource,
 };
@@ -93,11 +93,17 @@ pub fn start(job: &Job, settings: &Settings, model: &Model, pipes: &Pipes, histo
 
 fn config_target(job: &ConfigJob, settings: &Settings, model: &Model) -> ConfigTarget {
     let master = job.master.and_then(|pid| model.masters().iter().find(|m| m.pid == pid));
-    if let Some(target) = master.and_then(ConfigTarget::of_master) {
-        return target;
+    if let Some(mut target) = master.and_then(ConfigTarget::of_master) {
+        target.version = settings.nginx_version.or(target.version);
+        // It looks names up and opens logs: only for a look that was asked for.
+        let asked = master.filter(|_| settings.one_look && !settings.no_exec);
+        return asked.map_or(target.clone(), |m| target.tested_by(m));
     }
     let prefix = settings.nginx_prefix.as_ref().map(|p| p.to_string_lossy());
-    ConfigTarget::new(&job.conf.to_string_lossy(), prefix.as_deref(), None, None)
+    let mut target = ConfigTarget::new(&job.conf.to_string_lossy(), prefix.as_deref(), settings.nginx_version, None);
+    target.apart = job.apart.then(|| Apart { past: job.past == Past::Always, ..Apart::default() });
+    target.past = job.past;
+    target
 }
 
 /// The format of the configuration; one that cannot be understood is read as `combined`, which then shows as unparsed lines.

@@ -1,23 +1,31 @@
 //! Reads the nginx configuration with its includes, watches it for changes, and emits a Site.
 
+mod copy;
 mod disk;
+mod own_test;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, Read as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::disk::{Disk, Seen, reason};
+use self::own_test::OwnTest;
 use super::{Outlet, Source};
 use crate::event::process::Master;
-use crate::event::site::{Place, Problem, Site, Version};
+pub use crate::event::site::Version;
+use crate::event::site::{Apart, ApartKind, Place, Problem, ProblemKind, Site, SourceText};
 use crate::event::{Event, Sense, SourceId, SourceKind};
 use crate::human::counted;
+use crate::nginx::dump::{self, Dump};
 use crate::nginx::ignores::ignores;
 use crate::nginx::remarks::remarks;
-use crate::nginx::resolve::resolve;
-use crate::nginx::version::BuildDefaults;
+use crate::nginx::resolve::{Reader as _, resolve};
+use crate::nginx::version::{BuildDefaults, parse_version};
 
+/// How much of a file tells whether it is a dump.
+const DUMP_START: u64 = 64 * 1024;
 /// How often the files are looked at.
 const INTERVAL: Duration = Duration::from_secs(2);
 
@@ -32,6 +40,26 @@ pub struct ConfigTarget {
     pub version: Option<Version>,
     /// Where nginx's file system is seen from here, when it has its own (`/proc/PID/root`).
     pub root: Option<String>,
+    /// Set when no nginx of this host runs it.
+    pub apart: Option<Apart>,
+    /// Whether logs are judged as of their own end with it.
+    pub past: Past,
+    /// It is that of a running nginx: never a copy.
+    runs: bool,
+    /// Ask that nginx, too.
+    test: Option<OwnTest>,
+}
+
+/// When logs are judged as of their own end, and not as of now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Past {
+    /// Something is looked at live.
+    #[default]
+    Never,
+    /// When the configuration turns out to be a copy.
+    IfCopy,
+    /// In any case: the logs are old.
+    Always,
 }
 
 impl ConfigTarget {
@@ -43,7 +71,7 @@ impl ConfigTarget {
             prefix.clone_into(&mut build.prefix);
         }
         let conf = std::path::absolute(conf).map_or_else(|_| conf.to_owned(), |p| p.to_string_lossy().into_owned());
-        Self { conf, build, version, root: None }
+        Self { conf, build, version, root: None, apart: None, past: Past::Never, runs: false, test: None }
     }
 
     /// The configuration of a running nginx; `None` when its file is not known.
@@ -55,8 +83,33 @@ impl ConfigTarget {
             log.clone_into(&mut target.build.error_log_path);
         }
         target.root.clone_from(&master.root);
+        target.runs = true;
         Some(target)
     }
+}
+
+impl ConfigTarget {
+    /// Asks the running master's own binary as well, with `nginx -t`, where that may be run.
+    #[must_use]
+    pub fn tested_by(mut self, master: &Master) -> Self {
+        self.test = OwnTest::of(master);
+        self
+    }
+}
+
+/// Whether the file at `path` holds the text of `nginx -T` and no configuration file; false when it cannot be read.
+#[must_use]
+pub fn is_dump_file(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let file = std::fs::File::open(path).and_then(|f| f.take(DUMP_START).read_to_end(&mut start));
+    file.is_ok() && dump::is_dump(&start)
+}
+
+/// The release that `1.28.0`, `nginx/1.28.0` or the line of `nginx -v` names.
+#[must_use]
+pub fn release(text: &str) -> Option<Version> {
+    let line = |start: &str| parse_version(format!("{start}{text}").as_bytes());
+    line("").or_else(|| line("nginx version: ")).or_else(|| line("nginx version: nginx/"))
 }
 
 /// Reads the configuration once. A main file that cannot be read gives a site without [`Site::files`] and with the reason
@@ -75,24 +128,101 @@ pub fn read_whole(target: &ConfigTarget, instead: &BTreeMap<String, String>) -> 
 
 fn read(target: &ConfigTarget) -> (Site, Seen) {
     let (mut site, seen) = read_all(target, &BTreeMap::new());
+    if let Some(test) = &target.test {
+        test.note(target, &mut site);
+    }
     let needed = pointed_at(&site);
     site.sources.retain(|path, _| needed.contains(path));
     (site, seen)
 }
 
 fn read_all(target: &ConfigTarget, instead: &BTreeMap<String, String>) -> (Site, Seen) {
-    let mut disk = match Disk::new(target.root.as_deref()) {
+    let (mut site, seen) = match (target.runs, target.root.as_deref()) {
+        (false, None) => read_given(target, instead),
+        (_, root) => read_files(target, Disk::new(root), instead),
+    };
+    site.remarks = remarks(&site);
+    site.ignores = ignores(&site);
+    (site, seen)
+}
+
+/// A file that somebody named: it may be nginx's own, a dump, or the main file of a copied folder.
+fn read_given(target: &ConfigTarget, instead: &BTreeMap<String, String>) -> (Site, Seen) {
+    let mut disk = match Disk::new(None) {
+        Ok(disk) => disk,
+        Err(e) => return (rootless(target, &e), Seen::default()),
+    };
+    if let Ok(text) = disk.read(&target.conf) {
+        if let Some(mut dump) = Dump::read(&text) {
+            dump.lay_over(instead);
+            return (read_dump(target, dump), disk.seen);
+        }
+        if let Some(said) = dump::refusal(&text) {
+            let said =
+                format!("this is what nginx says of a configuration that it refuses, and no configuration: {said}");
+            let problem = Problem { kind: ProblemKind::Missing, ..whole(target, said) };
+            return (Site { problems: vec![problem], ..unread(target) }, disk.seen);
+        }
+    }
+    // What was looked at to find out counts as well: the file may become a dump.
+    let (site, seen) = read_files(target, Disk::new(None), instead);
+    let Some(mapping) = copy::folder_of(&target.conf, &seen) else { return (site, seen) };
+    let apart = Apart { kind: ApartKind::Folder, from: mapping.to.clone(), past: target.past != Past::Never };
+    let Some(conf) = mapping.named(&target.conf) else { return (site, seen) };
+    let copied = ConfigTarget { conf, apart: Some(apart), ..target.clone() };
+    if mapping.from.is_empty() {
+        let rooted = ConfigTarget { root: Some(mapping.to.clone()), ..copied };
+        return read_files(&rooted, Disk::new(Some(&mapping.to)).map(Disk::of_copy), instead);
+    }
+    read_files(&copied, Disk::mapped(mapping), instead)
+}
+
+fn read_files(target: &ConfigTarget, disk: io::Result<Disk>, instead: &BTreeMap<String, String>) -> (Site, Seen) {
+    let mut disk = match disk {
         Ok(disk) => disk,
         Err(e) => return (rootless(target, &e), Seen::default()),
     };
     disk.instead.clone_from(instead);
     let mut site = resolve(&target.conf, &mut disk, &target.build, target.version);
     site.root.clone_from(&target.root);
-    site.changed = disk.changed;
+    site.apart.clone_from(&target.apart);
+    site.changed.clone_from(&disk.changed);
+    site.reached = reached(&site, &disk);
     site.sources = disk.texts;
-    site.remarks = remarks(&site);
-    site.ignores = ignores(&site);
     (site, disk.seen)
+}
+
+/// The logs of an nginx with a root of its own, as far as they are files under it.
+fn reached(site: &Site, disk: &Disk) -> BTreeMap<String, String> {
+    let Some(root) = &site.root else { return BTreeMap::new() };
+    let errors = site.error_logs.iter().map(|l| &l.path);
+    let logs = errors.chain(site.access_logs.iter().map(|l| &l.path)).filter(|p| p.starts_with('/'));
+    logs.filter_map(|path| Some((path.clone(), format!("{root}{}", disk.file_inside(path)?)))).collect()
+}
+
+fn read_dump(target: &ConfigTarget, mut dump: Dump) -> Site {
+    let main = dump.main().to_owned();
+    let mut site = resolve(&main, &mut dump, &target.build, target.version);
+    let past = target.past != Past::Never;
+    site.apart = Some(Apart { kind: ApartKind::Dump, from: target.conf.clone(), past });
+    let text = |bytes: &[u8]| Some(SourceText { text: std::str::from_utf8(bytes).ok()?.to_owned(), real: None });
+    site.sources = dump.files().filter_map(|(path, bytes)| Some((path.to_owned(), text(bytes)?))).collect();
+    site
+}
+
+/// A site of which nothing was read.
+fn unread(target: &ConfigTarget) -> Site {
+    Site { conf: target.conf.clone(), root: target.root.clone(), apart: target.apart.clone(), ..Site::default() }
+}
+
+/// A problem of the whole main file.
+fn whole(target: &ConfigTarget, said: String) -> Problem {
+    Problem {
+        place: Place { file: target.conf.clone(), line: 1 },
+        said,
+        kind: ProblemKind::Unread,
+        ..Problem::default()
+    }
 }
 
 /// The files that a fix of a proxied location may have to change.
@@ -122,8 +252,7 @@ fn pointed_at(site: &Site) -> BTreeSet<String> {
 fn rootless(target: &ConfigTarget, e: &io::Error) -> Site {
     let root = target.root.as_deref().unwrap_or("/");
     let said = format!("cannot read {} under {root}: {}", target.conf, reason(e));
-    let problem = Problem { place: Place { file: target.conf.clone(), line: 1 }, column: 0, said };
-    Site { conf: target.conf.clone(), root: target.root.clone(), problems: vec![problem], ..Site::default() }
+    Site { problems: vec![whole(target, said)], ..unread(target) }
 }
 
 /// How well the configuration is seen.
@@ -138,13 +267,18 @@ fn sense_of(site: &Site) -> Sense {
     let first = site.problems.first();
     if site.files.is_empty() {
         let said = first.map_or("no configuration was read", |p| p.said.as_str());
-        return Sense::blind(said, remedy(said, "name the main file with --conf"));
+        return Sense::blind(said, remedy(said, "name the main file with --nginx-conf"));
     }
+    let copy = match &site.apart {
+        Some(Apart { kind: ApartKind::Dump, from, .. }) => format!(" of the dump {from}"),
+        Some(Apart { kind: ApartKind::Folder, from, .. }) => format!(" of the copy in {from}"),
+        _ => String::new(),
+    };
     let Some(first) = first else {
         let sockets = site.locations().filter(|(_, l)| l.means_websocket()).count();
         let files = counted(as_u64(site.files.len()), "file", "files");
         return Sense::seen(format!(
-            "{files}, {}",
+            "{files}{copy}, {}",
             counted(as_u64(sockets), "WebSocket location", "WebSocket locations")
         ));
     };
@@ -235,7 +369,6 @@ async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'sta
 mod tests {
     use super::*;
     use crate::event::{Sight, Stamped};
-    use std::path::Path;
     use tokio::sync::mpsc;
 
     fn target(dir: &Path) -> ConfigTarget {
@@ -248,7 +381,8 @@ mod tests {
         std::fs::write(path, text).expect("written");
     }
 
-    const HTTP: &str = "http { include on/*.conf; proxy_set_header Upgrade $http_upgrade; error_log logs/e.log; }";
+    const HTTP: &str =
+        "events {} http { include on/*.conf; proxy_set_header Upgrade $http_upgrade; error_log logs/e.log; }";
 
     #[test]
     fn a_site_is_read_with_its_includes_and_prefix() {
@@ -284,12 +418,17 @@ mod tests {
         let none = sense_of(&read_site(&target(dir.path())));
         assert_eq!(none.sight, Sight::Blind);
         assert!(none.said.contains("nginx.conf: no such file"), "{}", none.said);
-        assert!(none.remedy.expect("given").contains("--conf"));
+        assert!(none.remedy.expect("given").contains("--nginx-conf"));
         write(dir.path(), "nginx.conf", "include gone.conf; include gone2.conf;");
         let partly = sense_of(&read_site(&target(dir.path())));
         assert_eq!(partly.sight, Sight::Degraded);
         assert!(partly.said.contains("nginx.conf:1: cannot read") && partly.said.ends_with("(and 1 more)"));
-        let denied = Problem { place: Place::default(), column: 0, said: "cannot read x: permission denied".into() };
+        let denied = Problem {
+            place: Place::default(),
+            column: 0,
+            said: "cannot read x: permission denied".into(),
+            ..Problem::default()
+        };
         let denied = sense_of(&Site { problems: vec![denied], ..Site::default() });
         assert!(denied.remedy.expect("given").contains("root"));
         let rootless = read_site(&ConfigTarget { root: Some("/no/such/root".into()), ..target(dir.path()) });

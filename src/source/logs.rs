@@ -4,6 +4,7 @@ mod batch;
 mod categories;
 mod desk;
 mod mixed;
+mod newest;
 mod parsers;
 mod past;
 mod pattern;
@@ -33,6 +34,7 @@ use mixed::MixedLines;
 use parsers::{AccessLines, BackendLines, ErrorLines};
 use past::Past;
 
+pub use newest::newest;
 pub use past::History;
 pub use pattern::{Match, Matches, PatternSource, is_pattern, matching};
 

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(super) use self::binary::{may_run, run_bounded};
 use self::scan::{Found, Scanner};
 use super::{Outlet, Source};
 use crate::event::process::Processes;

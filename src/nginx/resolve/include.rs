@@ -3,16 +3,22 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::event::site::{Place, Problem};
+use crate::event::site::{Place, Problem, ProblemKind, Site};
 use crate::human::visible;
 use crate::nginx::conf::{self, Body, Directive, Tree, Word};
+use crate::nginx::glob;
 
 /// Includes and blocks together may nest this deep.
 const MAX_DEPTH: usize = 96;
 /// An `include` that names many files which again name many files must end somewhere.
 const MAX_DIRECTIVES: usize = 1_000_000;
+/// Words of all files together.
+const MAX_WORDS: usize = 4_000_000;
 /// Further problems are not noted: the first ones are the ones to mend.
 const MAX_PROBLEMS: usize = 200;
+
+/// Why a [`Reader`] cannot give what nginx would miss, too.
+pub const NO_SUCH_FILE: &str = "no such file";
 
 /// How the configuration's files are reached: the caller's, because this room opens none.
 pub trait Reader {
@@ -27,6 +33,21 @@ pub trait Reader {
     /// # Errors
     /// The reason in a few words when a directory cannot be listed.
     fn glob(&mut self, pattern: &str) -> Result<Vec<String>, String>;
+
+    /// What is read is a copy, which may lack what nginx itself has.
+    fn is_copy(&self) -> bool {
+        false
+    }
+
+    /// What is read was printed by nginx, which had understood all of it.
+    fn is_dump(&self) -> bool {
+        false
+    }
+}
+
+/// An included path as nginx completes it: from the directory of the main file (`ngx_conf_full_name` with `conf_prefix`).
+pub(in crate::nginx) fn absolute(base: &str, path: &str) -> String {
+    if path.starts_with('/') { path.to_owned() } else { format!("{base}/{path}") }
 }
 
 /// A directive where it stands after all includes.
@@ -34,6 +55,8 @@ pub(super) struct Node {
     pub(super) words: Vec<Word>,
     /// `None` when it ended with a semicolon or holds raw bytes.
     pub(super) block: Option<Vec<Node>>,
+    /// It did not end with a semicolon.
+    pub(super) is_block: bool,
     pub(super) place: Place,
     pub(super) column: u32,
 }
@@ -67,10 +90,28 @@ impl Notes {
         self.at(&node.place, node.column, said);
     }
 
+    /// Notes what could not be understood here, although nginx may.
+    pub(super) fn unclear(&mut self, node: &Node, said: impl Into<String>) {
+        self.note(&node.place, node.column, ProblemKind::Unread, said);
+    }
+
+    /// Notes that no `events` block was found, unless it may stand in what could not be read.
+    pub(super) fn without_events(&mut self, site: &Site) {
+        let is_whole = self.0.iter().all(|p| p.kind == ProblemKind::Refused && !p.said.starts_with("cannot read"));
+        if is_whole && !site.files.is_empty() {
+            let place = Place { file: site.conf.clone(), line: 1 };
+            self.note(&place, 0, ProblemKind::Refused, "no \"events\" section in configuration");
+        }
+    }
+
     fn at(&mut self, place: &Place, column: u32, said: impl Into<String>) {
+        self.note(place, column, ProblemKind::Refused, said);
+    }
+
+    fn note(&mut self, place: &Place, column: u32, kind: ProblemKind, said: impl Into<String>) {
         if self.0.len() < MAX_PROBLEMS {
             let said = visible(said.into().as_bytes());
-            self.0.push(Problem { place: place.clone(), column, said });
+            self.0.push(Problem { place: place.clone(), column, said, kind });
         }
     }
 }
@@ -91,6 +132,7 @@ pub(super) fn load(main: &str, reader: &mut dyn Reader) -> Loaded {
         trees: HashMap::new(),
         open: Vec::new(),
         left: MAX_DIRECTIVES,
+        words_left: MAX_WORDS,
         out: Loaded { nodes: Vec::new(), files: Vec::new(), notes: Notes::default() },
     };
     let whole = Place { file: main.to_owned(), line: 1 };
@@ -106,6 +148,7 @@ struct Loader<'a> {
     /// The files whose directives are being put in right now, outermost first.
     open: Vec<String>,
     left: usize,
+    words_left: usize,
     out: Loaded,
 }
 
@@ -127,16 +170,28 @@ impl Loader<'_> {
             return known.clone();
         }
         let tree = match self.reader.read(path) {
-            Ok(text) => Some(Rc::new(conf::parse(&text))),
+            Ok(text) => {
+                let tree = conf::parse_at_most(&text, self.words_left.min(conf::MAX_WORDS));
+                self.words_left -= tree.words;
+                Some(Rc::new(tree))
+            }
             Err(why) => {
-                self.out.notes.at(from, column, format!("cannot read {path}: {why}"));
+                let kind = match why.as_str() {
+                    _ if self.reader.is_copy() => ProblemKind::Missing,
+                    NO_SUCH_FILE => ProblemKind::Refused,
+                    _ => ProblemKind::Unread,
+                };
+                self.out.notes.note(from, column, kind, format!("cannot read {path}: {why}"));
                 None
             }
         };
         if let Some(tree) = &tree {
             self.out.files.push(path.to_owned());
+            // What nginx -T prints, nginx has read without an error.
+            let usual = if self.reader.is_dump() { ProblemKind::Missing } else { ProblemKind::Refused };
             for e in &tree.errors {
-                self.out.notes.at(&Place { file: path.to_owned(), line: e.line }, e.column, e.said.clone());
+                let kind = if e.bound { ProblemKind::Unread } else { usual };
+                self.out.notes.note(&Place { file: path.to_owned(), line: e.line }, e.column, kind, e.said.clone());
             }
         }
         self.trees.insert(path.to_owned(), tree.clone());
@@ -149,18 +204,20 @@ impl Loader<'_> {
             let place = Place { file: file.to_owned(), line: d.line };
             if self.left == 0 || depth > MAX_DEPTH {
                 let bound = if self.left == 0 { "many" } else { "deeply nested" };
-                self.out.notes.at(&place, d.column, format!("too {bound} directives; the rest is not read"));
+                let said = format!("too {bound} directives; the rest is not read");
+                self.out.notes.note(&place, d.column, ProblemKind::Unread, said);
                 break;
             }
             self.left -= 1;
             match &d.body {
                 Body::End if d.name() == "include" => nodes.extend(self.include(d, &place, depth)),
                 Body::End | Body::Raw(_) => {
-                    nodes.push(Node { words: d.words.clone(), block: None, place, column: d.column });
+                    let is_block = d.body != Body::End;
+                    nodes.push(Node { words: d.words.clone(), block: None, is_block, place, column: d.column });
                 }
                 Body::Block(inner) => {
                     let block = Some(self.expand(file, inner, depth + 1));
-                    nodes.push(Node { words: d.words.clone(), block, place, column: d.column });
+                    nodes.push(Node { words: d.words.clone(), block, is_block: true, place, column: d.column });
                 }
             }
         }
@@ -172,14 +229,15 @@ impl Loader<'_> {
             self.out.notes.at(place, d.column, "invalid number of arguments in \"include\" directive");
             return Vec::new();
         };
-        let path = if word.text.starts_with('/') { word.text.clone() } else { format!("{}/{}", self.base, word.text) };
-        if !path.contains(['*', '?', '[']) {
+        let path = absolute(&self.base, &word.text);
+        if !glob::is_pattern(&path) {
             return self.file(&path, place, d.column, depth + 1);
         }
         match self.reader.glob(&path) {
             Ok(paths) => paths.iter().flat_map(|p| self.file(p, place, d.column, depth + 1)).collect(),
             Err(why) => {
-                self.out.notes.at(place, d.column, format!("cannot list {path}: {why}"));
+                let said = format!("cannot list {path}: {why}");
+                self.out.notes.note(place, d.column, ProblemKind::Unread, said);
                 Vec::new()
             }
         }

@@ -8,9 +8,23 @@ use crate::event::site::Listen;
 /// `listen 8000-8999` opens one socket a port; a wider range is cut.
 const MAX_RANGE: usize = 1024;
 
+/// Why a `listen` line gives no socket.
+pub(super) enum Wrong {
+    /// nginx would refuse it.
+    Refused(String),
+    /// nginx knows more than we do.
+    Unclear(String),
+}
+
+impl From<String> for Wrong {
+    fn from(why: String) -> Self {
+        Self::Refused(why)
+    }
+}
+
 /// The sockets of one `listen` line, and what is wrong with it. A `quic` line opens none that a WebSocket could use.
-pub(super) fn listen(node: &Node) -> Result<Vec<Listen>, String> {
-    let address = node.arg(0).ok_or("\"listen\" takes an address")?;
+pub(super) fn listen(node: &Node) -> Result<Vec<Listen>, Wrong> {
+    let address = node.arg(0).ok_or_else(|| "\"listen\" takes an address".to_owned())?;
     let mut template = Listen { place: node.place.clone(), ..Listen::default() };
     for word in node.args().iter().skip(1) {
         match word.text.as_str() {
@@ -71,12 +85,13 @@ fn ports(text: &str) -> Result<Ports, String> {
 }
 
 /// `None` for all IPv4 addresses.
-fn ip(host: &str) -> Result<Option<IpAddr>, String> {
+fn ip(host: &str) -> Result<Option<IpAddr>, Wrong> {
     if host == "*" || host == "0.0.0.0" {
         return Ok(None);
     }
     if host.eq_ignore_ascii_case("localhost") {
         return Ok(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)));
     }
-    host.parse().map(Some).map_err(|_| format!("the listen address \"{host}\" is a name, which is not looked up here"))
+    let unclear = || Wrong::Unclear(format!("the listen address \"{host}\" is a name, which is not looked up here"));
+    host.parse().map(Some).map_err(|_| unclear())
 }

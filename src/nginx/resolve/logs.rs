@@ -42,10 +42,7 @@ impl<'a> Logs<'a> {
 
     /// `error_log PATH [LEVEL];`
     pub(super) fn error_log(&mut self, node: &Node, notes: &mut Notes) {
-        let Some(written) = node.arg(0) else {
-            notes.on(node, "\"error_log\" takes a path");
-            return;
-        };
+        let Some(written) = node.arg(0) else { return };
         if written == "off" {
             notes.on(node, "\"error_log off\" does not switch the log off: it writes to a file named off");
         }
@@ -97,16 +94,13 @@ impl<'a> Logs<'a> {
 
     /// `access_log PATH [FORMAT [buffer=..] [gzip] ..];` or `access_log off;`. Formats must be known by now.
     pub(super) fn access_log(&mut self, node: &Node, notes: &mut Notes) {
-        let Some(written) = node.arg(0) else {
-            notes.on(node, "\"access_log\" takes a path or \"off\"");
-            return;
-        };
+        let Some(written) = node.arg(0) else { return };
         if written == "off" {
             return;
         }
         let syslog = written.starts_with("syslog:");
         if !syslog && written.contains('$') {
-            notes.on(node, "the path of this access log holds variables: its files are not followed");
+            notes.unclear(node, "the path of this access log holds variables: its files are not followed");
             return;
         }
         let options = node.args().get(1..).unwrap_or_default();

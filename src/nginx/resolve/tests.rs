@@ -28,7 +28,10 @@ impl Reader for Files {
 const MAIN: &str = "/etc/nginx/nginx.conf";
 
 fn site_of(files: &[(&str, &str)], version: Option<Version>) -> Site {
-    let files = files.iter().map(|(p, t)| ((*p).to_owned(), t.as_bytes().to_vec())).collect();
+    // What every configuration needs stands behind all else, so that no place moves.
+    let whole =
+        |p: &str, t: &str| if p == MAIN && !t.contains("events") { format!("{t}\nevents {{}}") } else { t.to_owned() };
+    let files = files.iter().map(|(p, t)| ((*p).to_owned(), whole(p, t).into_bytes())).collect();
     let build = BuildDefaults {
         prefix: "/usr/share/nginx".into(),
         error_log_path: "/var/log/nginx/error.log".into(),
@@ -115,7 +118,10 @@ fn timeouts_inherit_and_bad_ones_are_said() {
     assert_eq!(l.connect_timeout.place.as_ref().expect("set").line, 3);
     let said = said(&s);
     assert_eq!(said.len(), 2, "{said:?}");
-    assert!(said[0].starts_with("/etc/nginx/nginx.conf:2:17 invalid value in \"proxy_read_timeout\""), "{said:?}");
+    assert!(
+        said[0].starts_with("/etc/nginx/nginx.conf:2:17 invalid number of arguments in \"proxy_read_timeout\""),
+        "{said:?}"
+    );
     assert!(said[1].contains("proxy_send_timeout"), "{said:?}");
     assert_eq!(s.worker_shutdown_timeout.expect("set").value, Duration::from_secs(3600));
     assert_eq!(s.worker_connections.expect("set").value, 64);

@@ -10,6 +10,15 @@ const LAST: u8 = 6;
 /// Reads `60`, `60s`, `1h30m`, `1d 12h`, `250ms` (core/ngx_parse.c, `ngx_parse_time` with `is_sec` 0): a bare number is
 /// seconds, units come in falling order, and years and months are refused. So are `off`, `-1` and `1.5s`.
 pub(super) fn parse_time(text: &str) -> Option<Duration> {
+    parse(text, false)
+}
+
+/// The same for settings in whole seconds (`is_sec` 1): years and months of 365 and 30 days are known, milliseconds are not.
+pub(super) fn parse_seconds(text: &str) -> Option<Duration> {
+    parse(text, true)
+}
+
+fn parse(text: &str, in_seconds: bool) -> Option<Duration> {
     let mut rest = text.as_bytes();
     let (mut total, mut rank, mut any) = (0_u64, 0, false);
     while !rest.is_empty() {
@@ -23,6 +32,9 @@ pub(super) fn parse_time(text: &str) -> Option<Duration> {
             [b'w', ..] => (1, 0, 0, 604_800_000),
             [b'd', ..] => (1, 1, 1, 86_400_000),
             [b'h', ..] => (1, 2, 2, 3_600_000),
+            [b'y', ..] if in_seconds => (1, 0, 0, 31_536_000_000),
+            [b'M', ..] if in_seconds => (1, 0, 0, 2_592_000_000),
+            [b'm', b's', ..] if in_seconds => return None,
             [b'm', b's', ..] => (2, MILLISECOND, MILLISECOND, 1),
             [b'm', ..] => (1, 3, 3, 60_000),
             [b's', ..] => (1, SECOND, SECOND, 1_000),

@@ -21,10 +21,7 @@ pub(super) fn upstream(node: &Node, notes: &mut Notes) -> Upstream {
     upstream.settings =
         node.nodes().iter().filter(|n| n.name() != "server").map(|n| (words(n), n.place.clone())).collect();
     for line in node.nodes().iter().filter(|n| n.name() == "server") {
-        let Some(address) = line.arg(0) else {
-            notes.on(line, "\"server\" of an upstream takes an address");
-            continue;
-        };
+        let Some(address) = line.arg(0) else { continue };
         let given = |word: &str| line.args().iter().skip(1).any(|w| w.text == word);
         upstream.peers.push(Peer {
             address: with_port(address, 80),
@@ -36,6 +33,8 @@ pub(super) fn upstream(node: &Node, notes: &mut Notes) -> Upstream {
     }
     if upstream.peers.is_empty() {
         notes.on(node, "no servers are inside this upstream");
+    } else if upstream.peers.iter().all(|p| p.backup) {
+        notes.on(node, "no servers in this upstream: all of them are only for backup");
     }
     upstream
 }

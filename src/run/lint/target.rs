@@ -105,8 +105,11 @@ impl Target {
         }
         let mut site = read_whole(&self.config, &texts);
         if self.around.is_some() {
-            // Where includes and logs really are is not known.
-            site.problems.retain(|p| !p.said.starts_with("cannot "));
+            // Where includes and logs really are, and which variables and formats there are, is not known.
+            site.problems.retain(|p| {
+                let elsewhere = p.said.starts_with("unknown ") && !p.said.starts_with("unknown directive");
+                !elsewhere && !p.said.starts_with("cannot ")
+            });
             site.error_logs.clear();
         }
         site

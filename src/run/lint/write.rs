@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use crate::diagnose::patch::Rewritten;
-use crate::event::site::Site;
+use crate::event::site::{ApartKind, Site};
 use crate::human;
 use crate::nginx::conf::{self, Directive};
 use crate::time::Clock;
@@ -58,6 +58,9 @@ pub(super) fn agreed(yes: bool, files: usize) -> anyhow::Result<bool> {
 pub(super) fn all(site: &Site, files: &[Rewritten]) -> anyhow::Result<Vec<Written>> {
     if let Some(root) = &site.root {
         bail!("nothing was written: this nginx has its own file system ({root}); run lint --write in its container");
+    }
+    if let Some(apart) = site.apart.as_ref().filter(|a| a.kind == ApartKind::Dump) {
+        bail!("nothing was written: {} is a dump; print the diff with --fix and apply it where nginx runs", apart.from);
     }
     for f in files {
         unchanged(f)?;

@@ -37,6 +37,10 @@ pub(super) fn site(conf: Option<&Path>, wants_logs: bool) -> anyhow::Result<Opti
 pub(super) fn logs(site: &Site) -> Vec<PathBuf> {
     let errors = site.error_logs.iter().map(|l| &l.path);
     let all = errors.chain(site.access_logs.iter().map(|l| &l.path));
+    // Only what a copied root holds is the copy's own; other paths would lead to this machine's logs.
+    if site.is_copy() && site.root.is_none() {
+        return Vec::new();
+    }
     let root = site.root.as_deref().unwrap_or_default();
     all.filter(|p| p.starts_with('/') && !p.contains('$')).map(|p| PathBuf::from(format!("{root}{p}"))).collect()
 }

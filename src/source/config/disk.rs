@@ -1,22 +1,27 @@
 //! The disk as the configuration reader sees it: bounded reads, glob(7), a container's own root, and what was looked at.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 
 use crate::event::site::{SourceText, Written};
-use crate::nginx::resolve::Reader;
+use crate::human;
+use crate::nginx::glob;
+use crate::nginx::resolve::{NO_SUCH_FILE, Reader};
 use crate::time::Timestamp;
 
 /// A longer file is no configuration.
-const MAX_FILE: u64 = 16 << 20;
+const MAX_FILE: u64 = 64 << 20;
 /// All files of one reading together.
-const MAX_TOTAL: u64 = 64 << 20;
+const MAX_TOTAL: u64 = 128 << 20;
 /// Texts kept of all files together.
 const MAX_KEPT: usize = 4 << 20;
+/// Folders of a path that may belong to the root.
+const MAX_UP: usize = 16;
 /// Entries listed for the patterns of one reading.
 const MAX_LISTED: usize = 100_000;
 
@@ -40,13 +45,20 @@ impl Stamp {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     root: Option<String>,
+    mapping: Option<Mapping>,
     stamps: BTreeMap<String, Option<Stamp>>,
 }
 
 impl Seen {
+    /// Every file and folder that was looked at, and whether it was there.
+    pub(super) fn paths(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.stamps.iter().map(|(path, stamp)| (path.as_str(), stamp.is_some()))
+    }
+
     /// Whether any of it is different now, appeared or is gone.
     pub(super) fn changed(&self) -> bool {
         let Ok(place) = Place::new(self.root.as_deref()) else { return true };
+        let place = Place { mapping: self.mapping.clone(), ..place };
         self.stamps.iter().any(|(path, then)| {
             let now = place.open(path, OFlags::PATH).ok().and_then(|fd| stamp(&fd).ok());
             now != *then
@@ -54,16 +66,61 @@ impl Seen {
     }
 }
 
+/// Paths that begin with `from` are to be found under `to` instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mapping {
+    /// A folder as nginx names it; empty for `/`.
+    pub(super) from: String,
+    /// A folder of ours.
+    pub(super) to: String,
+}
+
+impl Mapping {
+    /// Where `path` is to be found; `None` when the mapping says nothing of it.
+    pub(super) fn place(&self, path: &str) -> Option<String> {
+        let rest = path.strip_prefix(&self.from).filter(|r| r.is_empty() || r.starts_with('/'))?;
+        Some(format!("{}{rest}", self.to))
+    }
+
+    /// What nginx calls the file at `path`; `None` when it lies elsewhere.
+    pub(super) fn named(&self, path: &str) -> Option<String> {
+        let rest = path.strip_prefix(&self.to).filter(|r| r.starts_with('/'))?;
+        Some(format!("{}{rest}", self.from))
+    }
+}
+
 /// Where paths are looked up: here, or under another root.
 struct Place {
     root: Option<OwnedFd>,
+    mapping: Option<Mapping>,
 }
 
 impl Place {
     fn new(root: Option<&str>) -> io::Result<Self> {
         let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = root.map(|r| rustix::fs::open(r, directory, Mode::empty())).transpose()?;
-        Ok(Self { root })
+        Ok(Self { root, mapping: None })
+    }
+
+    /// What the file that was opened is called under the root when no link is followed any more.
+    fn real_inside(&self, path: &str, fd: &OwnedFd, known: Stamp) -> Option<String> {
+        self.root.as_ref()?;
+        let link = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+            .ok()?
+            .into_os_string()
+            .into_string()
+            .ok()?;
+        // The kernel names it from our root, or from the container's where we cannot see the way to it.
+        let mut tails = link.match_indices('/').map(|(at, _)| link.get(at..).unwrap_or_default()).take(MAX_UP);
+        let is_it = |tail: &&str| {
+            let same = |s: Stamp| (s.dev, s.ino) == (known.dev, known.ino);
+            *tail == path || self.open(tail, OFlags::PATH).is_ok_and(|fd| stamp(&fd).is_ok_and(same))
+        };
+        tails.find(is_it).map(str::to_owned)
+    }
+
+    fn real<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        self.mapping.as_ref().and_then(|m| m.place(path)).map_or(Cow::Borrowed(path), Cow::Owned)
     }
 
     /// Under a root, links are followed as a process living there would follow them: an absolute link must neither miss
@@ -71,7 +128,7 @@ impl Place {
     fn open(&self, path: &str, how: OFlags) -> io::Result<OwnedFd> {
         let how = how | OFlags::CLOEXEC;
         let fd = match &self.root {
-            None => rustix::fs::openat(CWD, path, how, Mode::empty())?,
+            None => rustix::fs::openat(CWD, &*self.real(path), how, Mode::empty())?,
             Some(root) => rustix::fs::openat2(root, path, how, Mode::empty(), ResolveFlags::IN_ROOT)?,
         };
         Ok(fd)
@@ -96,16 +153,49 @@ pub(super) struct Disk {
     texts_left: usize,
     /// Texts that are read instead of what stands in these files, by the path of the file itself.
     pub(super) instead: BTreeMap<String, String>,
+    /// What is read is not nginx's own.
+    pub(super) is_copy: bool,
 }
 
 impl Disk {
     /// A reading under `root`, or of our own file system.
     pub(super) fn new(root: Option<&str>) -> io::Result<Self> {
-        let seen = Seen { root: root.map(str::to_owned), stamps: BTreeMap::new() };
+        let seen = Seen { root: root.map(str::to_owned), ..Seen::default() };
         let place = Place::new(root)?;
         let texts = BTreeMap::new();
-        let instead = BTreeMap::new();
-        Ok(Self { place, left: MAX_TOTAL, listed: 0, seen, changed: None, texts, texts_left: MAX_KEPT, instead })
+        Ok(Self {
+            place,
+            left: MAX_TOTAL,
+            listed: 0,
+            seen,
+            changed: None,
+            texts,
+            texts_left: MAX_KEPT,
+            instead: BTreeMap::new(),
+            is_copy: false,
+        })
+    }
+
+    /// The same with the folders of a copy.
+    pub(super) fn mapped(mapping: Mapping) -> io::Result<Self> {
+        let mut disk = Self::new(None)?;
+        disk.seen.mapping = Some(mapping.clone());
+        disk.place.mapping = Some(mapping);
+        disk.is_copy = true;
+        Ok(disk)
+    }
+
+    /// The same disk, but what lies there is not nginx's own.
+    pub(super) fn of_copy(mut self) -> Self {
+        self.is_copy = true;
+        self
+    }
+
+    /// What a regular file under another root is called there when no link is followed any more.
+    pub(super) fn file_inside(&self, path: &str) -> Option<String> {
+        let fd = self.place.open(path, OFlags::PATH).ok()?;
+        let is_file = FileType::from_raw_mode(rustix::fs::fstat(&fd).ok()?.st_mode) == FileType::RegularFile;
+        self.place.real_inside(path, &fd, stamp(&fd).ok()?).filter(|_| is_file)
     }
 
     fn read_file(&mut self, path: &str) -> io::Result<Vec<u8>> {
@@ -121,12 +211,14 @@ impl Disk {
         if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) != FileType::RegularFile {
             return Err(io::Error::other("not a regular file"));
         }
+        let inside = self.place.real_inside(path, &fd, stamp);
         let bound = MAX_FILE.min(self.left);
         let mut text = Vec::new();
         let read = File::from(fd).take(bound + 1).read_to_end(&mut text)?;
         let read = u64::try_from(read).unwrap_or(u64::MAX);
         if read > bound {
-            return Err(io::Error::other(format!("longer than the {bound} bytes that are read at most")));
+            let bound = human::scaled(bound);
+            return Err(io::Error::other(format!("it is longer than {bound}B, more than is read of a configuration")));
         }
         self.left -= read;
         if let Some(at) = stamp.written()
@@ -135,7 +227,7 @@ impl Disk {
             self.changed = Some(Written { at, file: path.to_owned() });
         }
         let text = self.instead_of(path).unwrap_or(text);
-        self.keep(path, &text);
+        self.keep(path, &text, inside);
         Ok(text)
     }
 
@@ -149,13 +241,14 @@ impl Disk {
     }
 
     /// Keeps a text that a fix may be shown against. What is no UTF-8 could not be printed as it is.
-    fn keep(&mut self, path: &str, text: &[u8]) {
+    fn keep(&mut self, path: &str, text: &[u8], inside: Option<String>) {
         let Ok(text) = std::str::from_utf8(text) else { return };
         let Some(left) = self.texts_left.checked_sub(text.len()) else { return };
         self.texts_left = left;
         // patch(1) refuses to write through a link.
-        let real = if self.seen.root.is_some() { None } else { std::fs::canonicalize(path).ok() };
-        let real = real.and_then(|r| r.into_os_string().into_string().ok()).filter(|r| r != path);
+        let here = self.place.real(path);
+        let real = if self.seen.root.is_some() { None } else { std::fs::canonicalize(&*here).ok() };
+        let real = real.and_then(|r| r.into_os_string().into_string().ok()).or(inside).filter(|r| r != path);
         self.texts.insert(path.to_owned(), SourceText { text: text.to_owned(), real });
     }
 
@@ -190,20 +283,18 @@ impl Disk {
         for part in pattern.split('/').skip(1).filter(|p| !p.is_empty()) {
             let mut next = Vec::new();
             for base in found {
-                if !part.contains(['*', '?', '[']) {
+                if !glob::is_pattern(part) {
                     next.push(format!("{base}/{part}"));
                     continue;
                 }
                 let directory = if base.is_empty() { "/" } else { base.as_str() };
                 let names = self.names(directory)?;
-                let fits =
-                    |n: &&String| (part.starts_with('.') || !n.starts_with('.')) && fits(part.as_bytes(), n.as_bytes());
-                next.extend(names.iter().filter(fits).map(|n| format!("{base}/{n}")));
+                next.extend(names.iter().filter(|n| glob::fits(part, n)).map(|n| format!("{base}/{n}")));
             }
             found = next;
         }
         // glob(3) gives only what exists; that matters when fixed parts follow the pattern, as in `*/site.conf`.
-        let last_is_fixed = !pattern.rsplit('/').next().unwrap_or("").contains(['*', '?', '[']);
+        let last_is_fixed = !glob::is_pattern(pattern.rsplit('/').next().unwrap_or(""));
         if last_is_fixed {
             found.retain(|path| self.place.open(path, OFlags::PATH).is_ok());
         }
@@ -216,6 +307,10 @@ impl Reader for Disk {
         self.read_file(path).map_err(|e| reason(&e))
     }
 
+    fn is_copy(&self) -> bool {
+        self.is_copy
+    }
+
     fn glob(&mut self, pattern: &str) -> Result<Vec<String>, String> {
         self.expand(pattern).map_err(|e| reason(&e))
     }
@@ -225,97 +320,14 @@ impl Reader for Disk {
 pub(super) fn reason(e: &io::Error) -> String {
     match e.kind() {
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        io::ErrorKind::NotFound => "no such file".to_owned(),
+        io::ErrorKind::NotFound => NO_SUCH_FILE.to_owned(),
         _ => e.to_string(),
     }
-}
-
-/// Whether a name fits one part of a glob(7) pattern: `*`, `?`, `[a-z]`, `[!a]` and a backslash before a literal.
-fn fits(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut p, mut n) = (pattern, name);
-    // Where to go on when a literal fails: behind the last star, one byte further.
-    let mut retry: Option<(&[u8], &[u8])> = None;
-    loop {
-        let step = match (p, n) {
-            ([b'*', rest @ ..], _) => {
-                retry = Some((rest, n));
-                p = rest;
-                continue;
-            }
-            ([], []) => return true,
-            (_, [byte, n_rest @ ..]) => one(p, *byte).map(|p_rest| (p_rest, n_rest)),
-            _ => None,
-        };
-        match (step, retry) {
-            (Some((p_rest, n_rest)), _) => (p, n) = (p_rest, n_rest),
-            (None, Some((p_rest, [_, n_rest @ ..]))) => {
-                retry = Some((p_rest, n_rest));
-                (p, n) = (p_rest, n_rest);
-            }
-            (None, _) => return false,
-        }
-    }
-}
-
-/// The pattern behind its first element, when that element fits the byte.
-fn one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
-    match pattern {
-        [b'?', rest @ ..] => Some(rest),
-        [b'[', rest @ ..] => set(rest, byte),
-        [b'\\', literal, rest @ ..] | [literal, rest @ ..] => (*literal == byte).then_some(rest),
-        [] => None,
-    }
-}
-
-/// `a-z]rest` or `!a]rest`; a `]` that comes first is a member.
-fn set(pattern: &[u8], byte: u8) -> Option<&[u8]> {
-    let (negated, members) = match pattern {
-        [b'!' | b'^', rest @ ..] => (true, rest),
-        _ => (false, pattern),
-    };
-    let end = members.iter().skip(1).position(|b| *b == b']')? + 1;
-    let (mut list, rest) = (members.get(..end)?, members.get(end + 1..)?);
-    let mut inside = false;
-    while let [low, after @ ..] = list {
-        if let [b'-', high, after @ ..] = after {
-            inside |= (*low..=*high).contains(&byte);
-            list = after;
-        } else {
-            inside |= *low == byte;
-            list = after;
-        }
-    }
-    (inside != negated).then_some(rest)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_of_glob() {
-        let cases = [
-            ("*.conf", "a.conf", true),
-            ("*.conf", "a.conf.bak", false),
-            ("*", "", true),
-            ("a*b*c", "aXbYbZc", true),
-            ("a*b*c", "aXbYbZ", false),
-            ("?.conf", "a.conf", true),
-            ("?.conf", ".conf", false),
-            ("[0-9]*", "10-x", true),
-            ("[!0-9]*", "10-x", false),
-            ("[]a]x", "]x", true),
-            ("[a", "[a", false),
-            ("a\\*", "a*", true),
-            ("a\\*", "ab", false),
-            ("é*", "él", true),
-        ];
-        for (pattern, name, want) in cases {
-            assert_eq!(fits(pattern.as_bytes(), name.as_bytes()), want, "{pattern} and {name}");
-        }
-        // Exponential matchers do not come back from this.
-        assert!(!fits("*a".repeat(200).as_bytes(), "a".repeat(199).as_bytes()));
-    }
 
     fn text(path: &std::path::Path) -> String {
         path.to_str().expect("UTF-8").to_owned()
@@ -337,6 +349,20 @@ mod tests {
         assert!(!disk.seen.changed());
         std::fs::create_dir(dir.path().join("d")).expect("made");
         assert!(disk.seen.changed());
+    }
+
+    #[test]
+    fn a_containers_log_is_its_own_file_or_none() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let root = dir.path().join("root");
+        std::fs::create_dir_all(root.join("var/log")).expect("made");
+        std::fs::write(root.join("var/log/real.log"), "").expect("written");
+        std::os::unix::fs::symlink("/var/log/real.log", root.join("var/log/linked.log")).expect("linked");
+        std::os::unix::fs::symlink("/dev/stderr", root.join("var/log/error.log")).expect("linked");
+        let disk = Disk::new(Some(&text(&root))).expect("opens");
+        assert_eq!(disk.file_inside("/var/log/real.log").as_deref(), Some("/var/log/real.log"));
+        assert_eq!(disk.file_inside("/var/log/linked.log").as_deref(), Some("/var/log/real.log"));
+        assert_eq!(disk.file_inside("/var/log/error.log"), None, "never our own standard error");
     }
 
     #[test]
@@ -366,6 +392,6 @@ mod tests {
         assert!(disk.read(&text(&long)).expect_err("refused").contains("longer than"));
         disk.left = 3;
         std::fs::write(&long, "four").expect("written");
-        assert!(disk.read(&text(&long)).expect_err("refused").contains("longer than the 3"));
+        assert!(disk.read(&text(&long)).expect_err("refused").contains("longer than 3B"));
     }
 }

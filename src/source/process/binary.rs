@@ -5,9 +5,9 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::event::process::BuildDefaults;
 use crate::event::site::Version;
@@ -68,15 +68,21 @@ impl Binaries {
 }
 
 /// The owner is root or us, and only the owner's group may write besides.
-fn may_run(meta: &fs::Metadata) -> bool {
+pub(in crate::source) fn may_run(meta: &fs::Metadata) -> bool {
     let ours = rustix::process::geteuid().as_raw();
     meta.is_file() && (meta.uid() == 0 || meta.uid() == ours) && meta.mode() & 0o002 == 0
 }
 
-/// nginx prints to standard error. A program that does not end in time is killed.
 fn run(path: &Path) -> Option<Vec<u8>> {
     let mut command = Command::new(path);
-    command.arg("-V").env_clear().current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.arg("-V");
+    run_bounded(command, PATIENCE).map(|(_, text)| text)
+}
+
+/// Runs a program without environment and gives its exit code and what it prints to standard error, where nginx says
+/// everything. One that does not end in time is killed, and gives nothing.
+pub(in crate::source) fn run_bounded(mut command: Command, patience: Duration) -> Option<(Option<i32>, Vec<u8>)> {
+    command.env_clear().current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().ok()?;
     let pipe = child.stderr.take()?;
     let (done, answer) = mpsc::channel();
@@ -87,11 +93,28 @@ fn run(path: &Path) -> Option<Vec<u8>> {
             let _ = done.send(text);
         }
     });
-    let text = answer.recv_timeout(PATIENCE).ok();
-    // Its output is complete or late: either way nothing more is wanted of it.
+    let text = answer.recv_timeout(patience).ok();
+    if text.is_none() {
+        // Too late: nothing more is wanted of it.
+        let _ = child.kill();
+    }
+    let code = ended(&mut child, patience);
+    text.map(|t| (code, t))
+}
+
+/// A program that has closed its output ends at once; one that does not is ended.
+fn ended(child: &mut Child, patience: Duration) -> Option<i32> {
+    let deadline = Instant::now() + patience;
+    while Instant::now() < deadline {
+        match child.try_wait() {
+            Ok(Some(status)) => return status.code(),
+            Ok(None) => std::thread::sleep(Duration::from_millis(2)),
+            Err(_) => break,
+        }
+    }
     let _ = child.kill();
     let _ = child.wait();
-    text
+    None
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! A process title or command line of nginx turned into its role and its options.
 
+use std::borrow::Cow;
+
 /// What a process of nginx does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -32,12 +34,17 @@ pub(super) struct Title {
 
 /// Names under which nginx is started; the kernel keeps 15 bytes of them.
 pub(super) fn may_be_nginx(comm: &str) -> bool {
-    matches!(comm, "nginx" | "nginx-debug" | "openresty")
+    matches!(comm, "nginx" | "nginx-debug" | "openresty" | "angie")
 }
 
 /// Reads /proc/PID/cmdline of a process whose name [`may_be_nginx`]; `None` for one that serves nothing (`nginx -t`).
 pub(super) fn parse(cmdline: &[u8]) -> Option<Title> {
     let text = String::from_utf8_lossy(cmdline);
+    // Angie gives its processes nginx's titles under its own name.
+    let text = match text.strip_prefix("angie: ") {
+        Some(title) => Cow::Owned(format!("nginx: {title}")),
+        None => text,
+    };
     let text = text.trim_end_matches(['\0', ' ']);
     let bare = |role| Some(Title { role, program: None, conf: None, prefix: None, error_log: None });
     if let Some(arguments) = text.strip_prefix("nginx: master process") {
@@ -114,6 +121,15 @@ fn options(role: Role, arguments: &[String]) -> Title {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn angie_has_the_titles_of_nginx_under_its_own_name() {
+        let master = parse(b"angie: master process /usr/sbin/angie -c /etc/angie/angie.conf").expect("a title");
+        assert_eq!((master.role, master.conf.as_deref()), (Role::Master, Some("/etc/angie/angie.conf")));
+        let worker = parse(b"angie: worker process").expect("a title");
+        assert_eq!(worker.role, Role::Worker { shutting_down: false });
+        assert!(may_be_nginx("angie") && !may_be_nginx("angier"));
+    }
 
     fn options_of(cmdline: &str) -> (Role, [Option<String>; 4]) {
         let t = parse(cmdline.as_bytes()).expect("a title");
