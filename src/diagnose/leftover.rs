@@ -7,6 +7,7 @@ use crate::model::Model;
 
 use super::finding::{Confidence, Finding, Fix, Severity};
 use super::handshake::is_the_backends;
+use super::headers::suspected;
 use super::look::{Case, cases};
 use super::upstream::gateway_without_log;
 
@@ -21,7 +22,8 @@ pub(super) fn unexplained(model: &Model, known: &[Finding]) -> Vec<Finding> {
             continue;
         }
         if let Some(failure) = case.failure() {
-            out.push(failed(&case, failure.kind, &failure.said));
+            let header = suspected(model, &case);
+            out.push(header.unwrap_or_else(|| failed(&case, failure.kind, &failure.said)));
         } else {
             out.extend(dropped(&case));
         }
