@@ -148,7 +148,6 @@ fn prove(world: &World, row: &Row, report: &Value) -> Result<(), String> {
         world.test()?;
     }
     world.reload();
-    world.rotate();
     let (out, _) = world.check();
     let again: Value = serde_json::from_slice(&out.stdout).map_err(|e| e.to_string())?;
     let mut healthy = Outcome::default();

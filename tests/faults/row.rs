@@ -66,6 +66,8 @@ pub struct Row {
     pub direct: Option<&'static str>,
     /// `check` is not told the URL: it sees what others went through.
     pub unasked: bool,
+    /// `check` runs as a user without rights.
+    pub nobody: bool,
     pub flags: Vec<&'static str>,
     pub given: fn(&mut World),
     pub want: Want,
@@ -118,6 +120,7 @@ pub fn fault(name: &'static str, first: &[&'static str]) -> Row {
         url: "ws://127.0.0.1:{P}/ws",
         direct: Some("ws://127.0.0.1:{B}/ws"),
         unasked: false,
+        nobody: false,
         flags: Vec::new(),
         given: |w| w.is_answered(426),
         want,
@@ -249,6 +252,11 @@ impl Row {
     pub fn unasked(mut self) -> Self {
         self.unasked = true;
         self.no_direct()
+    }
+
+    pub fn without_rights(mut self) -> Self {
+        self.nobody = true;
+        self
     }
 
     pub fn flags(mut self, flags: &[&'static str]) -> Self {

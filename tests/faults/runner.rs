@@ -28,7 +28,8 @@ const ONLY: &str = "WSPULSE_TEST_FAULT";
 /// Every scenario with both.
 const ALL: &str = "WSPULSE_TEST_ALL_NGINX";
 
-/// How the backend is asked, other than as the scenarios say: `none`, `auto`, or `deep` besides.
+/// How the backend is asked, other than as the scenarios say: `none`, `auto`, `deep` besides, or nothing at
+/// all is asked: `unasked`.
 const TWIN: &str = "WSPULSE_TEST_TWIN";
 
 /// A scenario with the nginx that it is played with.
@@ -101,8 +102,13 @@ fn otherwise(mut row: Row) -> Row {
     let Ok(how) = std::env::var(TWIN) else { return row };
     row.direct = row.direct.filter(|_| how != "none");
     match how.as_str() {
+        "unasked" => row = row.unasked(),
         "auto" if row.direct.is_some() => row.direct = Some("auto"),
-        "deep" => row.flags.extend(["--deep", "--timeout", "15s"]),
+        "deep" => {
+            let free = |flag: &&str| !row.flags.contains(flag);
+            let more: Vec<&str> = ["--deep"].into_iter().filter(free).collect();
+            row.flags.extend(more);
+        }
         _ => {}
     }
     row

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use tempfile::TempDir;
 
 use super::super::support::{eventually, free_port, wspulse};
@@ -29,6 +29,8 @@ pub struct World {
     url: String,
     /// `check` gets no URL.
     unasked: bool,
+    /// `check` runs without rights.
+    nobody: bool,
     flags: Vec<String>,
 }
 
@@ -41,6 +43,12 @@ impl World {
         for d in ["logs", "tmp", "html", "conf.d"] {
             fs::create_dir(dir.path().join(d)).expect("a folder");
         }
+        if row.log.contains("/small/") {
+            let small = dir.path().join("small");
+            fs::create_dir(&small).expect("a folder");
+            let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16k", "small"]).arg(&small).status();
+            assert!(mounted.expect("mount runs").success(), "a small disk");
+        }
         fs::write(dir.path().join("html/index.html"), "<!doctype html><title>app</title>\n").expect("written");
         let backends: Vec<Backend> =
             row.backends.iter().flatten().map(|play| Backend::start(*play, dir.path(), certs)).collect();
@@ -48,8 +56,18 @@ impl World {
         let ports = ["{B}", "{B2}"].into_iter().zip(backends.iter().map(|b| b.port.to_string()));
         let vars = fixed.into_iter().chain(ports).collect();
         let (url, flags, binary) = (String::new(), Vec::new(), binary.to_path_buf());
-        let mut world =
-            Self { dir, binary, nginx: None, backends, vars, held: Vec::new(), url, unasked: row.unasked, flags };
+        let mut world = Self {
+            dir,
+            binary,
+            nginx: None,
+            backends,
+            vars,
+            held: Vec::new(),
+            url,
+            unasked: row.unasked,
+            nobody: row.nobody,
+            flags,
+        };
         world.start(row);
         world.url = world.fill(row.url);
         let direct = row.direct.map(|d| vec!["--backend".to_owned(), world.fill(d)]).unwrap_or_default();
@@ -89,7 +107,9 @@ impl World {
         for (name, text) in &row.files {
             let path = self.path(name);
             fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-            fs::write(path, tidy(&self.fill(text))).expect("written");
+            let text = self.fill(text);
+            let is_conf = path.extension().is_some_and(|e| e == "conf" || e == "inc");
+            fs::write(path, if is_conf { tidy(&text) } else { text }).expect("written");
         }
     }
 
@@ -175,17 +195,6 @@ impl World {
         });
     }
 
-    /// Moves the logs away and lets nginx open new ones.
-    pub fn rotate(&self) {
-        let logs = ["logs/error.log", "logs/access.log"].map(|l| self.path(l));
-        for log in logs.iter().filter(|l| l.exists()) {
-            fs::rename(log, log.with_extension("old")).expect("renamed");
-        }
-        let any = logs.iter().any(|l| l.with_extension("old").exists());
-        Self::signal(self.pid(), Signal::USR1);
-        eventually("new logs", || (!any || logs.iter().any(|l| l.exists())).then_some(()));
-    }
-
     /// Writes other words into the main configuration.
     pub fn rewrite(&self, from: &str, to: &str) {
         let text = fs::read_to_string(self.path("nginx.conf")).expect("readable");
@@ -255,6 +264,20 @@ impl World {
         self.held.push(client);
     }
 
+    /// Tunnels of clients whose own ports lie outside the range that the kernel gives.
+    pub fn hold_from(&mut self, ports: std::ops::Range<u16>) {
+        for port in ports {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            let own: SocketAddr = ([127, 0, 0, 1], port).into();
+            socket.bind(&own.into()).expect("a port of our own");
+            let to: SocketAddr = ([127, 0, 0, 1], self.port()).into();
+            socket.connect(&to.into()).expect("nginx listens");
+            let mut client = Client { stream: socket.into(), status: 0, head: String::new() };
+            client.handshake(self.host(), &self.path_of_url(), "");
+            self.held.push(client);
+        }
+    }
+
     /// Clients that ask for a flood and do not read it.
     pub fn stall(&mut self, many: usize) {
         for _ in 0..many {
@@ -317,6 +340,11 @@ impl World {
     pub fn check(&self) -> (Output, Duration) {
         let pid = self.nginx.as_ref().map(|n| n.id().to_string());
         let mut command = wspulse();
+        if self.nobody {
+            let program = command.get_program().to_owned();
+            command = Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]).arg(program);
+        }
         command.args(["check", "--format", "json"]);
         if !self.unasked {
             command.arg(&self.url);
@@ -355,6 +383,9 @@ impl Drop for World {
     fn drop(&mut self) {
         self.held.clear();
         self.stop();
+        if self.path("small").exists() {
+            let _ = Command::new("umount").arg(self.path("small")).status();
+        }
     }
 }
 

@@ -246,6 +246,45 @@ fn recovered() -> Vec<Row> {
             w.hold(3);
             w.is_answered(101);
         }),
+        fine("an-error-log-that-nobody-may-read")
+            .apart()
+            .without_rights()
+            .server(ws("/ws", ""))
+            .given(|w| {
+                use std::os::unix::fs::PermissionsExt as _;
+                std::fs::set_permissions(w.path("logs/error.log"), std::fs::Permissions::from_mode(0o600)).expect("ours");
+                w.is_answered(101);
+            })
+            .told(&["error-log-unreadable"]),
+        fine("a-file-touched-after-the-start").server(ws("/ws", "")).given(|w| {
+            w.age();
+            w.rewrite("example.test", "example.test");
+            w.is_answered(101);
+        }),
+        fine("limits-that-only-watch")
+            .http(
+                "limit_conn_zone $server_name zone=all:1m; limit_conn_dry_run on; limit_req_zone $server_name zone=r:1m rate=1r/m; \
+                 limit_req_dry_run on;",
+            )
+            .server(ws("/ws", "limit_conn all 1; limit_req zone=r;"))
+            .given(|w| {
+                w.hold(3);
+                w.is_answered(101);
+                w.has("dry run", 2);
+            }),
+        fine("requests-that-are-only-delayed")
+            .level("warn")
+            .http("limit_req_zone $server_name zone=r:1m rate=20r/s;")
+            .server(ws("/ws", "limit_req zone=r burst=50;"))
+            .given(|w| {
+                (0..4).for_each(|_| w.is_answered(101));
+                w.has("delaying request", 1);
+            }),
+        fine("credentials-that-are-right")
+            .file("users", "app:{PLAIN}secret")
+            .server(ws("/ws", "auth_basic app; auth_basic_user_file {DIR}/users;"))
+            .flags(&["--basic", "app:secret"])
+            .given(|w| w.is_answered(401)),
         fine("a-deep-look").server(ws("/ws", "")).flags(&["--deep"]),
     ]
 }

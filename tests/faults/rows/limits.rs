@@ -4,7 +4,48 @@ use super::super::row::{Row, fault, ws};
 use super::super::world::Client;
 
 pub fn rows() -> Vec<Row> {
+    let mut rows = of_the_machine();
+    rows.extend(of_nginx());
+    rows.extend(of_headers());
+    rows
+}
+
+/// The kernel's ports and a disk: in namespaces of their own.
+fn of_the_machine() -> Vec<Row> {
     vec![
+        fault("no-local-ports", &["ephemeral-ports-exhausted"])
+            .apart()
+            .server(ws("/ws", ""))
+            .no_direct()
+            .given(|w| {
+                std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "50000 50007").expect("root may");
+                w.hold_from(20_000..20_012);
+                w.has("(99: ", 1);
+            })
+            .subject("upstream", "127.0.0.1:{B}"),
+        fault("a-full-disk", &["disk-full"])
+            .apart()
+            .log("{DIR}/small/access.log")
+            .server(ws("/ws", ""))
+            .given(|w| {
+                let small = w.path("small");
+                std::fs::write(small.join("big"), vec![0; 1 << 20]).expect_err("it is small");
+                w.is_answered(101);
+                w.has("No space left on device", 1);
+            })
+            .degraded(),
+    ]
+}
+
+fn of_nginx() -> Vec<Row> {
+    vec![
+        fault("a-peer-that-takes-one-connection", &["no-live-upstreams"])
+            .http("upstream app { zone app 64k; server 127.0.0.1:{B} max_conns=1; }")
+            .server(super::super::row::at("/ws", "http://app", super::super::row::WS))
+            .given(|w| {
+                w.hold(1);
+                w.is_answered(502);
+            }),
         fault("no-connection-slots", &["worker-connections-exhausted"])
             .connections(16)
             .server(ws("/ws", ""))
@@ -59,6 +100,11 @@ pub fn rows() -> Vec<Row> {
                 w.has("(24: ", 1);
             })
             .subject("resource", "file descriptors"),
+    ]
+}
+
+fn of_headers() -> Vec<Row> {
+    vec![
         fault("a-large-cookie", &["headers-too-large"])
             .server(ws("/ws", ""))
             .flags(&["--cookie", LARGE])

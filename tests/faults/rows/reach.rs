@@ -120,6 +120,9 @@ fn configuration() -> Vec<Row> {
                 w.is_answered(426);
             })
             .cured_by(Cure::Reload),
+        fault("a-local-address-that-is-not-there", &["backend-rejects-handshake"])
+            .server(ws("/ws", "proxy_bind 203.0.113.9;"))
+            .given(|w| w.is_answered(500)),
         fault("moved-but-not-reloaded", &["config-not-reloaded"])
             .backend(Play::Nobody)
             .second(Play::Tcp(super::super::backend::echo))

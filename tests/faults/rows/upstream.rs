@@ -145,6 +145,12 @@ fn silence() -> Vec<Row> {
             .line("proxy_connect_timeout 0")
             .because("backend-connect-timeout", "timeout-zero")
             .patched(),
+        fault("nobody-asked-and-the-timeout-is-zero", &["timeout-zero"])
+            .unasked()
+            .server(ws("/ws", "proxy_connect_timeout 0;"))
+            .given(|w| w.is_answered(504))
+            .line("proxy_connect_timeout 0")
+            .because("backend-connect-timeout", "timeout-zero"),
         fault("timeout-zero-inherited", &["timeout-zero"])
             .script(|a| {
                 std::thread::park_timeout(Duration::from_millis(50));
