@@ -97,8 +97,13 @@ fn in_subrequest(model: &Model, s: &look::Seen<'_>, at: Option<&Location>) -> Fi
     let (severity, confidence) = look::urgency(model, s);
     let path = s.spot.map_or("a location", |p| p.location.path.as_str());
     let got = at.map_or("got a 101", |_| "is refused");
-    let said = format!("{path} cannot be upgraded: an auth_request passes the upgrade headers on and {got}");
-    let advice = "clear Upgrade and Connection in the auth location: proxy_set_header Upgrade \"\";";
+    let who = match (&s.newest.subrequest, at) {
+        (Some(uri), _) => format!("the subrequest to {uri}"),
+        (None, Some(_)) => "an auth_request".to_owned(),
+        (None, None) => "an auth_request or a mirror".to_owned(),
+    };
+    let said = format!("{path} cannot be upgraded: {who} passes the upgrade headers on and {got}");
+    let advice = "clear Upgrade and Connection in the location of the subrequest: proxy_set_header Upgrade \"\";";
     let fix = at.map_or_else(|| Fix::new(advice), |l| Fix::config(&l.place, advice));
     let seen = at.map(|l| Evidence::config(&l.place, format!("location {} sends an Upgrade header", l.path)));
     let confidence = if at.is_some() { confidence.max(Confidence::Likely) } else { confidence };

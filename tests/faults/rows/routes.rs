@@ -1,6 +1,6 @@
 //! Handshakes that reach the wrong place, or are refused there.
 
-use super::super::backend::{Asking, Deed, Then, answer, echo};
+use super::super::backend::{Asking, Deed, Play, Then, answer, echo};
 use super::super::row::{Row, WS, at, fault, ws};
 use super::super::world::Client;
 
@@ -203,7 +203,7 @@ fn refused() -> Vec<Row> {
             .no_direct()
             .given(|_| {}),
         fault("another-port-of-the-backend", &["not-a-websocket-endpoint", "backend-rejects-handshake"])
-            .second(super::super::backend::Play::Tcp(|_| answer(404, "", "an admin page")))
+            .second(Play::Tcp(|_| answer(404, "", "an admin page")))
             .server(at("/ws", "http://127.0.0.1:{B2}", WS))
             .given(|w| w.is_answered(404)),
     ]
@@ -253,12 +253,22 @@ fn denied() -> Vec<Row> {
                 w.has("connection upgrade in subrequest", 1);
             })
             .location("/"),
+        fault("a-mirrored-handshake-is-upgraded", &["upgrade-in-subrequest"])
+            .second(Play::Tcp(echo))
+            .server(format!(
+                "{WS} location /ws {{ mirror /mirror; proxy_pass http://127.0.0.1:{{B}}; }} \
+                 location = /mirror {{ internal; proxy_pass http://127.0.0.1:{{B2}}; }}"
+            ))
+            .given(|w| {
+                w.client();
+                w.has("connection upgrade in subrequest", 1);
+            }),
         fault("an-auth-request-is-refused", &["upgrade-in-subrequest"])
             .server(format!(
                 "{WS} location /ws {{ auth_request /auth; proxy_pass http://127.0.0.1:{{B}}; }} \
                  location = /auth {{ internal; proxy_pass http://127.0.0.1:{{B2}}; proxy_pass_request_body off; }}"
             ))
-            .second(super::super::backend::Play::Tcp(|_| answer(400, "", "no upgrades here")))
+            .second(Play::Tcp(|_| answer(400, "", "no upgrades here")))
             .given(|w| w.is_answered(500)),
     ]
 }
