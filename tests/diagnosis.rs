@@ -598,7 +598,7 @@ fn each_header_fault_has_its_own_name() {
     type Spoil = fn(&mut Location);
     let cases: [(&str, Spoil, &str, u32); 8] = [
         ("upgrade-header-missing", |l| l.headers.clear(), "upgrade-header", 6),
-        ("upgrade-header-missing", |l| l.headers[0] = header("Upgrade", "", "", 8), "upgrade-header", 6),
+        ("upgrade-header-missing", |l| l.headers[0] = header("Upgrade", "", "", 8), "upgrade-header", 8),
         (
             "upgrade-header-wrong-value",
             |l| l.headers[0] = header("Upgrade", "$connection_upgrade", "upgrade", 8),

@@ -3,27 +3,22 @@
 use std::time::Duration;
 
 use crate::event::backend::{BackendEntry, Fault};
-use crate::event::log::ErrorEntry;
 use crate::event::probe::FailureKind;
-use crate::event::site::{Location, Server, Setting};
+use crate::event::site::{Location, Server};
 use crate::model::Model;
 
 use super::finding::{Confidence, Evidence, Finding, Fix, Severity};
+use super::gate;
 use super::headers::faults;
-use super::look::{self, Case, NOW, Spot, Url, cases, short};
+use super::look::{self, Case, Spot, Url, cases, short};
 use super::matrix::Seat;
 use super::proof;
-use super::way::{passed_path, split_pass};
+use super::refusal::{each, refused};
+use super::uri::changed_path;
 use super::witness::backend_evidence;
 
 /// A refusal and the backend's line about it are no further apart: both clocks count whole seconds at worst.
 const SAME_MOMENT: Duration = Duration::from_secs(3);
-
-/// One critical finding about a failing probe, with what it and its twin saw.
-fn refused(case: &Case<'_>, id: &'static str, confidence: Confidence, why: &str) -> Finding {
-    let said = format!("{}: {why}", case.symptom());
-    Finding::new(id, Severity::Critical, confidence, case.subject(), said).seen(case.evidence())
-}
 
 /// Certain when the direct twin is refused with the same status, likely otherwise.
 fn by_twin(case: &Case<'_>) -> Confidence {
@@ -41,10 +36,6 @@ pub(super) fn is_the_backends(case: &Case<'_>) -> bool {
         Some(_) => case.direct_status().is_some(),
         None => case.spot.is_none_or(|s| s.location.proxy_pass.is_some() && faults(s.location).is_empty()),
     }
-}
-
-fn each(model: &Model, rule: impl Fn(&Case<'_>, u16) -> Option<Finding>) -> Vec<Finding> {
-    cases(model).iter().filter_map(|c| rule(c, c.status()?)).collect()
 }
 
 fn speaks_of_origin(case: &Case<'_>) -> bool {
@@ -72,10 +63,11 @@ pub(super) fn backend_rejects(model: &Model) -> Vec<Finding> {
         let other = matches!(status, 0..=399 | 401 | 404 | 429 | 497 | 502..=504);
         let wrong_port = case.body_has("plain HTTP request was sent to HTTPS port");
         let limits = case.body_has("Request Header Or Cookie Too Large");
-        let denied = status == 403 && (is_about_origin(model, case) || denied_by_nginx(model, case));
+        let denied = status == 403 && (is_about_origin(model, case) || gate::denied_by_nginx(model, case));
         // Without a direct answer to compare with, anything more telling comes first; see `leftover`.
         let proven = [Seat::Origin, Seat::Subprotocol].iter().any(|seat| proof::is_cured_by(model, case, *seat));
-        if other || wrong_port || limits || denied || proven || case.direct_status().is_none() {
+        let told = wrong_port || limits || gate::wants_certificate(case) || is_about_host(case, status);
+        if other || told || denied || proven || case.direct_status().is_none() {
             return None;
         }
         let why = if case.direct_status() == Some(status) {
@@ -109,60 +101,6 @@ fn origin_of(request: &str) -> Option<&str> {
     lines.find(|(name, _)| name.eq_ignore_ascii_case("origin")).map(|(_, v)| v.trim())
 }
 
-pub(super) fn auth_required(model: &Model) -> Vec<Finding> {
-    each(model, |case, status| {
-        if status != 401 || drops_query(case).is_some() {
-            return None;
-        }
-        let scheme = case.probe.answer.as_ref().and_then(|a| a.header("www-authenticate"));
-        let asks = scheme.map_or_else(String::new, |s| format!(" ({})", s.split(' ').next().unwrap_or(s)));
-        let why = format!("credentials are required{asks}");
-        let fix = Fix::new("give the probe credentials: --header 'Authorization: ...'");
-        Some(refused(case, "auth-required", Confidence::Certain, &why).fixed_by(fix))
-    })
-}
-
-fn is_denial(e: &ErrorEntry) -> bool {
-    e.message.starts_with("access forbidden by rule")
-}
-
-fn denied_by_nginx(model: &Model, case: &Case<'_>) -> bool {
-    let path = case.path();
-    let since = case.failed_at().unwrap_or(model.now);
-    look::fresh(model, is_denial).any(|e| e.path() == Some(&path) && since.since(e.at) <= NOW)
-}
-
-pub(super) fn access_denied(model: &Model) -> Vec<Finding> {
-    each(model, |case, status| {
-        if status != 403 || !denied_by_nginx(model, case) {
-            return None;
-        }
-        let log = look::seen(model, is_denial).iter().map(look::Seen::evidence).next();
-        let why = "nginx denies this client by an allow/deny rule";
-        let fix = match case.spot {
-            Some(s) => {
-                Fix::config(&s.location.place, format!("allow the client's address in location {}", s.location.path))
-            }
-            None => Fix::new("allow the client's address in nginx"),
-        };
-        Some(refused(case, "access-denied", Confidence::Certain, why).seen(log).fixed_by(fix))
-    })
-}
-
-pub(super) fn upgrade_in_subrequest(model: &Model) -> Vec<Finding> {
-    let lines = look::seen(model, |e| e.message.starts_with("connection upgrade in subrequest"));
-    let found = lines.iter().map(|s| {
-        let (severity, confidence) = look::urgency(model, s);
-        let path = s.spot.map_or("a location", |p| p.location.path.as_str());
-        let said = format!("{path} cannot be upgraded: an auth_request passes the upgrade headers on and got a 101");
-        let fix = Fix::new("clear Upgrade and Connection in the auth location: proxy_set_header Upgrade \"\";");
-        Finding::new("upgrade-in-subrequest", severity, confidence, s.subject(), said)
-            .seen([s.evidence()])
-            .fixed_by(fix)
-    });
-    found.collect()
-}
-
 /// The location that the URL hits does not lead to a backend at all.
 fn serves_itself<'a>(case: &Case<'a>) -> Option<Spot<'a>> {
     case.spot.filter(|s| s.location.proxy_pass.is_none())
@@ -171,20 +109,27 @@ fn serves_itself<'a>(case: &Case<'a>) -> Option<Spot<'a>> {
 pub(super) fn not_an_endpoint(model: &Model) -> Vec<Finding> {
     each(model, |case, status| {
         let page = matches!(status, 200..=299 | 404);
-        if !page || serves_itself(case).is_some() || wrong_server(model, case).is_some() || !is_the_backends(case) {
+        let elsewhere = serves_itself(case).is_some() || gate::led_away(case, status).is_some();
+        if !page || elsewhere || wrong_server(model, case).is_some() || !is_the_backends(case) {
             return None;
         }
         let what = if status == 404 { "there is nothing at this path" } else { "an ordinary page is served there" };
-        let why = format!("{what}, not a WebSocket endpoint");
+        let changed = changed_path(case);
+        let note = changed.as_ref().map_or_else(String::new, |(said, _)| format!("; {said}"));
+        let why = format!("{what}, not a WebSocket endpoint{note}");
         let fix = Fix::new("ask for the path on which the backend serves WebSockets, or start its WebSocket part");
-        Some(refused(case, "not-a-websocket-endpoint", by_twin(case), &why).fixed_by(fix))
+        let found = refused(case, "not-a-websocket-endpoint", by_twin(case), &why);
+        Some(found.seen(changed.map(|(_, seen)| seen)).fixed_by(fix))
     })
 }
 
 pub(super) fn location_mismatch(model: &Model) -> Vec<Finding> {
     each(model, |case, status| {
+        if let Some(away) = gate::led_away(case, status) {
+            return Some(away);
+        }
         let spot = serves_itself(case).filter(|_| wrong_server(model, case).is_none())?;
-        if !matches!(status, 200..=299 | 400 | 403..=405 | 500) || denied_by_nginx(model, case) {
+        if !matches!(status, 200..=299 | 400 | 403..=405 | 500) || gate::denied_by_nginx(model, case) {
             return None;
         }
         let Spot { location, server } = spot;
@@ -201,102 +146,6 @@ pub(super) fn location_mismatch(model: &Model) -> Vec<Finding> {
 
 fn meant_location(locations: &[Location]) -> Option<&Location> {
     locations.iter().find_map(|l| if l.means_websocket() { Some(l) } else { meant_location(&l.locations) })
-}
-
-/// What the backend is asked for, when `proxy_pass` or a `rewrite` changes the path (`ngx_http_proxy_create_request`).
-struct Rewriting<'a> {
-    /// The directive and its value.
-    what: (&'static str, &'a Setting<String>),
-    /// The path after it; `None` when that cannot be told.
-    sent: Option<String>,
-    /// The URL that `proxy_pass` needs for the backend to be asked for `wanted`.
-    instead: Option<String>,
-}
-
-fn rewriting<'a>(spot: Spot<'a>, path: &str, wanted: &str) -> Option<Rewriting<'a>> {
-    let pass = spot.location.proxy_pass.as_ref().filter(|p| !p.value.contains('$'))?;
-    if let Some(rewrite) = &spot.location.rewrite {
-        return Some(Rewriting { what: ("rewrite", rewrite), sent: None, instead: None });
-    }
-    let (base, _) = split_pass(&pass.value)?;
-    let rest = path.strip_prefix(&spot.location.path);
-    let sent = passed_path(spot.location, path)?;
-    if sent == wanted {
-        return None;
-    }
-    let instead = if wanted == path {
-        Some(base.trim_end_matches(':').to_owned())
-    } else {
-        rest.and_then(|r| wanted.strip_suffix(r)).map(|uri| format!("{base}{uri}"))
-    };
-    Some(Rewriting { what: ("proxy_pass", pass), sent: Some(sent), instead })
-}
-
-/// The configuration makes the backend be asked for something else than its direct twin is.
-pub(super) fn is_rewritten(case: &Case<'_>) -> bool {
-    let wanted = case.twin.and_then(|(t, _)| Some(Url::read(&t.url)?.path.to_owned()));
-    case.spot.zip(wanted).is_some_and(|(spot, wanted)| rewriting(spot, &case.path(), &wanted).is_some())
-}
-
-pub(super) fn uri_rewritten(model: &Model) -> Vec<Finding> {
-    each(model, |case, status| {
-        let spot = case.spot?;
-        let (twin, _) = case.twin?;
-        let wanted = Url::read(&twin.url)?.path.to_owned();
-        if !matches!(status, 400 | 404) || !case.direct_works() || !faults(spot.location).is_empty() {
-            return None;
-        }
-        let Rewriting { what: (name, setting), sent, instead } = rewriting(spot, &case.path(), &wanted)?;
-        let place = setting.place.as_ref().unwrap_or(&spot.location.place);
-        let (certain, into) = match &sent {
-            Some(sent) => (Confidence::Certain, format!("the backend is asked for {sent}, not for {wanted}")),
-            None => (Confidence::Likely, format!("the path is not {wanted} any more when the backend is asked")),
-        };
-        let why = format!("{into}: {name} {}, {}", setting.value, short(place));
-        let said = match &instead {
-            Some(url) => format!("write proxy_pass {url}"),
-            None => format!("correct this line, so that the backend is asked for {wanted}"),
-        };
-        let mut fix = Fix::config(place, said);
-        fix.patch = instead.and_then(|url| spot.pass_instead(model, &url));
-        let seen = Evidence::config(place, format!("{name} {}", setting.value));
-        Some(refused(case, "uri-rewritten", certain, &why).seen([seen]).fixed_by(fix))
-    })
-}
-
-/// The line by which the backend loses the query of the URL, and the `proxy_pass` that keeps it: with variables in
-/// `proxy_pass` nothing is added by itself, and a replacement that ends with `?` cuts it off (`ngx_http_rewrite`).
-fn drops_query<'a>(case: &Case<'a>) -> Option<(&'static str, &'a Setting<String>, Option<String>)> {
-    const CARRIERS: [&str; 5] = ["$args", "$is_args", "$query_string", "$request_uri", "$arg_"];
-    let (spot, (twin, _)) = (case.spot?, case.twin?);
-    if !case.direct_works() || !case.target.url.contains('?') || !twin.url.contains('?') {
-        return None;
-    }
-    let pass = spot.location.proxy_pass.as_ref()?;
-    let after_host = pass.value.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
-    if pass.value.contains('$') && after_host.is_some() && !CARRIERS.iter().any(|c| pass.value.contains(c)) {
-        return Some(("proxy_pass", pass, Some(format!("{}$is_args$args", pass.value))));
-    }
-    let cut = |r: &&Setting<String>| r.value.split(' ').nth(1).is_some_and(|to| to.ends_with('?'));
-    spot.location.rewrite.as_ref().filter(cut).map(|r| ("rewrite", r, None))
-}
-
-pub(super) fn query_dropped(model: &Model) -> Vec<Finding> {
-    each(model, |case, status| {
-        let (name, setting, instead) = drops_query(case).filter(|_| matches!(status, 400 | 401 | 403 | 404 | 422))?;
-        let spot = case.spot?;
-        let place = setting.place.as_ref().unwrap_or(&spot.location.place);
-        let why =
-            format!("the query of the URL does not reach the backend: {name} {}, {}", setting.value, short(place));
-        let said = instead.as_ref().map_or_else(
-            || "let the replacement not end with a question mark".to_owned(),
-            |url| format!("write proxy_pass {url}"),
-        );
-        let patch = instead.and_then(|url| spot.pass_instead(model, &url));
-        let seen = Evidence::config(place, format!("{name} {}", setting.value));
-        let fix = Fix { patch, ..Fix::config(place, said) };
-        Some(refused(case, "query-dropped", Confidence::Likely, &why).seen([seen]).fixed_by(fix))
-    })
 }
 
 /// No server carries the URL's name, so the default one answers; another server on that port means the path for
@@ -334,15 +183,28 @@ pub(super) fn wrong_server_block(model: &Model) -> Vec<Finding> {
 
 /// The backend got a whole handshake and dislikes the name in it.
 fn speaks_of_host(case: &Case<'_>, status: u16) -> bool {
-    matches!(status, 400 | 403 | 421) && case.direct_works() && case.body_has("host") && !speaks_of_origin(case)
+    // Without a direct handshake that works it must say so itself, in the words of frameworks.
+    const PLAIN: [&str; 7] = [
+        "invalid host",
+        "host header",
+        "disallowed host",
+        "disallowedhost",
+        "unknown host",
+        "host is not allowed",
+        "host not allowed",
+    ];
+    let says = case.body_has("host") && (case.direct_works() || PLAIN.iter().any(|words| case.body_has(words)));
+    matches!(status, 400 | 403 | 421) && says && !speaks_of_origin(case)
+}
+
+fn is_about_host(case: &Case<'_>, status: u16) -> bool {
+    let proxied = case.spot.is_some_and(|s| s.location.proxy_pass.is_some() && faults(s.location).is_empty());
+    proxied && speaks_of_host(case, status)
 }
 
 pub(super) fn host_header_rejected(model: &Model) -> Vec<Finding> {
     each(model, |case, status| {
-        let spot = case.spot.filter(|s| s.location.proxy_pass.is_some() && faults(s.location).is_empty())?;
-        if !speaks_of_host(case, status) {
-            return None;
-        }
+        let spot = case.spot.filter(|_| is_about_host(case, status))?;
         let sent = spot.location.header("host");
         let value = sent.map_or("$proxy_host", |h| h.value.as_str());
         let place = sent.map_or(&spot.location.place, |h| &h.place);

@@ -2,14 +2,14 @@
 
 use std::rc::Rc;
 
-use crate::event::site::{Location, Site};
+use crate::event::site::{Header, Location, Site};
 use crate::model::Model;
 
 use super::cure::Cure;
-use super::faults::has_upgrade_token;
 pub(super) use super::faults::{Fault, IDS, faults};
+use super::faults::{has_upgrade_token, is_typical};
 use super::finding::{Confidence, Evidence, Finding, Fix, Severity};
-use super::look::{Spot, cases, short};
+use super::look::{Case, Spot, cases, short};
 use super::patch::Trees;
 use super::witness::{Witness, witnesses};
 
@@ -38,6 +38,28 @@ fn finding(site: Option<&Site>, witness: Witness<'_>, fault: Fault, all: &[Fault
         .seen(beside)
         .seen(witness.evidence)
         .fixed_by(fix(site, spot.location, fault, all))
+}
+
+/// A header whose value cannot be told from the configuration, where the backend refuses just as if it were wrong, and accepts
+/// the same handshake directly: a misspelt variable, or a map of one that clients do not send. 426 says enough by itself.
+pub(super) fn suspected(model: &Model, case: &Case<'_>) -> Option<Finding> {
+    let tells = |s: &u16| (is_typical(*s) && case.direct_works()) || (*s == 426 && case.twin.is_none());
+    let status = case.status().filter(tells)?;
+    let spot = case.spot.filter(|s| s.location.proxy_pass.is_some() && faults(s.location).is_empty())?;
+    let unknown = |name: &str| spot.location.header(name).filter(|h| h.for_websocket.is_none());
+    let suspects = [(unknown("upgrade"), Fault::UpgradeWrong), (unknown("connection"), Fault::ConnectionWrong)];
+    let (headers, all): (Vec<&Header>, Vec<Fault>) = suspects.into_iter().filter_map(|(h, f)| Some((h?, f))).unzip();
+    let (first, header) = (*all.first()?, *headers.first()?);
+    let want = if first == Fault::UpgradeWrong { "websocket" } else { "upgrade" };
+    let Header { name, value, place, .. } = header;
+    let witness = Witness { spot, symptom: case.symptom(), confidence: Confidence::Likely, evidence: case.evidence() };
+    let mut found = finding(model.site.as_ref(), witness, first, &all);
+    found.said = format!(
+        "{}: {name} is set to {value}, which hardly becomes {want} in a handshake: the backend answers {status} as if it did not, {}",
+        case.symptom(),
+        short(place)
+    );
+    Some(found)
 }
 
 /// So many locations are named; a host that writes it everywhere knows after the first few.
@@ -84,6 +106,7 @@ pub(super) fn evidence_of(l: &Location, fault: Fault) -> Evidence {
             let said = format!("a proxy_set_header of its own makes location {} lose {}", l.path, lost.join(", "));
             Evidence::config(own, said)
         }
+        Fault::UpgradeMissing if l.header("upgrade").is_some() => header_evidence(l, "upgrade"),
         Fault::UpgradeMissing => Evidence::config(at_pass(l), format!("location {} sends no Upgrade header", l.path)),
         Fault::ConnectionMissing => {
             Evidence::config(at_pass(l), format!("location {} sets no Connection header", l.path))

@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
+use crate::event::log::{ErrorEntry, Level};
 use crate::event::probe::{ClosedBy, FailureKind};
 use crate::model::Model;
 
-use super::finding::{Confidence, Finding, Fix, Severity};
+use super::finding::{Confidence, Evidence, EvidenceKind, Finding, Fix, Severity};
 use super::handshake::is_the_backends;
-use super::look::{Case, cases};
+use super::headers::suspected;
+use super::look::{self, Case, cases};
 use super::upstream::gateway_without_log;
 
 /// A tunnel that the server closes normally within this time was not meant to be held.
 const SHORT: Duration = Duration::from_secs(30);
+
+/// A failure and nginx's line about it are no further apart: the log counts whole seconds.
+const SAME_MOMENT: Duration = Duration::from_secs(3);
 
 /// A finding for every failing endpoint that none of `known` speaks of.
 pub(super) fn unexplained(model: &Model, known: &[Finding]) -> Vec<Finding> {
@@ -21,7 +26,8 @@ pub(super) fn unexplained(model: &Model, known: &[Finding]) -> Vec<Finding> {
             continue;
         }
         if let Some(failure) = case.failure() {
-            out.push(failed(&case, failure.kind, &failure.said));
+            let header = suspected(model, &case);
+            out.push(header.unwrap_or_else(|| failed(model, &case, failure.kind, &failure.said)));
         } else {
             out.extend(dropped(&case));
         }
@@ -41,7 +47,15 @@ fn explains(f: &Finding, case: &Case<'_>) -> bool {
     f.is_serious() && about && (f.severity == Severity::Critical || case.failure().is_none())
 }
 
-fn failed(case: &Case<'_>, kind: FailureKind, said: &str) -> Finding {
+/// nginx's own word at the moment of the failure, where no rule knows it.
+fn last_words<'a>(model: &'a Model, case: &Case<'_>) -> Option<&'a ErrorEntry> {
+    let (failed, path) = (case.failed_at()?, case.path());
+    let near = |e: &&ErrorEntry| e.at.since(failed).max(failed.since(e.at)) <= SAME_MOMENT;
+    let about = move |e: &ErrorEntry| e.level <= Level::Error && e.path() == Some(&path);
+    look::fresh(model, about).filter(near).max_by_key(|e| e.at)
+}
+
+fn failed(model: &Model, case: &Case<'_>, kind: FailureKind, said: &str) -> Finding {
     if let Some(status @ (502 | 504)) = case.status() {
         return gateway_without_log(case, status);
     }
@@ -60,12 +74,18 @@ fn failed(case: &Case<'_>, kind: FailureKind, said: &str) -> Finding {
         (FailureKind::Reset, _) => ("bad-handshake-response", "the connection is reset without an answer"),
         _ => ("bad-handshake-response", said),
     };
-    let said = format!("{}: {why}", case.symptom());
+    let line = last_words(model, case).filter(|_| case.status().is_some_and(|s| s >= 500));
+    let words = line.map_or_else(String::new, |e| format!("; nginx says: {}", e.message));
+    let said = format!("{}: {why}{words}", case.symptom());
+    let line = line.map(|e| Evidence::new(EvidenceKind::Log, look::words(e)).at(e.at));
     let fix = Fix::new("read nginx's error log at level info at the moment of the failure");
     // nginx itself answers 500 and above for many reasons of its own.
     let likely = is_the_backends(case) && case.spot.is_some() && case.status().is_some_and(|s| s < 500);
     let confidence = if likely { Confidence::Likely } else { Confidence::Possible };
-    Finding::new(id, Severity::Critical, confidence, case.subject(), said).seen(case.evidence()).fixed_by(fix)
+    Finding::new(id, Severity::Critical, confidence, case.subject(), said)
+        .seen(line)
+        .seen(case.evidence())
+        .fixed_by(fix)
 }
 
 fn dropped(case: &Case<'_>) -> Option<Finding> {

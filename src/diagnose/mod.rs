@@ -9,6 +9,7 @@ mod checks;
 mod cure;
 mod faults;
 pub mod finding;
+mod gate;
 mod handshake;
 mod headers;
 mod leftover;
@@ -23,6 +24,7 @@ pub mod pairs;
 pub mod patch;
 mod proof;
 mod reach;
+mod refusal;
 mod reload;
 pub mod route;
 mod settings;
@@ -30,6 +32,7 @@ mod sight;
 pub mod silence;
 mod tunnels;
 mod upstream;
+mod uri;
 mod verdict;
 pub mod way;
 mod whereabouts;
@@ -81,14 +84,14 @@ pub static RULES: &[Rule] = &[
     rule("http-version-too-old", |m| headers::faulty(m, headers::Fault::OldVersion))
         .alone(|m| lint::faulty(m, headers::Fault::OldVersion)),
     rule("connection-upgrade-hardcoded", headers::hardcoded).alone(|m| headers::hardcoded_at(m, lint::MOST)),
-    rule("upgrade-in-subrequest", handshake::upgrade_in_subrequest),
+    rule("upgrade-in-subrequest", gate::upgrade_in_subrequest),
     rule("backend-rejects-handshake", |m| both(handshake::backend_rejects(m), proof::compression(m))),
     rule("origin-rejected", |m| both(handshake::origin_rejected(m), proof::origin(m))),
-    rule("auth-required", handshake::auth_required),
-    rule("access-denied", handshake::access_denied),
+    rule("auth-required", gate::auth_required),
+    rule("access-denied", gate::access_denied),
     rule("not-a-websocket-endpoint", |m| both(handshake::not_an_endpoint(m), proof::not_an_endpoint(m))),
     rule("redirected", |m| both(handshake::redirected(m), proof::redirected(m))).alone(lint::redirected),
-    rule("uri-rewritten", handshake::uri_rewritten),
+    rule("uri-rewritten", uri::uri_rewritten),
     rule("location-mismatch", |m| both(handshake::location_mismatch(m), proof::location_mismatch(m)))
         .alone(lint::shadowed),
     rule("subprotocol-mismatch", |m| both(handshake::subprotocol_mismatch(m), proof::subprotocol(m))),
@@ -98,7 +101,7 @@ pub static RULES: &[Rule] = &[
     rule("handshake-slow", reach::handshake_slow),
     rule("wrong-server-block", handshake::wrong_server_block),
     rule("host-header-rejected", handshake::host_header_rejected),
-    rule("query-dropped", handshake::query_dropped),
+    rule("query-dropped", uri::query_dropped),
     rule("backend-refused", |m| upstream::logged(m, &upstream::REFUSED)),
     rule("backend-unreachable", |m| upstream::logged(m, &upstream::UNREACHABLE)),
     rule("backend-connect-timeout", |m| upstream::logged(m, &upstream::CONNECT_TIMEOUT)),
@@ -112,7 +115,8 @@ pub static RULES: &[Rule] = &[
     rule("upstream-name-unresolved", |m| upstream::logged(m, &upstream::UNRESOLVED)),
     rule("resolver-missing", |m| upstream::logged(m, &upstream::RESOLVER_MISSING)).alone(lint::resolver_missing),
     rule("upstream-tls-scheme-mismatch", |m| {
-        both(upstream::logged(m, &upstream::TLS_SCHEME), reach::plain_to_tls_backend(m))
+        let plain = both(reach::plain_to_tls_backend(m), reach::tls_to_plain_backend(m));
+        both(upstream::logged(m, &upstream::TLS_SCHEME), plain)
     })
     .alone(lint::scheme_mismatch),
     rule("upstream-tls-untrusted", |m| upstream::logged(m, &upstream::TLS_UNTRUSTED)),

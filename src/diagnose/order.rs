@@ -37,6 +37,7 @@ const CAUSES: &[(&str, &str)] = &[
     ("upstream-tls-scheme-mismatch", "backend-closed-early"),
     ("upstream-tls-scheme-mismatch", "backend-bad-response"),
     ("upstream-tls-scheme-mismatch", "bad-handshake-response"),
+    ("backend-bad-response", "bad-handshake-response"),
     ("backend-refused", "no-live-upstreams"),
     ("backend-unreachable", "no-live-upstreams"),
     ("backend-connect-timeout", "no-live-upstreams"),

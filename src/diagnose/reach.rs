@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use crate::event::log::ErrorEntry;
-use crate::event::probe::{FailureKind, Phase};
+use crate::event::probe::{FailureKind, Phase, TargetId};
 use crate::event::site::Version;
 use crate::human;
 use crate::model::Model;
 
 use super::finding::{Confidence, Evidence, EvidenceKind, Finding, Fix, Severity};
 use super::look::{self, Case, Url, cases, is_ours};
+use super::upstream;
 
 /// A certificate with less than this left is worth a warning.
 const SOON: Duration = Duration::from_secs(14 * 86_400);
@@ -78,6 +79,9 @@ pub(super) fn tls_to_plain_port(model: &Model) -> Vec<Finding> {
 /// nginx's own words for status 497 (http/ngx_http_special_response.c).
 const PLAIN_TO_TLS: &str = "plain HTTP request was sent to HTTPS port";
 
+/// The probe's own words for a TLS alert in place of an answer.
+const ANSWERED_WITH_TLS: &str = "answered a plain request with TLS";
+
 pub(super) fn plain_to_tls_port(model: &Model) -> Vec<Finding> {
     let cases = cases(model);
     let hit = cases.iter().filter(|c| c.body_has(PLAIN_TO_TLS) && Url::read(&c.target.url).is_some_and(|u| !u.tls));
@@ -111,7 +115,10 @@ pub(super) fn plain_to_tls_backend(model: &Model) -> Vec<Finding> {
             && plainly(c)
             && twin.is_some_and(|u| c.spot.is_some_and(|s| s.location.peers.iter().any(|p| p.port() == Some(u.port))))
     };
-    let hit = cases.iter().filter(|c| wants_tls(c) || (c.body_has(PLAIN_TO_TLS) && is_behind_plain(model, c)));
+    // nginx passes on what it takes for HTTP/0.9: the alert that a TLS server sends.
+    let alert = |c: &Case<'_>| plainly(c) && c.failure().is_some_and(|f| f.said.contains(ANSWERED_WITH_TLS));
+    let behind = |c: &Case<'_>| (c.body_has(PLAIN_TO_TLS) || alert(c)) && is_behind_plain(model, c);
+    let hit = cases.iter().filter(|c| wants_tls(c) || behind(c));
     let found = hit.map(|case| {
         let said = format!("{}: proxy_pass says http, but the backend's port speaks TLS", case.symptom());
         let pass = case.spot.and_then(super::look::Spot::pass);
@@ -124,6 +131,36 @@ pub(super) fn plain_to_tls_backend(model: &Model) -> Vec<Finding> {
             .seen(case.evidence())
             .seen(pass)
             .fixed_by(fix)
+    });
+    found.collect()
+}
+
+/// Asked directly without TLS the backend answers, and `proxy_pass` goes there with it. Where the log names the scheme itself,
+/// that is said already.
+pub(super) fn tls_to_plain_backend(model: &Model) -> Vec<Finding> {
+    let cases = cases(model);
+    let gateway = |c: &&Case<'_>| matches!(c.status(), Some(502 | 504)) && c.direct_works();
+    let found = cases.iter().filter(gateway).filter_map(|case| {
+        let spot = case.spot?;
+        let pass = spot.location.proxy_pass.as_ref()?;
+        let rest = pass.value.strip_prefix("https://")?;
+        let is_plain = |t: &TargetId| {
+            let url = Url::read(&t.url).filter(|u| !u.tls);
+            url.is_some_and(|u| spot.location.peers.iter().any(|p| p.port() == Some(u.port)))
+        };
+        let named = !look::seen(model, upstream::TLS_SCHEME.test).is_empty();
+        if named || !case.twins.iter().all(|(t, _)| is_plain(t)) {
+            return None;
+        }
+        let said = format!("{}: proxy_pass says https, but the backend speaks without TLS", case.symptom());
+        let seen = spot.pass();
+        let mut fix = Fix::new("write http:// in proxy_pass, or turn TLS on in the backend");
+        fix.patch = spot.pass_instead(model, &format!("http://{rest}"));
+        (fix.file, fix.line) = seen.as_ref().and_then(|p| p.file.clone().zip(p.line)).unzip();
+        let subject = case.subject();
+        let found =
+            Finding::new("upstream-tls-scheme-mismatch", Severity::Critical, Confidence::Certain, subject, said);
+        Some(found.seen(case.evidence()).seen(seen).fixed_by(fix))
     });
     found.collect()
 }
@@ -188,7 +225,7 @@ pub(super) fn proxy_protocol_mismatch(model: &Model) -> Vec<Finding> {
     };
     let logged = look::fresh(model, broken).max_by_key(|e| e.at);
     let cases = cases(model);
-    let mut out = Vec::new();
+    let mut out = unexpected_proxy_line(model, &cases);
     for case in &cases {
         let Some(failure) = case.failure().filter(|f| f.phase >= Phase::Tls) else { continue };
         let silent = matches!(failure.kind, FailureKind::ClosedEarly | FailureKind::Reset | FailureKind::TlsFailed);
@@ -212,6 +249,30 @@ pub(super) fn proxy_protocol_mismatch(model: &Model) -> Vec<Finding> {
         );
     }
     out
+}
+
+/// nginx takes a PROXY line that it does not expect for a request, and says at level info what it thinks of it.
+fn unexpected_proxy_line(model: &Model, cases: &[Case<'_>]) -> Vec<Finding> {
+    let odd = |e: &ErrorEntry| {
+        e.message.starts_with("client sent invalid") && e.request.as_deref().is_some_and(|r| r.starts_with("PROXY "))
+    };
+    let Some(line) = look::fresh(model, odd).max_by_key(|e| e.at) else { return Vec::new() };
+    let hit = cases.iter().filter(|c| c.status() == Some(400) && is_ours(model, c.target, c.probe)).filter(|c| {
+        let port = Url::read(&c.target.url).map(|u| u.port);
+        let listens = || c.spot.into_iter().flat_map(|s| &s.server.listens).filter(|l| l.port == port);
+        listens().next().is_some() && !listens().any(|l| l.proxy_protocol)
+    });
+    let found = hit.map(|case| {
+        let why = "clients come with a PROXY line, and nginx does not expect the PROXY protocol on this port";
+        let fix = Fix::new("add proxy_protocol to this listen line, or turn it off in the load balancer");
+        let subject = case.subject();
+        let said = format!("{}: {why}", case.symptom());
+        Finding::new("proxy-protocol-mismatch", Severity::Critical, Confidence::Certain, subject, said)
+            .seen([Evidence::new(EvidenceKind::Log, look::words(line)).at(line.at)])
+            .seen(case.evidence())
+            .fixed_by(fix)
+    });
+    found.collect()
 }
 
 /// Cases whose certificate's end is known, with the time left (zero when it is past).

@@ -205,7 +205,7 @@ fn contradiction(model: &Model, case: &look::Case<'_>) -> Option<Confidence> {
     if spot.location.proxy_pass.is_none() || !super::headers::faults(spot.location).is_empty() {
         return None;
     }
-    let explained = matches!(status, 401 | 403 | 429 | 494..=499) || super::handshake::is_rewritten(case);
+    let explained = matches!(status, 401 | 403 | 429 | 494..=499) || super::uri::is_rewritten(case);
     if status < 500 {
         let refused = (case.direct_works() && !explained) || (status == 426 && case.twin.is_none());
         return refused.then_some(Confidence::Likely);

@@ -215,7 +215,7 @@ pub(super) fn zero(
     setting: &Setting<Duration>,
     name: &str,
 ) -> Finding {
-    let cut = case.is_some_and(|c| c.status() == Some(504));
+    let cut = case.is_some_and(|c| c.status() == Some(504)) || (case.is_none() && is_timing_out(model, spot));
     let severity = match (name, cut) {
         // Harmless until the backend stops reading.
         ("proxy_send_timeout", _) => Severity::Info,
@@ -231,6 +231,13 @@ pub(super) fn zero(
         .seen([timeout_line(spot.location, setting, name)])
         .seen(case.map(Case::evidence).unwrap_or_default())
         .fixed_by(fix)
+}
+
+/// Handshakes of others time out at this location now.
+fn is_timing_out(model: &Model, spot: Spot<'_>) -> bool {
+    let waited = |e: &ErrorEntry| e.message.starts_with("upstream timed out") && !in_tunnel(e);
+    let lines = look::seen(model, waited);
+    lines.iter().any(|s| s.spot.is_some_and(|o| o.is(spot)) && model.now.since(s.newest.at) <= NOW)
 }
 
 fn is_reset(e: &ErrorEntry) -> bool {

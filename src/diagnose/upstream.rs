@@ -12,7 +12,7 @@ use super::look::{self, Seen, Url, cases};
 /// How a kind of error-log line becomes a finding.
 pub(super) struct Sign {
     id: &'static str,
-    test: fn(&ErrorEntry) -> bool,
+    pub(super) test: fn(&ErrorEntry) -> bool,
     /// The cause in words.
     cause: fn(&Seen<'_>) -> String,
     fix: &'static str,
@@ -184,7 +184,7 @@ pub(super) static TLS_FAILED: Sign = Sign {
         while_doing(e, TLS) && e.level <= Level::Error && !specific && e.errno != Some(111)
     },
     cause: |s| format!("the TLS handshake with {} fails", s.backend()),
-    fix: "turn proxy_ssl_server_name on, and compare protocols and ciphers of both sides",
+    fix: "see whether this port speaks TLS at all; turn proxy_ssl_server_name on, and compare protocols and ciphers of both sides",
     one_peer: false,
 };
 
@@ -335,7 +335,13 @@ fn half_dead_directly(model: &Model) -> Vec<Finding> {
             let path = case.spot.map_or_else(|| case.path(), |s| s.location.path.clone());
             let of = case.twins.len();
             let said = format!("{path}: {} of {of} peers cannot be used, {peer}: {}", sick.len(), failure.said);
-            let severity = if case.failure().is_some() { Severity::Critical } else { Severity::Warning };
+            let backup = case.spot.is_some_and(|s| s.location.peers.iter().any(|p| p.backup && p.address == peer));
+            let severity = match (case.failure().is_some(), backup) {
+                (true, _) => Severity::Critical,
+                (false, false) => Severity::Warning,
+                // Nobody misses it as long as the others serve.
+                (false, true) => Severity::Info,
+            };
             let fix = Fix::new(format!("repair {peer}, or take it out of the upstream"));
             let found = Finding::new("backend-half-dead", severity, Confidence::Certain, subject, said);
             out.push(found.seen(case.evidence()).seen(case.spot.and_then(look::Spot::pass)).fixed_by(fix));

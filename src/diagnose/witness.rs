@@ -50,7 +50,11 @@ fn by_access<'a>(model: &'a Model, cases: &[Case<'a>]) -> Vec<Witness<'a>> {
     let recent = model.sessions.refused.iter().filter(|(_, r)| model.now.since(r.last) <= FRESH);
     let mut out = Vec::new();
     for ((path, status), refused) in recent.filter(|((_, status), _)| is_typical(*status)) {
-        let Some(spot) = spot_of_access(model, &refused.entry).filter(|s| s.location.means_websocket()) else {
+        // Who asks everywhere for a WebSocket gets many answers, but 426 only from somebody who speaks it (RFC 9110 section
+        // 15.5.22).
+        let speaks = *status == 426 && refused.entry.upgrade.is_some();
+        let Some(spot) = spot_of_access(model, &refused.entry).filter(|s| s.location.means_websocket() || speaks)
+        else {
             continue;
         };
         // A probe that works there now refutes the log: those clients sent something else wrong.

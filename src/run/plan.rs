@@ -90,6 +90,10 @@ impl ProbeJob {
         if let Some(cadence) = self.target.cadence {
             options = options.at_cadence(cadence);
         }
+        if self.target.route == Route::Direct {
+            // What a balancer says to nginx's port ends there.
+            options.proxy_protocol = None;
+        }
         let Some(peer) = &self.peer else { return options };
         options.host_header = Some(peer.host.clone());
         options.unix_socket = peer.socket.as_ref().map(PathBuf::from);
@@ -97,9 +101,9 @@ impl ProbeJob {
         options.headers.retain(|(name, _)| !replaced(name) && !name.eq_ignore_ascii_case("host"));
         options.headers.extend(peer.headers.iter().cloned());
         options.left_out.extend(peer.left_out.iter().cloned());
-        // What a client says to nginx's port ends there; and nginx asks no backend for a certificate that it trusts
-        // unless proxy_ssl_verify says so.
-        (options.proxy_protocol, options.client_cert, options.insecure) = (None, None, true);
+        // A client's certificate ends at nginx, too; and nginx asks no backend for a certificate that it trusts unless
+        // proxy_ssl_verify says so.
+        (options.client_cert, options.insecure) = (None, true);
         options
     }
 }
