@@ -105,7 +105,8 @@ fn both_legs_are_seen_with_their_bytes_and_idle_times() {
     let [row] = rows.as_slice() else { panic!("{rows:#?}") };
     assert_eq!((row.local, row.peer), (peer, local));
     assert_eq!(row.info.and_then(|i| i.bytes_received), Some(2));
-    assert_eq!(seen.listeners, [], "an upstream's port is no port of ours");
+    let queues: Vec<_> = seen.listeners.iter().map(|l| (l.local, l.queue)).collect();
+    assert_eq!(queues, [(local, 0)], "the backend's own listener");
 }
 
 #[test]
@@ -181,14 +182,18 @@ fn a_peer_that_does_not_read_shows_as_a_closed_window_that_is_probed() {
 }
 
 #[test]
-fn a_connection_with_keepalive_shows_its_timer_and_no_strain() {
+fn a_connection_with_keepalive_shows_its_timer_and_what_is_left_of_it() {
     let p = pair(26);
     socket2::SockRef::from(&p.server).set_keepalive(true).expect("set");
     let (local, _) = p.ends();
     for mode in [Mode::Netlink, Mode::Procfs] {
         let seen = snapshot(&listens(p.port()), mode).expect("a look");
         let row = seen.rows.iter().find(|r| r.local == local).expect("seen");
-        assert_eq!((row.timer, row.strain.is_none()), (Some(TcpTimer::Keepalive), true), "{mode:?}");
+        assert_eq!(row.timer, Some(TcpTimer::Keepalive), "{mode:?}");
+        let left = row.strain.as_deref().and_then(|s| s.timer_ms);
+        // tcp_keepalive_time is two hours unless somebody set it.
+        assert_eq!(left.is_some_and(|ms| ms > 0), mode == Mode::Netlink, "{mode:?}: {left:?}");
+        assert!(row.strain.as_deref().is_none_or(|s| s.probes.is_none_or(|n| n == 0)), "{mode:?}");
     }
 }
 
@@ -265,7 +270,15 @@ fn a_full_accept_queue_shows_in_the_listener_and_the_caller_waits_in_syn_sent() 
     let rows = on(&seen, Ipv4Addr::new(127, 0, 0, 17));
     assert!(rows.iter().filter(|r| r.state == TcpState::Established).all(|r| r.inode == 0), "nobody's yet: {rows:#?}");
 
+    // Of a backend's port the same is seen, however the tables are read.
+    let seen = snapshot(&proxies_to(address.port()), Mode::Procfs).expect("a look");
+    assert!(seen.listeners.iter().any(|l| (l.local, l.queue, l.backlog) == (address, 3, None)), "{:?}", seen.listeners);
     let seen = snapshot(&proxies_to(address.port()), Mode::Netlink).expect("a look");
+    assert!(
+        seen.listeners.iter().any(|l| (l.local, l.queue, l.backlog) == (address, 3, Some(2))),
+        "{:?}",
+        seen.listeners
+    );
     let rows = on(&seen, Ipv4Addr::new(127, 0, 0, 118));
     let [row] = rows.as_slice() else { panic!("{rows:#?}") };
     assert_eq!(row.state, TcpState::SynSent);

@@ -1,6 +1,10 @@
 //! Rules about limits: of nginx's configuration, of the process, and of the machine.
 
+use std::net::{IpAddr, SocketAddr};
+
 use crate::event::log::{ErrorEntry, Level};
+use crate::event::site::{Peer, Site};
+use crate::event::socket::Listener;
 use crate::model::Model;
 
 use super::finding::{Confidence, Evidence, EvidenceKind, Finding, Fix, Severity, Subject};
@@ -169,11 +173,26 @@ pub(super) fn listen_queue_full(model: &Model) -> Vec<Finding> {
     let full = listeners.filter(|(l, backlog)| *backlog > 0 && l.queue > *backlog);
     let nginx =
         |port| model.site.iter().flat_map(|s| &s.servers).flat_map(|s| &s.listens).any(|l| l.port == Some(port));
+    let peers: Vec<SocketAddr> =
+        model.site.iter().flat_map(Site::locations).flat_map(|(_, l)| &l.peers).filter_map(Peer::socket_addr).collect();
+    let backend = |l: &Listener| {
+        let is_there = |ip: IpAddr| ip == l.local.ip() || (ip.is_loopback() && l.local.ip().is_unspecified());
+        peers.iter().any(|p| p.port() == l.local.port() && is_there(p.ip()))
+    };
     let failing = cases(model).iter().any(|c| c.failure().is_some());
     let found = full.map(|(l, backlog)| {
-        let whose = if nginx(l.local.port()) { "nginx" } else { "a backend" };
+        let whose = match (nginx(l.local.port()), backend(l)) {
+            (true, _) => "nginx",
+            (_, true) => "a backend",
+            // On a backend's port, where the backend is another machine.
+            _ => "a program",
+        };
         let said = format!("the accept queue of {whose} on {} is full: new clients wait or are dropped", l.local);
-        let severity = if failing { Severity::Critical } else { Severity::Warning };
+        let severity = match (whose, failing) {
+            ("a program", _) => Severity::Info,
+            (_, true) => Severity::Critical,
+            _ => Severity::Warning,
+        };
         let queue = format!("{} connections wait where {backlog} may", l.queue);
         let fix = Fix::new(
             "find out why the program accepts so slowly; then raise backlog= of its listen and net.core.somaxconn",

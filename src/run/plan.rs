@@ -178,7 +178,17 @@ pub fn is_apart(settings: &Settings, known: &Known<'_>) -> Option<bool> {
         return Some(true);
     }
     let processes = known.processes?;
-    Some(!processes.masters.iter().any(|m| runs(m, conf, settings)))
+    let is_down = processes.masters.is_empty() && asks_this_host(settings);
+    Some(!is_down && !processes.masters.iter().any(|m| runs(m, conf, settings)))
+}
+
+/// Something on this host is to be probed: a configuration that nobody runs is then one that somebody should run.
+fn asks_this_host(settings: &Settings) -> bool {
+    let is_here = |host: &Host| match host {
+        Host::Name(name) => name == "localhost",
+        Host::Ip(ip) => ip.is_loopback(),
+    };
+    !settings.no_probe && settings.endpoints.iter().any(|(url, _)| is_here(url.host()))
 }
 
 /// The master was started with the given file, which lies in our own file system.

@@ -35,6 +35,8 @@ pub(super) enum Which {
     Watched,
     /// Those in TIME-WAIT, which belong to nobody any more and keep their local port.
     TimeWait,
+    /// Those that wait for connections.
+    Listening,
 }
 
 impl Which {
@@ -42,6 +44,7 @@ impl Which {
         match self {
             Self::Watched => states(),
             Self::TimeWait => 1 << TcpState::TimeWait as u32,
+            Self::Listening => 1 << TcpState::Listen as u32,
         }
     }
 }

@@ -91,7 +91,22 @@ impl Diag {
                 each(found);
             }
         };
-        self.both(Which::Watched, &program, &mut take)
+        let watched = self.both(Which::Watched, &program, &mut take)?;
+        // A backend on this host listens on its own port, which the filter above asks for at the far end only.
+        let backends =
+            Interest { listen_ports: &interest.upstream_ports - &interest.listen_ports, ..Interest::default() };
+        let program = filter::program(&backends);
+        if program.is_empty() {
+            return Ok(watched);
+        }
+        let listening = self.both(Which::Listening, &program, &mut |payload| {
+            if let Some(found) = row(payload, groups)
+                && wanted_row(&backends, &found)
+            {
+                each(found);
+            }
+        })?;
+        Ok(watched.and(listening))
     }
 
     /// Hands both ends of every connection in TIME-WAIT to a backend's port to `each`; it can come twice.

@@ -57,7 +57,10 @@ fn row(line: &[u8], interest: &Interest) -> Option<Found<'static>> {
     let mut fields = line.split(|b| *b == b' ').filter(|f| !f.is_empty()).filter_map(|f| std::str::from_utf8(f).ok());
     let (local, peer) = (address(fields.nth(1)?)?, address(fields.next()?)?);
     let state = TcpState::from_kernel(u8::from_str_radix(fields.next()?, 16).ok()?).filter(|s| watched(*s))?;
-    if !wanted(interest, local.port(), peer.port()) {
+    // A backend on this host listens on its own port.
+    let listens = state == TcpState::Listen
+        && (interest.listen_ports.contains(&local.port()) || interest.upstream_ports.contains(&local.port()));
+    if !listens && (state == TcpState::Listen || !wanted(interest, local.port(), peer.port())) {
         return None;
     }
     let (sent, received) = fields.next()?.split_once(':')?;
@@ -66,7 +69,7 @@ fn row(line: &[u8], interest: &Interest) -> Option<Found<'static>> {
     let inode: u32 = fields.next()?.parse().ok()?;
     if state == TcpState::Listen {
         let listener = Listener { local, queue: hex(received)?, backlog: None };
-        return interest.listen_ports.contains(&local.port()).then_some(Found::Listening(u64::from(inode), listener));
+        return Some(Found::Listening(u64::from(inode), listener));
     }
     let cookie = if inode == 0 { stand_in(local, peer) } else { u64::from(inode) };
     let mut row = SocketRow::new(cookie, local, peer, state);

@@ -57,12 +57,12 @@ fn connecting() -> Vec<Row> {
                 w.is_answered(502);
             })
             .subject("upstream", "app.sock"),
-        fault("no-answer-to-a-connect", &["backend-connect-timeout"])
+        fault("no-answer-to-a-connect", &["listen-queue-full"])
             .backend(Play::Deaf)
             .server(ws("/ws", "proxy_connect_timeout 1s;"))
-            .may(&["listen-queue-full"])
             .no_direct()
-            .given(|w| w.is_answered(504)),
+            .given(|w| w.is_answered(504))
+            .because("backend-connect-timeout", "listen-queue-full"),
         fault("packets-are-dropped", &["backend-connect-timeout"])
             .apart()
             .server(at("/ws", "http://10.9.0.2:80", &format!("{WS} proxy_connect_timeout 1s;")))
