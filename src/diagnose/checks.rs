@@ -87,10 +87,9 @@ impl Sheet<'_> {
             return tick(Status::Skip, "no nginx process of this host was seen");
         };
         let (serving, draining) = self.model.workers();
-        let version = master.version.map_or_else(|| "nginx".to_owned(), |v| format!("nginx {v}"));
         let workers = human::counted(serving as u64, "worker", "workers");
         let drain = if draining > 0 { format!(", {draining} draining") } else { String::new() };
-        tick(Status::Pass, format!("{version}, master {}, {workers}{drain}", master.pid))
+        tick(Status::Pass, format!("{}, master {}, {workers}{drain}", master.release(), master.pid))
     }
 
     fn config(&self) -> Tick {

@@ -75,6 +75,19 @@ pub enum Product {
 }
 
 impl Product {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx",
+            Self::Plus => "NGINX Plus",
+            Self::OpenResty => "OpenResty",
+            Self::Angie => "Angie",
+            Self::Freenginx => "freenginx",
+            Self::Tengine => "Tengine",
+        }
+    }
+
     /// What nginx of the same release refuses, it refuses too.
     #[must_use]
     pub const fn follows_nginx(self) -> bool {
@@ -84,6 +97,20 @@ impl Product {
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
     fn is_nginx(&self) -> bool {
         *self == Self::Nginx
+    }
+}
+
+impl Master {
+    /// `nginx 1.22.1`, `Tengine (nginx 1.24.0)`, `Angie (which nginx release it follows is unknown)`.
+    #[must_use]
+    pub fn release(&self) -> String {
+        let product = self.build.as_ref().map_or(Product::Nginx, |b| b.product);
+        match (product, self.version) {
+            (Product::Nginx, None) => "nginx".to_owned(),
+            (Product::Nginx, Some(version)) => format!("nginx {version}"),
+            (fork, None) => format!("{} (which nginx release it follows is unknown)", fork.name()),
+            (fork, Some(version)) => format!("{} (nginx {version})", fork.name()),
+        }
     }
 }
 
@@ -143,4 +170,23 @@ pub struct Worker {
     pub fd_limit: Option<u64>,
     /// Resident memory in bytes.
     pub rss: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fork_says_which_nginx_it_follows_or_that_nobody_knows() {
+        let of = |product, version| {
+            let build = Some(BuildDefaults { product, ..BuildDefaults::default() });
+            Master { version, build, ..Master::default() }.release()
+        };
+        let version = Some(Version { major: 1, minor: 24, patch: 0 });
+        assert_eq!(of(Product::Nginx, version), "nginx 1.24.0");
+        assert_eq!(of(Product::Nginx, None), "nginx");
+        assert_eq!(of(Product::Tengine, version), "Tengine (nginx 1.24.0)");
+        assert_eq!(of(Product::Freenginx, None), "freenginx (which nginx release it follows is unknown)");
+        assert_eq!(Master { version, ..Master::default() }.release(), "nginx 1.24.0");
+    }
 }

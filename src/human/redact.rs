@@ -1,6 +1,9 @@
 //! What a recording or a screen must not carry: secret header values and token-like query values become `***`.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use aho_corasick::AhoCorasick;
 
 /// Secrets are shown after all. One switch for the whole process: text is made fit to be shown in many places, and one that
 /// was forgotten would be a leak or a riddle.
@@ -22,7 +25,7 @@ pub const HIDDEN: &str = "***";
 const SECRET_NAMES: [&str; 7] = ["auth", "code", "key", "pass", "pwd", "sid", "sig"];
 
 /// Parts that make a name secret.
-const SECRET_PARTS: [&str; 16] = [
+const SECRET_PARTS: [&str; 17] = [
     "-auth",
     "_auth",
     "access-key",
@@ -37,17 +40,21 @@ const SECRET_PARTS: [&str; 16] = [
     "passw",
     "secret",
     "session",
+    "signature",
     "ticket",
     "token",
 ];
 
+/// All of them in one pass: every query of every log line is looked at.
+static PARTS: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    let parts = AhoCorasick::builder().ascii_case_insensitive(true).build(SECRET_PARTS);
+    parts.unwrap_or_else(|_| unreachable!("seventeen short words"))
+});
+
 /// Whether the value of a header or query argument of this name is not to be shown.
 #[must_use]
 pub fn is_secret_name(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    SECRET_NAMES.contains(&name.as_str())
-        || name.contains("signature")
-        || SECRET_PARTS.iter().any(|part| name.contains(part))
+    SECRET_NAMES.iter().any(|n| n.eq_ignore_ascii_case(name)) || PARTS.is_match(name)
 }
 
 /// Whether a value gives itself away: a JSON Web Token begins with `{"` in base64 (RFC 7519 section 3.1).
@@ -66,30 +73,53 @@ pub fn query(target: &str) -> String {
 /// A line of a log with the secret values of every query in it hidden; the rest of the line stays as it is.
 #[must_use]
 pub fn text(line: String) -> String {
-    if !line.contains('?') || are_shown() {
+    if !has_secrets(&line) {
         return line;
     }
-    let mut out = String::with_capacity(line.len());
-    let mut rest = line.as_str();
-    while let Some((before, after)) = rest.split_once('?') {
-        // What ends a URL where nginx writes one: the blank before HTTP/1.1, or the quote around it.
-        let end = after.find(|c: char| matches!(c, ' ' | '"' | '\'' | '<' | '>') || c.is_control());
-        let (arguments, tail) = after.split_at(end.unwrap_or(after.len()));
+    let (mut out, mut done) = (String::with_capacity(line.len()), 0);
+    for (start, arguments) in queries(&line) {
         let shown: Vec<String> = arguments.split('&').map(argument).collect();
-        out.extend([before, "?", &shown.join("&")]);
-        rest = tail;
+        out.push_str(line.get(done..start).unwrap_or_default());
+        out.push_str(&shown.join("&"));
+        done = start + arguments.len();
     }
-    out.push_str(rest);
+    out.push_str(line.get(done..).unwrap_or_default());
     out
+}
+
+/// Whether [`text`] would hide anything. Most lines have nothing to hide, and neither has any part of them then.
+#[must_use]
+pub fn has_secrets(line: &str) -> bool {
+    !are_shown() && queries(line).any(|(_, arguments)| arguments.split('&').any(is_hidden))
+}
+
+/// The arguments behind each `?` of a line, and where they begin.
+fn queries(line: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let start = from + memchr::memchr(b'?', line.as_bytes().get(from..)?)? + 1;
+        let rest = line.get(start..)?;
+        // What ends a URL where nginx writes one: the blank before HTTP/1.1, or the quote around it.
+        let ends = |b: u8| matches!(b, b' ' | b'"' | b'\'' | b'<' | b'>') || b.is_ascii_control();
+        let length = rest.bytes().position(ends).unwrap_or(rest.len());
+        from = start + length;
+        Some((start, rest.get(..length)?))
+    })
+}
+
+/// Whether an argument has a value that is not to be shown.
+fn is_hidden(pair: &str) -> bool {
+    match pair.split_once('=') {
+        Some((name, value)) => !value.is_empty() && (is_secret_name(name) || is_token(value)),
+        None => is_token(pair),
+    }
 }
 
 fn argument(pair: &str) -> String {
     match pair.split_once('=') {
-        Some((name, value)) if !value.is_empty() && (is_secret_name(name) || is_token(value)) => {
-            format!("{name}={HIDDEN}")
-        }
-        None if is_token(pair) => HIDDEN.to_owned(),
-        _ => pair.to_owned(),
+        _ if !is_hidden(pair) => pair.to_owned(),
+        Some((name, _)) => format!("{name}={HIDDEN}"),
+        None => HIDDEN.to_owned(),
     }
 }
 

@@ -145,8 +145,8 @@ fn has_new_worker(old: &Master, new: &Master) -> bool {
 /// Workers that served and do so no longer.
 fn retired(old: &Master, new: &Master) -> Vec<u32> {
     let served = old.workers.iter().filter(|w| !w.shutting_down);
-    let serves = |pid| new.workers.iter().any(|w| w.pid == pid && !w.shutting_down);
-    served.map(|w| w.pid).filter(|pid| !serves(*pid)).collect()
+    let still = |pid| new.workers.iter().any(|w| w.pid == pid && !w.shutting_down);
+    served.map(|w| w.pid).filter(|pid| !still(*pid)).collect()
 }
 
 #[cfg(test)]

@@ -209,6 +209,10 @@ pub fn entry(line: &ErrorLine<'_>, raw: &[u8], at: Timestamp) -> ErrorEntry {
 /// The same with a category that the caller remembers from an equal message.
 #[must_use]
 pub fn entry_of_category(line: &ErrorLine<'_>, raw: &[u8], at: Timestamp, category: Category) -> ErrorEntry {
+    let raw = visible(raw);
+    // The fields are parts of the line: where it has nothing to hide, they have nothing either.
+    let hides = redact::has_secrets(&raw);
+    let shown = |field: &[u8]| if hides { redact::text(visible(field)) } else { visible(field) };
     ErrorEntry {
         at,
         level: line.level,
@@ -225,13 +229,8 @@ pub fn entry_of_category(line: &ErrorLine<'_>, raw: &[u8], at: Timestamp, catego
         subrequest: line.subrequest.map(shown),
         upstream: line.upstream.map(shown),
         host: line.host.map(visible),
-        raw: shown(raw),
+        raw: if hides { redact::text(raw) } else { raw },
     }
-}
-
-/// Hostile bytes made visible, secrets of queries hidden.
-fn shown(text: &[u8]) -> String {
-    redact::text(visible(text))
 }
 
 /// Turns the wall-clock reading of lines into moments and remembers the last minute: lines come in order, and a time zone

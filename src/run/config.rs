@@ -203,7 +203,7 @@ pub fn template() -> String {
 /// The themes, a line each.
 #[must_use]
 pub fn themes() -> String {
-    let auto = format!("{:<18} the one of dark and light that fits the terminal's background\n", AUTO_THEME);
+    let auto = format!("{AUTO_THEME:<18} the one of dark and light that fits the terminal's background\n");
     THEMES.iter().fold(auto, |mut out, theme| {
         let _ = writeln!(out, "{:<18} {}", theme.name, theme.said);
         out

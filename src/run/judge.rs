@@ -11,14 +11,13 @@ use crate::diagnose::finding::{Diagnosis, Severity, Verdict};
 use crate::event::probe::{Cadence, Route, TargetId};
 use crate::event::site::Site;
 use crate::event::{Event, SourceId, SourceKind, Stamped};
-use crate::model::Model;
 use crate::model::probes::{Probe, ProbeState};
 use crate::report::{self, Report};
 use crate::settings::Settings;
 use crate::source::logs;
 use crate::source::probe::ProbeOptions;
 use crate::source::probe::matrix::{self, Asked, Backend};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 
 use super::out;
 use super::plan::ProbeJob;
@@ -111,36 +110,47 @@ async fn look(session: &mut Session, limit: Duration, hold: Duration, backend: b
             (targets, settled) = (now, None);
         }
         let model = session.model();
-        let answered =
-            targets.iter().all(|t| model.probes.by_target.get(t).is_some_and(|p| has_answer(t, p, model, hold)));
+        let now = Clock.now().max(model.now);
+        let probes = || targets.iter().map(|t| (t, model.probes.by_target.get(t)));
+        let answered = probes().all(|(t, p)| p.is_some_and(|p| has_answer(t, p, now, hold)));
+        // What a tunnel that was held to the end has to say in logs and tables is there long since.
+        let settle = if probes().all(|(_, p)| p.is_some_and(is_open)) { Duration::ZERO } else { SETTLE };
+        let ripe = probes().filter_map(|(_, p)| rest_of_hold(p?, now, hold)).min().map(|rest| Instant::now() + rest);
         let looked = sources_looked(session, backend) || started.elapsed() > FIRST_LOOK;
         // A log may say how it can be seen before its history arrives.
         settled = if answered && looked && session.has_caught_up() {
-            settled.or_else(|| Some(Instant::now() + SETTLE))
+            settled.or_else(|| Some(Instant::now() + settle))
         } else {
             None
         };
         let until = settled.map_or(limit, |s| s.min(limit));
-        match timeout_at(until, session.next()).await {
-            Ok(events) => {
-                events?;
-                if Instant::now() >= until {
-                    return Ok(());
-                }
-            }
-            Err(_) => return Ok(()),
+        if let Ok(events) = timeout_at(ripe.map_or(until, |r| r.min(until)), session.next()).await {
+            events?;
+        }
+        if Instant::now() >= until {
+            return Ok(());
         }
     }
 }
 
-fn has_answer(target: &TargetId, probe: &Probe, model: &Model, hold: Duration) -> bool {
+fn is_open(probe: &Probe) -> bool {
+    matches!(probe.state, ProbeState::Open(_))
+}
+
+/// How long a tunnel that is open is yet to be held; `None` when it was held long enough or is not open.
+fn rest_of_hold(probe: &Probe, now: Timestamp, hold: Duration) -> Option<Duration> {
+    let ProbeState::Open(since) = probe.state else { return None };
+    hold.checked_sub(now.since(since)).filter(|rest| !rest.is_zero())
+}
+
+fn has_answer(target: &TargetId, probe: &Probe, now: Timestamp, hold: Duration) -> bool {
     let is_silent = target.cadence == Some(Cadence::Silent);
     // What a pace is there for: it died, whatever came after.
     if target.cadence.is_some() && probe.last_death().is_some() {
         return true;
     }
     match &probe.state {
-        ProbeState::Open(since) => model.now.since(*since) >= hold && (is_silent || probe.pongs + probe.missed > 0),
+        ProbeState::Open(since) => now.since(*since) >= hold && (is_silent || probe.pongs + probe.missed > 0),
         ProbeState::Failed(_) | ProbeState::Closed(_) => true,
         // A second attempt began: the first one's answer counts.
         ProbeState::Dialing => probe.failed + probe.opened > 0,

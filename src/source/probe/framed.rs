@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::time::Instant;
@@ -81,6 +81,11 @@ impl Framed {
             self.out.extend_from_slice(&frame);
             self.closing = opcode == opcode::CLOSE;
         }
+    }
+
+    /// Writes what the socket takes at once; [`Self::next`] writes the rest and asks to be woken for it.
+    pub(super) fn write_now(&mut self) {
+        self.poll_out(&mut Context::from_waker(Waker::noop()));
     }
 
     /// Says goodbye.

@@ -142,6 +142,13 @@ impl Heartbeat {
         beats
     }
 
+    /// The ping that was asked for leaves now: its round trip begins.
+    pub(super) fn leaves(&mut self, seq: u64, now: Instant) {
+        if let Some(flight) = self.flights.back_mut().filter(|f| f.seq == seq) {
+            flight.sent = now;
+        }
+    }
+
     fn ping(&mut self, now: Instant) -> Beat {
         self.last_seq += 1;
         let seq = self.last_seq;

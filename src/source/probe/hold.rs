@@ -120,8 +120,11 @@ impl Tunnel<'_, '_> {
             match beat {
                 Beat::Ping { seq, payload } => {
                     self.tell_strays();
-                    self.socket.say(opcode::PING, payload.as_bytes());
+                    // Whoever is told wakes up, and that takes time which is none of the round trip.
                     (self.steps)(Step::Pinged { seq });
+                    self.heart.leaves(seq, Instant::now().into_std());
+                    self.socket.say(opcode::PING, payload.as_bytes());
+                    self.socket.write_now();
                 }
                 Beat::Missed { seq } => (self.steps)(Step::Missed { seq }),
                 Beat::GiveUp { missed } => {
@@ -170,6 +173,7 @@ impl Tunnel<'_, '_> {
             match turn {
                 Turn::Ask(seq) => {
                     self.socket.say(opcode::TEXT, dialogue.text().as_bytes());
+                    self.socket.write_now();
                     (self.steps)(Step::Asked { seq });
                 }
                 Turn::Unanswered(seq) => (self.steps)(Step::Unanswered { seq }),

@@ -390,8 +390,8 @@ mod tests {
         let mut looker = Looker::new(Mode::Netlink, "/proc");
         let (start, mut looks) = (Instant::now(), 0);
         let counted = loop {
-            let looked = looker.look(&interest, start + WAITS_EVERY * looks).expect("a look");
-            let waits = looked.delta.time_wait.expect("counted at every tenth second");
+            let seen = looker.look(&interest, start + WAITS_EVERY * looks).expect("a look");
+            let waits = seen.delta.time_wait.expect("counted at every tenth second");
             if waits == [(backend, 3)] || looks == 1_000 {
                 break waits;
             }
