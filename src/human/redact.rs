@@ -90,7 +90,22 @@ pub fn text(line: String) -> String {
 /// Whether [`text`] would hide anything. Most lines have nothing to hide, and neither has any part of them then.
 #[must_use]
 pub fn has_secrets(line: &str) -> bool {
-    !are_shown() && queries(line).any(|(_, arguments)| arguments.split('&').any(is_hidden))
+    // One search for the whole query rules out most names before any is cut out.
+    let hides = |arguments: &str| {
+        let named = PARTS.is_match(arguments);
+        arguments.split('&').any(|pair| if named { is_hidden(pair) } else { is_hidden_by_itself(pair) })
+    };
+    !are_shown() && queries(line).any(|(_, arguments)| hides(arguments))
+}
+
+/// The same as [`is_hidden`] for a pair in which none of the parts of secret names occurs.
+fn is_hidden_by_itself(pair: &str) -> bool {
+    match pair.split_once('=') {
+        Some((name, value)) => {
+            !value.is_empty() && (SECRET_NAMES.iter().any(|n| n.eq_ignore_ascii_case(name)) || is_token(value))
+        }
+        None => is_token(pair),
+    }
 }
 
 /// The arguments behind each `?` of a line, and where they begin.
@@ -219,6 +234,7 @@ mod tests {
         assert_eq!(text(line.to_owned()), shown);
         assert_eq!(text(shown.to_owned()), shown);
         assert_eq!(text("?token=".to_owned()), "?token=");
+        assert_eq!(text("GET /ws?a=1&KEY=x HTTP/1.1".to_owned()), "GET /ws?a=1&KEY=*** HTTP/1.1");
         assert_eq!(text("GET /ws?token=\u{fffd}x&a=\u{e4}".to_owned()), "GET /ws?token=***&a=\u{e4}");
     }
 

@@ -114,7 +114,8 @@ async fn look(session: &mut Session, limit: Duration, hold: Duration, backend: b
         let probes = || targets.iter().map(|t| (t, model.probes.by_target.get(t)));
         let answered = probes().all(|(t, p)| p.is_some_and(|p| has_answer(t, p, now, hold)));
         // What a tunnel that was held to the end has to say in logs and tables is there long since.
-        let settle = if probes().all(|(_, p)| p.is_some_and(is_open)) { Duration::ZERO } else { SETTLE };
+        let all_open = !targets.is_empty() && probes().all(|(_, p)| p.is_some_and(is_open));
+        let settle = if all_open { Duration::ZERO } else { SETTLE };
         let ripe = probes().filter_map(|(_, p)| rest_of_hold(p?, now, hold)).min().map(|rest| Instant::now() + rest);
         let looked = sources_looked(session, backend) || started.elapsed() > FIRST_LOOK;
         // A log may say how it can be seen before its history arrives.
