@@ -194,6 +194,9 @@ pub static OVER_LINE: Hints = &[
     (Action::Down, "scroll", 4),
 ];
 
+/// Hints over the palette, whose keys are its own: letters are typed there.
+pub static IN_PALETTE: [(&str, &str); 3] = [("Enter", "do it"), ("↓ ↑", "choose"), ("Esc", "back")];
+
 /// Hints over any other layer.
 pub static OVER_PANES: Hints = &[(Action::Back, "back", 1), (Action::Down, "scroll", 2)];
 

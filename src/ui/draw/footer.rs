@@ -38,6 +38,11 @@ pub(super) fn draw(buf: &mut Buffer, line: Rect, snap: &Snapshot, state: &Screen
         put_ends(buf, line, vec![Seg::new(typed)], wrong.unwrap_or(keys));
         return;
     }
+    if state.popup == Some(Popup::Palette) {
+        let left = keys::IN_PALETTE.iter().map(|(key, word)| Seg::new(hint(look, key, word))).collect();
+        put_ends(buf, line, left, Vec::new());
+        return;
+    }
     let (mut left, mut right) = (Vec::new(), Vec::new());
     for (b, shown) in state.keys.lines().filter(|(_, shown)| !shown.is_empty()) {
         let Some((word, leave)) = b.hint else { continue };
