@@ -20,6 +20,7 @@ Examples:
   journalctl -f -u nginx | wspulse --error-log -
   wspulse --error-log '/var/log/nginx/*error.log' --since 3h
   wspulse demo                              see it work, nothing needed
+  wspulse --plain | tee wspulse.txt         the same in sentences, a line for each change: for screen readers and pipes
 
 Exit codes: 0 healthy or quit, 1 findings, 2 could not look, 129 terminal gone, 130 Ctrl-C, 143 SIGTERM.";
 
@@ -54,6 +55,7 @@ const DEMO_EXAMPLES: &str = "\
 Examples:
   wspulse demo                              on the screen, until q
   wspulse demo --for 10s --format text      without a screen: what it saw in ten seconds
+  wspulse demo --plain                      in plain lines, for screen readers
   wspulse demo --nginx                      the same faults on the installed nginx";
 
 const STREAM_EXAMPLES: &str = "\
@@ -139,6 +141,7 @@ pub const THEMES: [&str; 10] =
     ["auto", "dark", "light", "contrast", "contrast-light", "colorblind", "colorblind-light", "ansi", "mono", "none"];
 
 /// See why WebSockets through nginx fail: handshakes, tunnels and errors on one screen.
+#[expect(clippy::struct_excessive_bools, reason = "each is one flag")]
 #[derive(Debug, Parser)]
 #[command(name = "wspulse", version, about, long_about = None, after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Cli {
@@ -148,6 +151,9 @@ pub struct Cli {
     /// Options of the dashboard.
     #[command(flatten)]
     pub look: LookArgs,
+    /// Say the same in plain lines, one for each change: for screen readers, pipes and terminals that cannot draw
+    #[arg(long, help_heading = "Output")]
+    pub plain: bool,
     /// Show every option with its value and where that was said, and end
     #[arg(long, help_heading = "Settings")]
     pub print_config: bool,
@@ -195,6 +201,7 @@ pub enum Command {
 }
 
 /// What to look at.
+#[expect(clippy::struct_excessive_bools, reason = "each is one flag")]
 #[derive(Clone, Debug, Default, Args)]
 pub struct LookArgs {
     /// WebSocket URLs to probe: `ws://host:port/path` or `wss://...`
@@ -317,6 +324,9 @@ pub struct LookArgs {
     /// Show Authorization, Cookie and what else sounds like a secret, instead of ***; also in recordings
     #[arg(long, help_heading = "Output")]
     pub show_secrets: bool,
+    /// Hide the host's part of IP addresses everywhere: on the screen, in lines, reports, recordings and the own log
+    #[arg(long, help_heading = "Output")]
+    pub redact: bool,
     /// A theme of --print-themes; auto asks the terminal for its background [default: auto, mono when NO_COLOR is set]
     #[arg(long, value_name = "NAME", value_parser = THEMES, help_heading = "Output", hide_possible_values = true)]
     pub theme: Option<String>,
@@ -399,12 +409,18 @@ pub struct DemoArgs {
     /// Run without a screen for this long and print what was seen [default without a terminal: 20s]
     #[arg(long = "for", value_name = "TIME", value_parser = human::parse_span)]
     pub duration: Option<Duration>,
+    /// Plain lines, one for each change, until --for is over or Ctrl-C
+    #[arg(long, conflicts_with = "format")]
+    pub plain: bool,
     /// How that is written; only with --for or without a terminal
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
     /// Use the installed nginx instead of the embedded proxy
     #[arg(long)]
     pub nginx: bool,
+    /// Hide the host's part of IP addresses in everything that is written
+    #[arg(long)]
+    pub redact: bool,
     /// A theme of --print-themes [default: auto]
     #[arg(long, value_name = "NAME", value_parser = THEMES, hide_possible_values = true)]
     pub theme: Option<String>,
@@ -527,6 +543,9 @@ pub struct LogsArgs {
     /// Whether to use colour
     #[arg(long, value_enum)]
     pub color: Option<ColorMode>,
+    /// Hide the host's part of IP addresses in everything that is written
+    #[arg(long)]
+    pub redact: bool,
 }
 
 /// `sockets`.
@@ -571,6 +590,9 @@ pub struct SocketsArgs {
     /// Whether to use colour
     #[arg(long, value_enum)]
     pub color: Option<ColorMode>,
+    /// Hide the host's part of IP addresses in everything that is written
+    #[arg(long)]
+    pub redact: bool,
 }
 
 /// `route`.
@@ -603,6 +625,9 @@ pub struct RouteArgs {
     /// Whether to use colour
     #[arg(long, value_enum)]
     pub color: Option<ColorMode>,
+    /// Hide the host's part of IP addresses in everything that is written
+    #[arg(long)]
+    pub redact: bool,
 }
 
 /// `explain`.

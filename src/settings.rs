@@ -90,6 +90,8 @@ pub struct Settings {
     pub interval: Duration,
     /// That time was asked for: it does not stretch when looking is dear.
     pub interval_fixed: bool,
+    /// Addresses are hidden.
+    pub redact: bool,
     /// Where every event is written.
     pub record: Option<PathBuf>,
     /// The theme's name.
@@ -138,6 +140,7 @@ impl Settings {
             sockets: args.sockets.unwrap_or_default(),
             interval: args.interval.unwrap_or(INTERVAL),
             interval_fixed: args.interval.is_some(),
+            redact: args.redact,
             record: args.record.clone(),
             theme: theme(args, env),
             color: color(args.color, env),

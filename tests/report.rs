@@ -8,7 +8,7 @@ use serde_json::Value;
 use wspulse::diagnose::diagnose;
 use wspulse::event::backend::{BackendBatch, BackendEntry, Fault};
 use wspulse::event::handshake::{Handshake, Head};
-use wspulse::event::log::{AccessBatch, ErrorBatch, ErrorEntry};
+use wspulse::event::log::{AccessBatch, ErrorBatch};
 use wspulse::event::matrix::{Change, LeftOut, Matrix, Row, Why};
 use wspulse::event::probe::{Answer, ClosedBy, Failure, FailureKind, Phase, ProbeEvent, Route, Step, TargetId, Tls};
 use wspulse::event::process::{Master, Processes, Worker};
@@ -22,7 +22,7 @@ use wspulse::event::socket::{
 };
 use wspulse::event::{Event, Sense, SourceId, SourceKind, Stamped};
 use wspulse::model::Model;
-use wspulse::report::{Report, event_line, json, markdown, summary_text, text};
+use wspulse::report::{Report, json, markdown, summary_text, text};
 use wspulse::time::Timestamp;
 
 fn root(path: &str) -> PathBuf {
@@ -432,31 +432,4 @@ fn hostile_text_never_reaches_a_terminal() {
             .find(|c| (c.is_control() && *c != '\n' && *c != '\t') || ('\u{202a}'..='\u{202e}').contains(c));
         assert_eq!(bad, None, "{page}");
     }
-}
-
-#[test]
-fn events_worth_telling_are_told_in_one_line() {
-    let mut told: Vec<String> = Vec::new();
-    for e in events("diag-refused").iter().chain(&events("diag-idle-cuts")) {
-        told.extend(event_line(e).map(|l| l[8..].trim_start().to_owned()));
-    }
-    insta::assert_snapshot!("events-plain", told.join("\n"));
-    assert_eq!(event_line(&stamped(SourceKind::Clock, Event::Tick)), None);
-    let target = TargetId { endpoint: "ws://h/".into(), route: Route::Proxy, url: "ws://h/".into(), cadence: None };
-    let pong = ProbeEvent { target, step: Step::Pong { seq: 1, rtt: Duration::from_millis(1) } };
-    assert_eq!(event_line(&stamped(SourceKind::Probe, Event::Probe(Box::new(pong)))), None);
-}
-
-#[test]
-fn a_flood_is_summed_up() {
-    let refused = events("diag-refused");
-    let entry = refused.iter().find_map(|e| match &e.event {
-        Event::Errors(b) => b.entries.first().cloned(),
-        _ => None,
-    });
-    let entry: ErrorEntry = entry.expect("the recording has an error");
-    let flood = ErrorBatch { entries: vec![entry; 500], ..ErrorBatch::default() };
-    let told = event_line(&stamped(SourceKind::ErrorLog, Event::Errors(flood))).expect("told");
-    assert_eq!(told.lines().count(), 21);
-    assert!(told.ends_with("… and 480 more"));
 }

@@ -13,6 +13,8 @@ use wspulse::event::backend::{BackendBatch, BackendEntry, Fault};
 use wspulse::event::probe::{
     Answer, Cadence, ClosedBy, Failure, FailureKind, Phase, ProbeEvent, Route, Step, Strays, TargetId, Tls,
 };
+use wspulse::event::process::{Master, Processes};
+use wspulse::event::site::{Listen, Server, Site};
 use wspulse::event::{Event, Sense, SourceId, SourceKind, Stamped};
 use wspulse::model::Model;
 use wspulse::run::stream;
@@ -106,6 +108,7 @@ fn every_pane_alone_and_every_popup() {
     let mut state = screen();
     press(&mut state, &snapshot, "?");
     insta::assert_snapshot!("help_80x24", draw(&snapshot, &mut state, (80, 24)));
+    insta::assert_snapshot!("help_100x60", draw(&snapshot, &mut state, (100, 60)));
 }
 
 /// From the categories to one raw line, at every size: what a person sees on the way in.
@@ -539,4 +542,71 @@ fn a_backend_s_log_has_rows_of_its_own_in_errors_and_a_light() {
     press(&mut state, &snapshot, &format!("3{}\n", "j".repeat(at)));
     let popup = draw(&snapshot, &mut state, (100, 30));
     assert!(popup.contains("ERROR Invalid Upgrade header"), "{popup}");
+}
+
+/// A host on which nothing is to be seen, as `tell` says it.
+fn bare(tell: impl Fn(&mut dyn FnMut(SourceKind, Event))) -> Snapshot {
+    let mut model = Model::new("web1");
+    let mut told = |kind, event| {
+        let from = SourceId::new(&Arc::from("web1"), kind);
+        model.apply(&Stamped { at: Timestamp::from_secs(1_800_000_000), from, event });
+    };
+    tell(&mut told);
+    Snapshot::of(&model, &diagnose(&model))
+}
+
+fn processes(masters: Vec<Master>) -> Event {
+    Event::Processes(Processes { masters })
+}
+
+/// The first screen says what was looked for, why nothing came and what to run, at every size, and `y` copies the command.
+#[test]
+fn who_sees_nothing_is_told_what_to_do_next() {
+    let no_nginx = bare(|told| {
+        told(SourceKind::Process, processes(Vec::new()));
+        let said = "no nginx process found in /proc";
+        told(
+            SourceKind::Process,
+            Event::Sense(Sense::blind(said, "start nginx, or run wspulse on the machine where it runs")),
+        );
+        let said = "cannot read /etc/nginx/nginx.conf: no such file or directory";
+        told(SourceKind::Config, Event::Sense(Sense::blind(said, "name the main file with --nginx-conf")));
+    });
+    let running = || Master { pid: 31_204, conf: Some("/etc/nginx/nginx.conf".into()), ..Master::default() };
+    let unreadable = bare(|told| {
+        told(SourceKind::Process, processes(vec![running()]));
+        told(SourceKind::Process, Event::Sense(Sense::seen("1 master, 4 workers")));
+        let said = "cannot read /etc/nginx/nginx.conf: permission denied";
+        let remedy = "run wspulse as root, or let its user read nginx's configuration";
+        told(SourceKind::Config, Event::Sense(Sense::blind(said, remedy)));
+    });
+    let no_location = bare(|told| {
+        told(SourceKind::Process, processes(vec![running()]));
+        told(SourceKind::Process, Event::Sense(Sense::seen("1 master, 4 workers")));
+        told(SourceKind::Config, Event::Sense(Sense::seen("3 files, 0 WebSocket locations")));
+        let listen = Listen { port: Some(8080), ..Listen::default() };
+        let server = Server { listens: vec![listen], ..Server::default() };
+        let (conf, files) = ("/etc/nginx/nginx.conf".to_owned(), vec!["/etc/nginx/nginx.conf".to_owned()]);
+        told(SourceKind::Config, Event::Site(Box::new(Site { conf, files, servers: vec![server], ..Site::default() })));
+        let said = "/var/log/nginx/error.log: permission denied";
+        let remedy = "run as root, or add yourself to the group that owns it (adm)";
+        told(SourceKind::ErrorLog, Event::Sense(Sense::blind(said, remedy)));
+    });
+    for (name, snapshot, pane, command) in [
+        ("no_nginx", &no_nginx, "1", "wspulse demo"),
+        ("unreadable", &unreadable, "1", "sudo wspulse"),
+        ("no_location", &no_location, "1", "wspulse ws://127.0.0.1:8080/"),
+        ("no_log", &no_location, "3", "sudo wspulse"),
+    ] {
+        for size in SIZES {
+            let mut state = screen();
+            press(&mut state, snapshot, pane);
+            let drawn = draw(snapshot, &mut state, size);
+            // Nothing but blanks stands beside the command, but on a screen where panes stand side by side.
+            assert!(size.0 >= 100 || drawn.lines().any(|l| l.trim() == command), "{drawn}");
+            assert!(drawn.contains(command), "{drawn}");
+            insta::assert_snapshot!(format!("first_{name}_{}x{}", size.0, size.1), drawn);
+            assert_eq!(press(&mut state, snapshot, "y"), Effect::Copy(command.to_owned()));
+        }
+    }
 }

@@ -95,7 +95,9 @@ fn without_a_terminal_the_dashboard_names_what_to_use_instead() {
     let out = support::run(&[]);
     assert_eq!(out.status.code(), Some(2));
     let said = String::from_utf8_lossy(&out.stderr);
-    assert!(said.contains("wspulse check") && said.contains("wspulse stream"), "{said}");
+    for word in ["wspulse --plain", "wspulse check", "wspulse stream"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 

@@ -5,6 +5,7 @@
 mod data;
 mod explain;
 pub mod filter;
+pub mod guide;
 pub mod headroom;
 mod json;
 mod lint;
@@ -35,7 +36,7 @@ pub use logs::{Facts, LOGS_SCHEMA, LogFile, LogsReport, logs_json, logs_markdown
 pub use markdown::markdown;
 pub use matrix::{LeftOutFacts, MatrixFacts, RowFacts};
 pub use pairs::{DirectFacts, PairFacts};
-pub use plain::event_line;
+pub use plain::Teller;
 pub use route::{Asked, HeaderFacts, LocationFacts, ROUTE_SCHEMA, RouteReport, route_json, route_markdown, route_text};
 pub use sarif::{RULE_TEXTS, sarif};
 pub use silence::{IDLE_TIMEOUT_SCHEMA, SilenceReport, silence_json, silence_markdown, silence_text};

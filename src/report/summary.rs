@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::diagnose::finding::{Diagnosis, Severity};
+use crate::diagnose::finding::Diagnosis;
 use crate::event::probe::Route;
 use crate::human;
 use crate::model::Model;
@@ -86,11 +86,6 @@ fn findings(out: &mut String, diagnosis: &Diagnosis) {
         let _ = writeln!(out, "  none");
     }
     for f in &diagnosis.findings {
-        let sign = match f.severity {
-            Severity::Critical => "✖",
-            Severity::Warning => "▲",
-            Severity::Info => "·",
-        };
-        let _ = writeln!(out, "  {sign} {}: {}", f.id, safe::line(&f.said));
+        let _ = writeln!(out, "  {} {}: {}", f.severity.word(), f.id, safe::line(&f.said));
     }
 }

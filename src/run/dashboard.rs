@@ -25,6 +25,7 @@ use crate::ui::memory::Memory;
 use crate::ui::theme::Depth;
 use crate::ui::{self, Effect, Keymap, ScreenState, Snapshot};
 
+use super::program::program;
 use super::session::Session;
 use super::terminal::{Screen, copy_sequence, watch_for_death};
 
@@ -139,6 +140,7 @@ impl Choices {
             }
         }
         let state = ScreenState::new(settings.theme.as_deref(), settings.ascii).with_keys(keys);
+        let state = state.redacting(settings.redact).called(program(&env));
         let mut state = state.at_depth(Depth::of(&env));
         if let Some(light) = env("COLORFGBG").and_then(|text| background::hinted(&text)) {
             state.set_background(light);

@@ -12,6 +12,7 @@ use crate::event::probe::{Cadence, Route, TargetId};
 use crate::event::site::Site;
 use crate::event::{Event, SourceId, SourceKind, Stamped};
 use crate::model::probes::{Probe, ProbeState};
+use crate::report::guide::{guide, is_lost};
 use crate::report::{self, Report};
 use crate::settings::Settings;
 use crate::source::logs;
@@ -21,6 +22,7 @@ use crate::time::{Clock, Timestamp};
 
 use super::out;
 use super::plan::ProbeJob;
+use super::program::program;
 use super::session::Session;
 
 /// How long the world may stay quiet after the last answer: log lines and socket rows of a failure come a moment later.
@@ -63,7 +65,11 @@ pub async fn run(args: &CheckArgs, mut settings: Settings) -> anyhow::Result<Exi
         Format::Json => report::json(&report),
         Format::Markdown => report::markdown(&report),
     };
-    out::print(&text)?;
+    // Words of their own for those who see nothing yet: a report has findings, but no way on.
+    let is_lost = diagnosis.verdict == Verdict::Blind || is_lost(model);
+    let guide = guide(model).filter(|_| args.format == Format::Text && is_lost);
+    let way_on = guide.map_or_else(String::new, |g| g.text(&program(&|name| std::env::var(name).ok()), "check"));
+    out::print_as(args.format, &(text + &way_on))?;
     session.say_goodbye().await;
     Ok(ExitCode::from(code(&diagnosis, args.fail_on)))
 }
@@ -160,7 +166,7 @@ fn has_answer(target: &TargetId, probe: &Probe, now: Timestamp, hold: Duration) 
 }
 
 /// Every source that should exist has said a first word; `backend`: there are backend logs.
-fn sources_looked(session: &Session, backend: bool) -> bool {
+pub(super) fn sources_looked(session: &Session, backend: bool) -> bool {
     let model = session.model();
     let has_none = |s: &Site| s.error_logs.is_empty() || s.is_copy();
     let logs = model.site.as_ref().is_none_or(has_none) || model.sight(SourceKind::ErrorLog).is_some();

@@ -65,11 +65,12 @@ pub async fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
     let (handshakes, backend) = (outcome.handshakes, backend.map(|b| b.sum));
     let facts = Facts { files, timeouts, draining, routine, handshakes, backend, filtered, zone };
     let report = LogsReport::of(&outcome.tally, facts);
-    out::print(&match args.format {
+    let text = match args.format {
         Format::Text => report::logs_text(&report, colored(args.color)),
         Format::Json => report::logs_json(&report),
         Format::Markdown => report::logs_markdown(&report),
-    })?;
+    };
+    out::print_as(args.format, &text)?;
     Ok(if failed { ExitCode::from(COULD_NOT_READ) } else { ExitCode::SUCCESS })
 }
 

@@ -12,6 +12,7 @@ pub mod logs;
 mod meter;
 pub mod out;
 pub mod plan;
+mod program;
 pub mod route;
 pub mod session;
 pub mod silence;
@@ -23,8 +24,8 @@ pub mod stream;
 pub mod terminal;
 pub mod when;
 
-use std::fs::OpenOptions;
-use std::io::{self, IsTerminal as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -36,7 +37,7 @@ use self::config::Start;
 use self::dashboard::Choices;
 use self::inputs::Missing;
 use self::when::End;
-use crate::cli::{Command, DemoArgs, LookArgs};
+use crate::cli::{Cli, Command, DemoArgs, LookArgs};
 use crate::human;
 use crate::settings::Settings;
 use crate::source::config::is_dump_file;
@@ -62,13 +63,16 @@ pub fn main(start: Start) -> anyhow::Result<ExitCode> {
     let Start { cli, keys, warnings, .. } = start;
     // The dashboard says them on its own screen.
     let chosen = Choices { keys, warnings };
-    if !matches!(cli.command, None | Some(Command::Demo(_))) || !io::stdout().is_terminal() {
+    if redacts(&cli) {
+        human::redact::hide_addresses();
+    }
+    if !opens_screen(&cli) {
         chosen.warnings.iter().for_each(|w| out::complain(&format!("wspulse: {w}")));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let code = runtime.block_on(async {
         match cli.command {
-            None => look(&cli.look, &chosen).await,
+            None => look(&cli.look, cli.plain, &chosen).await,
             Some(Command::Check(args)) => judge::run(&args, settings(&args.look, Missing::Refused)?).await,
             Some(Command::Lint(args)) => lint::run(&args),
             Some(Command::Logs(args)) => logs::run(&args).await,
@@ -103,11 +107,42 @@ fn printed(start: &Start) -> Option<String> {
     }
 }
 
-async fn look(args: &LookArgs, chosen: &Choices) -> anyhow::Result<ExitCode> {
+/// The dashboard is to be opened, if stdout is a terminal.
+fn opens_screen(cli: &Cli) -> bool {
+    let wanted = match &cli.command {
+        None => !cli.plain,
+        Some(Command::Demo(args)) => !args.plain && args.duration.is_none(),
+        Some(_) => false,
+    };
+    wanted && io::stdout().is_terminal()
+}
+
+/// Addresses are to be hidden.
+const fn redacts(cli: &Cli) -> bool {
+    match &cli.command {
+        None => cli.look.redact,
+        Some(Command::Check(args)) => args.look.redact,
+        Some(Command::IdleTimeout(args)) => args.look.redact,
+        Some(Command::Soak(args)) => args.look.redact,
+        Some(Command::Stream(args)) => args.look.redact,
+        Some(Command::Sockets(args)) => args.redact,
+        Some(Command::Logs(args)) => args.redact,
+        Some(Command::Route(args)) => args.redact,
+        Some(Command::Demo(args)) => args.redact,
+        // What lint prints is to be applied, and explain knows no host.
+        Some(Command::Lint(_) | Command::Explain(_)) => false,
+    }
+}
+
+async fn look(args: &LookArgs, plain: bool, chosen: &Choices) -> anyhow::Result<ExitCode> {
     let settings = settings(args, Missing::PatternAwaited)?;
+    if plain {
+        return headless::plain(settings, None).await;
+    }
     if !io::stdout().is_terminal() {
         anyhow::bail!(
-            "stdout is no terminal, so there is no dashboard; use 'wspulse check' for one look or 'wspulse stream' for JSON lines"
+            "stdout is no terminal, so there is no dashboard; use 'wspulse --plain' for the same in lines, 'wspulse check' for one look \
+             or 'wspulse stream' for JSON lines"
         );
     }
     Ok(ExitCode::from(dashboard::run(settings, chosen).await?.code()))
@@ -117,6 +152,7 @@ async fn demo(args: &DemoArgs, chosen: &Choices) -> anyhow::Result<ExitCode> {
     let look = LookArgs {
         theme: args.theme.clone(),
         color: args.color,
+        redact: args.redact,
         record: args.record.clone(),
         log_file: args.log_file.clone(),
         ..LookArgs::default()
@@ -126,10 +162,11 @@ async fn demo(args: &DemoArgs, chosen: &Choices) -> anyhow::Result<ExitCode> {
     let options = demo::Options { nginx, ..demo::Options::default() };
     let world = demo::World::start(options).await.context("cannot start the demo")?;
     demo::point_at(&mut settings, &world);
-    let code = match (&args.picture, args.duration) {
+    let duration = args.duration.or((!io::stdout().is_terminal()).then_some(DEMO_HEADLESS));
+    let code = match (&args.picture, duration) {
         (Some(picture), _) => demo::picture::write(settings, picture).await?,
+        (None, duration) if args.plain => headless::plain(settings, duration).await?,
         (None, Some(duration)) => headless::watch(settings, duration, args.format).await?,
-        (None, None) if !io::stdout().is_terminal() => headless::watch(settings, DEMO_HEADLESS, args.format).await?,
         (None, None) => ExitCode::from(dashboard::run(settings, chosen).await?.code()),
     };
     world.stop().await;
@@ -163,6 +200,21 @@ fn settings(args: &LookArgs, missing: Missing) -> anyhow::Result<Settings> {
     Ok(settings)
 }
 
+/// The program's own log; each write is a whole line.
+struct OwnLog(File);
+
+impl Write for OwnLog {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        self.0.write_all(human::redact::outgoing(&text).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 fn keep_own_log(path: &Path, verbose: u8) -> anyhow::Result<()> {
     let file = OpenOptions::new()
         .create(true)
@@ -174,8 +226,8 @@ fn keep_own_log(path: &Path, verbose: u8) -> anyhow::Result<()> {
         1 => tracing::Level::DEBUG,
         _ => tracing::Level::TRACE,
     };
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(Mutex::new(file)).finish();
+    let writer = Mutex::new(OwnLog(file));
+    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(writer).finish();
     tracing::subscriber::set_global_default(subscriber)?;
     Ok(())
 }

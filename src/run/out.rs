@@ -2,13 +2,26 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use crate::cli::ColorMode;
+use crate::cli::{ColorMode, Format};
+use crate::human::redact;
 
 /// Writes `text` to stdout.
 ///
 /// # Errors
 /// Any error of the write; [`is_quiet`] tells the one that is no failure.
 pub fn print(text: &str) -> io::Result<()> {
+    write(&redact::outgoing(text))
+}
+
+/// Writes a report to stdout; in JSON an address stays one even where it is hidden.
+///
+/// # Errors
+/// Any error of the write; [`is_quiet`] tells the one that is no failure.
+pub fn print_as(format: Format, text: &str) -> io::Result<()> {
+    if format == Format::Json { write(&redact::outgoing_data(text)) } else { print(text) }
+}
+
+fn write(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
@@ -16,13 +29,19 @@ pub fn print(text: &str) -> io::Result<()> {
 
 /// Writes one line to stderr; when that fails there is nobody left to tell.
 pub fn complain(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", redact::outgoing(text));
 }
 
 /// The reader of our output has gone: `wspulse stream | head`.
 #[must_use]
 pub fn is_quiet(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
+}
+
+/// Whether text is coloured that is plain on a terminal, too.
+#[must_use]
+pub fn is_always_colored(mode: ColorMode) -> bool {
+    mode == ColorMode::Always
 }
 
 /// Whether text on stdout is coloured.

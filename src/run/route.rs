@@ -49,11 +49,12 @@ pub fn run(args: &RouteArgs) -> anyhow::Result<ExitCode> {
     let findings = on_route(&site, &ways.0);
     let asked = Asked { url: url.to_string(), host: request.host.clone(), from: args.from.clone() };
     let report = RouteReport::of(&site, asked, &ways.0, &ways.1, findings);
-    out::print(&match args.format {
+    let text = match args.format {
         Format::Text => report::route_text(&report, colored(args.color)),
         Format::Json => report::route_json(&report),
         Format::Markdown => report::route_markdown(&report),
-    })?;
+    };
+    out::print_as(args.format, &text)?;
     Ok(if report.upgraded == Some(true) { ExitCode::SUCCESS } else { ExitCode::from(LOST) })
 }
 

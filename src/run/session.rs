@@ -199,6 +199,12 @@ impl Session {
         Ok(&self.batch)
     }
 
+    /// The events that were folded in last.
+    #[must_use]
+    pub fn latest(&self) -> &[Stamped] {
+        &self.batch
+    }
+
     /// Takes what waits already, as much as may be folded in at once.
     fn fill_batch(&mut self) {
         let weight = |event: &Stamped| match &event.event {

@@ -54,11 +54,12 @@ pub async fn run(args: &IdleTimeoutArgs, mut settings: Settings) -> anyhow::Resu
     let (trials, ended) = watch(&mut session, experiment, dialled).await?;
     let culprit = culprit(session.model(), &Limit::of(&trials));
     let report = SilenceReport::of(&url.to_string(), args.max, trials, culprit, ended.is_some(), Clock.now());
-    out::print(&match args.format {
+    let text = match args.format {
         Format::Text => report::silence_text(&report, colored),
         Format::Json => report::silence_json(&report),
         Format::Markdown => report::silence_markdown(&report),
-    })?;
+    };
+    out::print_as(args.format, &text)?;
     Ok(match ended {
         Some(code) => ExitCode::from(code),
         None if report.unopened().is_some() => ExitCode::from(UNREACHABLE),

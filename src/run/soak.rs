@@ -62,11 +62,12 @@ pub async fn run(args: &SoakArgs, mut settings: Settings) -> anyhow::Result<Exit
     let wishes = Wishes { min_survival: args.min_survival, max_p99: args.max_p99 };
     let (soak, held, ended) = watch(plan, settings.ascii).await?;
     let report = SoakReport::of(&url.to_string(), &soak, held, &wishes, ended.is_some(), Clock.now());
-    out::print(&match args.format {
+    let text = match args.format {
         Format::Text => report::soak_text(&report, colored),
         Format::Json => report::soak_json(&report),
         Format::Markdown => report::soak_markdown(&report),
-    })?;
+    };
+    out::print_as(args.format, &text)?;
     Ok(match ended {
         Some(code) => ExitCode::from(code),
         None if report.passed() || is_forgiven(args.fail_on, &soak, &wishes) => ExitCode::SUCCESS,

@@ -20,7 +20,7 @@ use crossterm::terminal;
 use tokio::time::Instant;
 
 use crate::event::soak::Soak;
-use crate::human;
+use crate::human::{self, redact};
 use crate::source::probe::soak::Standing;
 
 /// Causes of death, and of failure, that are told.
@@ -363,7 +363,7 @@ impl Drop for Live {
 /// When nobody can be told there is nothing to do about it.
 fn write(text: &str) {
     let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _ = out.write_all(redact::outgoing(text).as_bytes()).and_then(|()| out.flush());
 }
 
 #[cfg(test)]

@@ -42,6 +42,7 @@ pub fn look_args(args: &SocketsArgs) -> LookArgs {
         sockets: args.sockets,
         interval: args.interval,
         color: args.color,
+        redact: args.redact,
         ..LookArgs::default()
     }
 }
@@ -73,7 +74,8 @@ pub async fn run(args: &SocketsArgs, mut settings: Settings) -> anyhow::Result<E
             return Ok(stopped.code());
         }
         look.tick();
-        out::print(&face.draw(&Sockets::of(look.session.model(), &look.watched, &look.meter, &wish)))?;
+        let text = face.draw(&Sockets::of(look.session.model(), &look.watched, &look.meter, &wish));
+        out::print_as(args.format, &text)?;
         if !args.watch || end.is_some_and(|e| Instant::now() >= e) {
             return Ok(ExitCode::SUCCESS);
         }

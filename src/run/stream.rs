@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use crate::event::{STREAM_SCHEMA, Stamped, StreamHeader};
+use crate::human::redact;
 use crate::time::Timestamp;
 
 /// Writes a sequence of events.
@@ -45,7 +46,8 @@ impl<W: Write> EventWriter<W> {
 }
 
 fn line<T: serde::Serialize>(out: &mut impl Write, value: &T) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, value)?;
+    let line = serde_json::to_string(value)?;
+    out.write_all(redact::outgoing_data(&line).as_bytes())?;
     out.write_all(b"\n")
 }
 

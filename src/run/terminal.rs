@@ -108,16 +108,28 @@ fn restore_on_panic() {
 /// Turns true when the terminal has died: its other end was closed.
 ///
 /// crossterm 0.29 notices nothing and spins (crossterm issues 793 and 1110), so a thread of our own asks the kernel.
+#[must_use]
 pub fn watch_for_death() -> watch::Receiver<bool> {
+    watch_ends(io::stdin().is_terminal(), io::stdout().is_terminal())
+}
+
+/// Turns true when whatever reads stdout has gone: the other end of a pipe (poll(2): POLLERR), a terminal. A program that has
+/// nothing to write would not notice.
+#[must_use]
+pub fn watch_for_reader() -> watch::Receiver<bool> {
+    watch_ends(false, true)
+}
+
+fn watch_ends(of_stdin: bool, of_stdout: bool) -> watch::Receiver<bool> {
     let (tell, told) = watch::channel(false);
     let watcher = move || {
         let (stdin, stdout) = (io::stdin(), io::stdout());
         let mut fds = Vec::new();
         // No event is asked for: the kernel reports hang-up and error all the same (poll(2)).
-        if stdin.is_terminal() {
+        if of_stdin {
             fds.push(PollFd::new(&stdin, PollFlags::empty()));
         }
-        if stdout.is_terminal() {
+        if of_stdout {
             fds.push(PollFd::new(&stdout, PollFlags::empty()));
         }
         while !fds.is_empty() {
@@ -133,7 +145,7 @@ pub fn watch_for_death() -> watch::Receiver<bool> {
     };
     // Without the thread everything works but the notice of a dead terminal; SIGHUP usually comes as well.
     if let Err(e) = thread::Builder::new().name("terminal".into()).spawn(watcher) {
-        tracing::warn!(error = %e, "nobody watches for the terminal's death");
+        tracing::warn!(error = %e, "nobody watches for the end of terminal or reader");
     }
     told
 }

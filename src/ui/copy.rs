@@ -21,6 +21,9 @@ pub fn text(snap: &Snapshot, state: &ScreenState) -> Option<(String, &'static st
         }
         Some(Popup::Help | Popup::Palette) => None,
         None => {
+            if let Some(guide) = snap.guide(state.focus).filter(|_| state.filter(state.focus).is_none()) {
+                return Some((guide.next.command(&state.program), "the command"));
+            }
             let ids = view::ids(snap, state, state.focus);
             let pane = state.pane(state.focus);
             let at = pane.selected.and_then(|id| ids.place(id, pane.at)).unwrap_or(pane.at);

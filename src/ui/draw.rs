@@ -26,6 +26,8 @@ use super::view;
 
 /// Rows of the timeline with its title.
 const TIMELINE: u16 = 4;
+/// Lines of what is said where no endpoint is known, on the narrowest screen with all panes.
+const GUIDE: usize = 6;
 /// Rows of a terminal on which the depths of the errors are shown beside other panes.
 const DEEP: u16 = 36;
 
@@ -100,7 +102,8 @@ fn all_panes(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenSt
     let mut rest = area;
     let past = layout::take_bottom(&mut rest, TIMELINE);
     put_rule(buf, layout::take_bottom(&mut rest, 1), theme::RULE, look);
-    let top = rows(snap.endpoints.len(), 2).max(findings::wanted(&snap.findings, right).saturating_add(1));
+    let endpoints = if snap.guide(Pane::Handshakes).is_some() { GUIDE } else { snap.endpoints.len() };
+    let top = rows(endpoints, 2).max(findings::wanted(&snap.findings, right).saturating_add(1));
     let wants = [top.min(rest.height / 2), rows(snap.tunnels.rows.len(), 2), rows(snap.errors.len().max(1), 2)];
     let room = rest.height.saturating_sub(2);
     // Whoever looks into the errors wants to read them: the others keep their least, and share what is left.

@@ -128,6 +128,15 @@ pub fn page(
     Some((title, page.lines))
 }
 
+/// What each pane shows.
+const PANES: [(&str, &str); 5] = [
+    ("Handshakes", "endpoints through nginx and directly: answer, phases, round trips, missed pongs, uptime"),
+    ("Connections", "tunnels: client, worker, backend, age, silence, rates, and the time left before nginx cuts them"),
+    ("Errors", "error-log lines by category; Enter goes further in, down to one raw line"),
+    ("Findings", "what is wrong, ranked; Enter shows evidence and fix"),
+    ("Timeline", "errors, deaths, reloads and failures over the last half hour"),
+];
+
 fn help(page: &mut Page<'_>, keys: &Keymap) {
     let bound = keys.lines().filter(|(_, shown)| !shown.is_empty());
     let row = |shown: &str, does: &'static str| {
@@ -151,6 +160,14 @@ fn help(page: &mut Page<'_>, keys: &Keymap) {
     page.head("Filter");
     page.exact("words, key:value, idle>30s, /regex/ and !not: all must fit; Esc clears it", Tone::Plain);
     page.exact("errors: category level message upstream client location server host worker", Tone::Muted);
+    page.head("Panes");
+    for (name, shows) in PANES {
+        page.pair(name, shows);
+    }
+    page.head("More");
+    page.pair("explain", "wspulse explain ID: what a finding, a category or a close code means and what to do");
+    page.pair("--plain", "wspulse --plain: the same in sentences, for screen readers and pipes");
+    page.pair("--help", "wspulse --help: all commands and options");
     page.head("Signs");
     page.exact("● well   ▲ could hurt   ✖ hurts   ◐ draining   ○ idle   · unknown", Tone::Plain);
 }

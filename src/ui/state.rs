@@ -11,6 +11,7 @@ use super::palette::Palette;
 use super::pane::Pane;
 use super::text::Look;
 use super::theme::{Depth, Theme};
+use crate::report::guide::Program;
 use crate::report::sockets::By;
 use crate::time::Timestamp;
 
@@ -103,6 +104,8 @@ pub struct ScreenState {
     pub(super) palette: Palette,
     /// Addresses are not to be read off the screen.
     pub(super) redacted: bool,
+    /// How the program is called, for commands that are shown.
+    pub(super) program: Program,
     pub(super) focus: Pane,
     pub(super) panes: [PaneState; 5],
     /// How far the Errors pane is zoomed in.
@@ -140,6 +143,7 @@ impl ScreenState {
             keys: Keymap::default(),
             palette: Palette::default(),
             redacted: false,
+            program: Program::default(),
             focus: Pane::Handshakes,
             panes,
             drill: Drill::default(),
@@ -190,6 +194,20 @@ impl ScreenState {
         if let Some(theme) = Theme::by_name(name).filter(|_| self.follows_background) {
             self.theme = theme.at(self.depth);
         }
+    }
+
+    /// The same screen with addresses hidden, or not.
+    #[must_use]
+    pub const fn redacting(mut self, redacted: bool) -> Self {
+        self.redacted = redacted;
+        self
+    }
+
+    /// The same screen of a program that is called in this way.
+    #[must_use]
+    pub fn called(mut self, program: Program) -> Self {
+        self.program = program;
+        self
     }
 
     /// The same screen with other keys.

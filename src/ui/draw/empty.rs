@@ -4,13 +4,16 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::event::SourceKind;
+use crate::human;
+use crate::report::guide::Guide;
 
+use super::super::keys::Action;
 use super::super::light::Light;
 use super::super::pane::Pane;
 use super::super::panes::header;
 use super::super::snapshot::Snapshot;
 use super::super::state::ScreenState;
-use super::super::text::{Look, Seg, nth_line, put, wrap};
+use super::super::text::{Look, Seg, nth_line, put, wrap, wrap_exact};
 use super::super::theme::Tone;
 use super::{error_levels, margin};
 
@@ -50,6 +53,10 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, st
         put_sentences(buf, area, error_levels::calm(snap, state).into_iter().map(|s| (Tone::Muted, s)).collect(), look);
         return;
     }
+    if let Some(guide) = snap.guide(pane).filter(|_| state.filter(pane).is_none()) {
+        put_guide(buf, area, guide, state, look);
+        return;
+    }
     let poor = poor(pane, snap);
     let said = if let Some(filter) = state.filter(pane) {
         vec![(Tone::Muted, format!("nothing matches /{}; Esc clears the filter", filter.text))]
@@ -59,6 +66,34 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, st
         poor.into_iter().map(|(light, said)| (light.tone(), format!("{} {said}", light.sign()))).collect()
     };
     put_sentences(buf, area, said, look);
+}
+
+/// What was looked for, why nothing came, and a line that holds the next command and nothing else, so that a mouse takes it
+/// whole.
+fn put_guide(buf: &mut Buffer, area: Rect, guide: &Guide, state: &ScreenState, look: &Look) {
+    let inner = margin(area);
+    let copied = state.keys.shown(Action::Copy);
+    let hint = if copied.is_empty() { String::new() } else { format!(" ({copied} copies it)") };
+    let why = format!("{} {}{hint}:", guide.why, guide.to);
+    let mut lines: Vec<(Tone, String)> = Vec::new();
+    for (tone, text) in [(Tone::Muted, guide.looked.as_str()), (Tone::Plain, &why)] {
+        lines.extend(wrap(text, usize::from(inner.width)).into_iter().map(|line| (tone, line)));
+    }
+    let command = guide.next.command(&state.program);
+    let commands = wrap_exact(&command, usize::from(area.width));
+    // A blank line around the command only where there is room for it.
+    let spare = usize::from(inner.height) > lines.len() + commands.len();
+    lines.extend(spare.then(|| (Tone::Plain, String::new())));
+    // The command is never what does not fit.
+    lines.truncate(usize::from(inner.height).saturating_sub(commands.len()));
+    for (y, (tone, line)) in (0..).zip(&lines) {
+        put(buf, nth_line(inner, y), &[look.span(*tone, line.clone())]);
+    }
+    // A long command has the whole width, or it would break where it need not.
+    let place = if human::width(&command) <= usize::from(inner.width) { inner } else { area };
+    for (y, line) in (u16::try_from(lines.len()).unwrap_or(u16::MAX)..).zip(commands) {
+        put(buf, nth_line(Rect { height: area.height, ..place }, y), &[look.span(Tone::Accent, line)]);
+    }
 }
 
 fn put_sentences(buf: &mut Buffer, area: Rect, said: Vec<(Tone, String)>, look: &Look) {

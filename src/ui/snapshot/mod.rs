@@ -18,8 +18,10 @@ use crate::event::{Sight, SourceKind};
 use crate::model::Model;
 use crate::model::errors::kept::Kept;
 use crate::model::headroom::{Gauge, Ports};
+use crate::report::guide::{Guide, guide, log_guide};
 use crate::time::Timestamp;
 
+use super::pane::Pane;
 use endpoint::EndpointRow;
 use error::ErrorRow;
 use finding::FindingRow;
@@ -77,6 +79,8 @@ pub struct Snapshot {
     /// What nginx has left.
     pub headroom: Headroom,
     measured: Timestamp,
+    /// What to do while no endpoint is known, and while the error log cannot be read.
+    pub guides: [Option<Guide>; 2],
     /// Since when the counters run.
     pub since: Option<Timestamp>,
 }
@@ -164,6 +168,7 @@ impl Snapshot {
             past: Past::of(model),
             headroom,
             measured,
+            guides: [guide(model), log_guide(model)],
             since: model.since,
         }
     }
@@ -180,6 +185,17 @@ impl Snapshot {
     #[must_use]
     pub fn sees(&self, kind: SourceKind) -> bool {
         self.source(kind).is_some_and(|s| matches!(s.sight, Sight::Seen | Sight::Degraded))
+    }
+
+    /// What to do about a pane that has nothing to show.
+    #[must_use]
+    pub fn guide(&self, pane: Pane) -> Option<&Guide> {
+        let [endpoints, log] = &self.guides;
+        match pane {
+            Pane::Handshakes => endpoints.as_ref().filter(|_| self.endpoints.is_empty()),
+            Pane::Errors => log.as_ref().filter(|_| self.errors.is_empty()),
+            _ => None,
+        }
     }
 
     /// The light of one kind.
