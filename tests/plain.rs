@@ -96,6 +96,13 @@ fn refused() -> Step {
     Step::Refused { failure, took: Duration::ZERO, request: String::new(), answer: None, tls: None }
 }
 
+fn status(status: u16) -> Step {
+    let (phase, kind) = (Phase::Upgrade, FailureKind::HttpStatus);
+    let failure = Failure { phase, kind, said: format!("the server answered {status} instead of 101") };
+    let answer = Some(Answer { status, ..Answer::default() });
+    Step::Refused { failure, took: Duration::ZERO, request: String::new(), answer, tls: None }
+}
+
 fn closed() -> Step {
     let (held, idle) = (Duration::from_secs(60), Duration::from_secs(60));
     Step::Closed { by: ClosedBy::Fin, code: None, reason: String::new(), held, idle }
@@ -172,7 +179,7 @@ fn what_stood_in_the_logs_before_is_no_news() {
     let old = errors(&look, 300, true);
     look.see(&old);
     look.wait(100);
-    let lines: Vec<String> = look.told().into_iter().filter(|l| l.contains("error line")).collect();
+    let lines: Vec<String> = look.told().into_iter().filter(|l| l.contains("error-log line")).collect();
     assert_eq!(lines, Vec::<String>::new());
 }
 
@@ -187,7 +194,7 @@ fn a_flood_of_errors_is_summed_and_every_line_of_it_counted() {
         look.wait(1);
     }
     look.wait(120);
-    let lines: Vec<String> = look.told().into_iter().filter(|l| l.contains("new error line")).collect();
+    let lines: Vec<String> = look.told().into_iter().filter(|l| l.contains("new error-log line")).collect();
     assert!((2..=12).contains(&lines.len()), "{lines:#?}");
     let counted: u64 = lines
         .iter()
@@ -204,7 +211,7 @@ fn an_endpoint_is_told_when_it_changes_and_not_when_it_fails_again() {
     let mut look = Look::new();
     look.wait(4);
     look.told();
-    for next in [upgraded(), closed(), refused(), refused(), refused(), upgraded()] {
+    for next in [upgraded(), closed(), refused(), refused(), status(502), status(502), status(503), upgraded()] {
         let event = step(&look, next);
         look.see(&event);
         look.wait(1);
@@ -217,6 +224,8 @@ fn an_endpoint_is_told_when_it_changes_and_not_when_it_fails_again() {
             format!("{endpoint} is open: answered 101 in 12 milliseconds."),
             format!("{endpoint} closed after 1 minute: the connection was ended without a close frame."),
             format!("{endpoint} failed: 127.0.0.1:18080: connection refused."),
+            format!("{endpoint} failed: the server answered 502 instead of 101."),
+            format!("{endpoint} failed: the server answered 503 instead of 101."),
             format!("{endpoint} is open: answered 101 in 12 milliseconds."),
         ]
     );
@@ -469,7 +478,7 @@ fn redact_stands_in_a_file_or_the_environment_and_holds_for_plain_lines() {
         wait_line(&told, "the beginning", |l| l.contains("The verdict"));
         let now = wspulse::time::Clock.now().nginx_error_form();
         writeln!(more, "{now} [error] 7#7: *9 connect() failed (111: Connection refused) while connecting to upstream, client: 198.51.100.23, server: _, request: \"GET /ws HTTP/1.1\", upstream: \"http://203.0.113.77:8080/ws\", host: \"h\"").expect("written");
-        let line = wait_line(&told, "the error", |l| l.contains("new error line"));
+        let line = wait_line(&told, "the error", |l| l.contains("new error-log line"));
         assert!(line.contains("backend 203.0.xxx.xx:8080"), "{line}");
         assert_hidden(&line);
         child.kill().expect("ours");

@@ -544,6 +544,15 @@ fn a_backend_s_log_has_rows_of_its_own_in_errors_and_a_light() {
     assert!(popup.contains("ERROR Invalid Upgrade header"), "{popup}");
 }
 
+#[test]
+fn a_screen_may_begin_with_addresses_hidden() {
+    let snapshot = snapshot("demo");
+    let mut state = screen().redacting(true);
+    assert!(state.is_redacted());
+    press(&mut state, &snapshot, "x");
+    assert!(!state.is_redacted());
+}
+
 /// A host on which nothing is to be seen, as `tell` says it.
 fn bare(tell: impl Fn(&mut dyn FnMut(SourceKind, Event))) -> Snapshot {
     let mut model = Model::new("web1");

@@ -103,7 +103,7 @@ impl Teller {
             ));
         }
         let lines = self.errors.total();
-        parts.push(human::counted(lines, "new error line", "new error lines"));
+        parts.push(human::counted(lines, "new error-log line", "new error-log lines"));
         parts.push(human::counted(diagnosis.findings.len() as u64, "finding holds", "findings hold"));
         let words = format!(
             "The look ends after {}; the verdict is {}: {}. {}",

@@ -34,7 +34,8 @@ struct Life {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
-    Failed(Phase, FailureKind),
+    /// In which phase, how, and with which HTTP status.
+    Failed(Phase, FailureKind, Option<u16>),
     Closed,
     Stopped,
 }
@@ -137,9 +138,12 @@ impl Life {
                 let words = format!("{name} is open: answered 101 in {}", spoken(*took));
                 (State::Open, Said::new(at, words).grave(Gravity::Good))
             }
-            Step::Refused { failure, .. } => {
+            Step::Refused { failure, answer, .. } => {
                 let words = format!("{name} failed: {}", clause(&failure.said));
-                (State::Failed(failure.phase, failure.kind), Said::new(at, words).grave(Gravity::Bad))
+                (
+                    State::Failed(failure.phase, failure.kind, answer.as_ref().map(|a| a.status)),
+                    Said::new(at, words).grave(Gravity::Bad),
+                )
             }
             Step::Closed { by: ClosedBy::Us, .. } => return None,
             Step::Closed { by, code, reason, held, idle } => {

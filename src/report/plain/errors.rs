@@ -93,14 +93,21 @@ impl Errors {
         for (library, pending) in &mut self.by_library {
             let Some((n, _, newest)) = pending.take(now) else { continue };
             let library = clause(library);
-            out.push(Said::new(now, format!("{} of {library} in the backend's log{}", lines(n), tail(n, &newest))));
+            out.push(Said::new(
+                now,
+                format!("{} of {library} in the backend's log{}", backend_lines(n), tail(n, &newest)),
+            ));
         }
         out
     }
 }
 
 fn lines(n: u64) -> String {
-    human::counted(n, "new error line", "new error lines")
+    human::counted(n, "new error-log line", "new error-log lines")
+}
+
+fn backend_lines(n: u64) -> String {
+    human::counted(n, "new line", "new lines")
 }
 
 fn tail(n: u64, newest: &str) -> String {
