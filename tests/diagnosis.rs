@@ -351,7 +351,7 @@ fn closed(by: ClosedBy, code: Option<u16>, held: f64, idle: f64) -> Step {
 }
 
 fn line(level: Level, message: &str, errno: Option<u32>, action: &str) -> ErrorEntry {
-    let action = Some(action.to_owned()).filter(|a| !a.is_empty());
+    let action = Some(action).filter(|a| !a.is_empty());
     ErrorEntry {
         at: start(),
         level,
@@ -361,14 +361,14 @@ fn line(level: Level, message: &str, errno: Option<u32>, action: &str) -> ErrorE
         message: message.into(),
         errno,
         ssl: None,
-        action,
+        action: action.map(Into::into),
         client: Some("127.0.0.1".into()),
         server: Some("example.test".into()),
         request: Some("GET /ws HTTP/1.1".into()),
         subrequest: None,
-        upstream: Some(format!("http://{PEER}/ws")),
+        upstream: Some(format!("http://{PEER}/ws").into()),
         host: Some("127.0.0.1:18080".into()),
-        raw: format!("[{}] {message}", level.word()),
+        raw: format!("[{}] {message}", level.word()).into(),
     }
 }
 
@@ -1185,7 +1185,7 @@ fn a_backend_that_only_speaks_tls_is_told_by_its_twin() {
 #[test]
 fn localhost_is_half_dead_while_one_of_its_addresses_serves() {
     let l = Location { peers: vec![Peer { address: "localhost:19001".into(), ..Peer::default() }], ..location("/ws") };
-    let dead = |ip: &str| ErrorEntry { upstream: Some(format!("http://{ip}:19001/ws")), ..refused_line() };
+    let dead = |ip: &str| ErrorEntry { upstream: Some(format!("http://{ip}:19001/ws").into()), ..refused_line() };
     let half =
         Story::of(site(vec![l.clone()])).error(dead("[::1]")).error(dead("[::1]")).proxy(opened()).pause(1).seen();
     half.top("backend-half-dead", Severity::Warning, Verdict::Degraded).subject(Some("/ws"), Some("[::1]:19001"));

@@ -4,13 +4,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use wspulse::event::probe::Step;
+use wspulse::event::Event;
+use wspulse::event::probe::{Route, Step, TargetId};
 use wspulse::source::probe::dial::dial;
 use wspulse::source::probe::soak::{Plan, Standing};
-use wspulse::source::probe::{ProbeOptions, WsUrl, look};
+use wspulse::source::probe::{ProbeOptions, ProbeSource, WsUrl};
+use wspulse::source::supervise;
 
 use super::process::{cpu_us, resident_kib, tell};
 use super::{HELD, INTERVAL, RAMP};
@@ -77,14 +79,26 @@ pub fn dial_all(url: &str, tunnels: u32) -> io::Result<()> {
     })
 }
 
-/// The median of the round trips that a probe says.
+/// The median of the round trips that a probe of the dashboard says, with somebody who listens to it.
 pub fn rtt(url: &str) -> io::Result<()> {
     let url = parsed(url)?;
+    let name: Arc<str> = url.to_string().into();
+    let target = TargetId { endpoint: Arc::clone(&name), route: Route::Direct, url: name, cadence: None };
     let options = ProbeOptions { ping_interval: BEAT, ..ProbeOptions::default() };
     tokio::runtime::Runtime::new()?.block_on(async {
-        let steps = look(&url, &options, BEAT * BEATS).await;
-        let rtts = steps.iter().filter_map(|s| if let Step::Pong { rtt, .. } = s { Some(*rtt) } else { None });
-        tell(&[("us", median(rtts.collect()))])
+        let (to, mut from) = mpsc::channel(64);
+        let probe = tokio::spawn(supervise(ProbeSource::new(&Arc::from("bench"), target, url, options), to));
+        let mut times = Vec::new();
+        while times.len() < BEATS as usize {
+            let Some(stamped) = from.recv().await else { break };
+            if let Event::Probe(probe) = stamped.event
+                && let Step::Pong { rtt, .. } = probe.step
+            {
+                times.push(rtt);
+            }
+        }
+        probe.abort();
+        tell(&[("us", median(times))])
     })
 }
 

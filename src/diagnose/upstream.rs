@@ -124,7 +124,7 @@ pub(super) static SOCKET_MISSING: Sign = Sign {
 pub(super) static UNRESOLVED: Sign = Sign {
     id: "upstream-name-unresolved",
     test: |e| e.level <= Level::Error && e.message.contains(" could not be resolved") && e.request.is_some(),
-    cause: |s| s.newest.message.clone(),
+    cause: |s| s.newest.message.to_string(),
     fix: "correct the name or the resolver; the backend's DNS record is missing or its server does not answer",
     one_peer: false,
 };

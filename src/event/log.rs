@@ -187,6 +187,10 @@ pub struct ErrorLine<'a> {
     pub truncated: bool,
 }
 
+/// Text of a log line. The fields of an entry share the memory of its whole line: a log that grows fast makes many of
+/// them, and they are freed in another thread than the one that made them, which is dear.
+pub type Text = arcstr::Substr;
+
 /// One error-log entry, owned, with hostile bytes made visible and the category decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorEntry {
@@ -202,36 +206,36 @@ pub struct ErrorEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<u64>,
     /// The message without errno, action and context.
-    pub message: String,
+    pub message: Text,
     /// The system error number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno: Option<u32>,
     /// The OpenSSL text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ssl: Option<String>,
+    pub ssl: Option<Text>,
     /// The phrase after ` while `.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub action: Option<String>,
+    pub action: Option<Text>,
     /// The client's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client: Option<String>,
+    pub client: Option<Text>,
     /// The server name, or the listen address before a request was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub server: Option<String>,
+    pub server: Option<Text>,
     /// The request line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<String>,
+    pub request: Option<Text>,
     /// The subrequest's URI.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub subrequest: Option<String>,
+    pub subrequest: Option<Text>,
     /// The upstream URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upstream: Option<String>,
+    pub upstream: Option<Text>,
     /// The Host header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
+    pub host: Option<Text>,
     /// The whole line, made safe to show.
-    pub raw: String,
+    pub raw: Text,
 }
 
 impl ErrorEntry {

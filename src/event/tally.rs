@@ -333,17 +333,17 @@ mod tests {
             category: Category::ALL[usize::from(client) % 17],
             pid: 1,
             connection: None,
-            message: message.to_owned(),
+            message: message.into(),
             errno: Some(104),
             ssl: None,
             action: None,
-            client: Some(format!("10.0.0.{client}")),
+            client: Some(format!("10.0.0.{client}").into()),
             server: None,
-            request: Some(format!("GET /p{}?x HTTP/1.1", client % 4)),
+            request: Some(format!("GET /p{}?x HTTP/1.1", client % 4).into()),
             subrequest: None,
-            upstream: Some("http://10.1.1.1:80/ws".to_owned()),
+            upstream: Some("http://10.1.1.1:80/ws".into()),
             host: None,
-            raw: String::new(),
+            raw: String::new().into(),
         }
     }
 

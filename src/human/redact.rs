@@ -77,23 +77,27 @@ pub fn query(target: &str) -> String {
 /// A line of a log with the secret values of every query in it hidden; the rest of the line stays as it is.
 #[must_use]
 pub fn text(line: String) -> String {
-    if !has_secrets(&line) {
-        return line;
+    hidden(&line).unwrap_or(line)
+}
+
+/// The same; `None` where there is nothing to hide. Most lines have nothing, and neither has any part of them then.
+#[must_use]
+pub fn hidden(line: &str) -> Option<String> {
+    if !has_secrets(line) {
+        return None;
     }
     let (mut out, mut done) = (String::with_capacity(line.len()), 0);
-    for (start, arguments) in queries(&line) {
+    for (start, arguments) in queries(line) {
         let shown: Vec<String> = arguments.split('&').map(argument).collect();
         out.push_str(line.get(done..start).unwrap_or_default());
         out.push_str(&shown.join("&"));
         done = start + arguments.len();
     }
     out.push_str(line.get(done..).unwrap_or_default());
-    out
+    Some(out)
 }
 
-/// Whether [`text`] would hide anything. Most lines have nothing to hide, and neither has any part of them then.
-#[must_use]
-pub fn has_secrets(line: &str) -> bool {
+fn has_secrets(line: &str) -> bool {
     // One search for the whole query rules out most names before any is cut out.
     let hides = |arguments: &str| {
         let named = PARTS.is_match(arguments);

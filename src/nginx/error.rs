@@ -7,14 +7,16 @@ mod context;
 pub mod marks;
 pub mod skim;
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use arcstr::ArcStr;
 use chrono::NaiveDate;
 use memchr::memmem::Finder;
 use memchr::{memchr, memrchr};
 
-use crate::event::log::{Category, ErrorEntry, ErrorLine, Level};
-use crate::human::{redact, visible};
+use crate::event::log::{Category, ErrorEntry, ErrorLine, Level, Text};
+use crate::human::{plain, redact, visible};
 use crate::nginx::category::{self, action};
 use crate::nginx::frame;
 use crate::time::{Moments, Timestamp, Zone};
@@ -209,27 +211,63 @@ pub fn entry(line: &ErrorLine<'_>, raw: &[u8], at: Timestamp) -> ErrorEntry {
 /// The same with a category that the caller remembers from an equal message.
 #[must_use]
 pub fn entry_of_category(line: &ErrorLine<'_>, raw: &[u8], at: Timestamp, category: Category) -> ErrorEntry {
-    let raw = visible(raw);
-    // The fields are parts of the line: where it has nothing to hide, they have nothing either.
-    let hides = redact::has_secrets(&raw);
-    let shown = |field: &[u8]| if hides { redact::text(visible(field)) } else { visible(field) };
+    let shown = Shown::of(raw);
+    let safe = |field| shown.field(field, false);
+    // A URL or a request line may hold a query, and that a secret.
+    let redacted = |field| shown.field(field, true);
     ErrorEntry {
         at,
         level: line.level,
         category,
         pid: line.pid,
         connection: line.connection,
-        message: visible(line.message),
+        message: safe(line.message),
         errno: line.errno,
-        ssl: line.ssl.map(visible),
-        action: line.action.map(visible),
-        client: line.client.map(visible),
-        server: line.server.map(visible),
-        request: line.request.map(shown),
-        subrequest: line.subrequest.map(shown),
-        upstream: line.upstream.map(shown),
-        host: line.host.map(visible),
-        raw: if hides { redact::text(raw) } else { raw },
+        ssl: line.ssl.map(safe),
+        action: line.action.map(safe),
+        client: line.client.map(safe),
+        server: line.server.map(safe),
+        request: line.request.map(redacted),
+        subrequest: line.subrequest.map(redacted),
+        upstream: line.upstream.map(redacted),
+        host: line.host.map(safe),
+        raw: shown.whole(),
+    }
+}
+
+/// A line as it may be shown, from which its fields are cut.
+struct Shown<'a> {
+    raw: &'a [u8],
+    text: ArcStr,
+    /// The text is the line byte for byte: so is each field.
+    is_same: bool,
+    /// The line has secrets, so a field may have them.
+    hides: bool,
+}
+
+impl<'a> Shown<'a> {
+    fn of(raw: &'a [u8]) -> Self {
+        let plain = plain(raw);
+        let safe = plain.map_or_else(|| Cow::Owned(visible(raw)), Cow::Borrowed);
+        let hidden = redact::hidden(&safe);
+        let (is_same, hides) = (plain.is_some() && hidden.is_none(), hidden.is_some());
+        let text = hidden.map_or_else(|| ArcStr::from(&*safe), ArcStr::from);
+        Self { raw, text, is_same, hides }
+    }
+
+    fn whole(&self) -> Text {
+        self.text.substr(..)
+    }
+
+    fn field(&self, field: &[u8], may_hide: bool) -> Text {
+        // The parser cuts fields out of the line. One that comes from elsewhere is not found here, and is copied.
+        let start = field.as_ptr().addr().wrapping_sub(self.raw.as_ptr().addr());
+        let end = start.saturating_add(field.len());
+        if self.is_same && end <= self.raw.len() {
+            return self.text.substr(start..end);
+        }
+        let text = visible(field);
+        if self.hides && may_hide { redact::text(text).into() } else { text.into() }
     }
 }
 

@@ -42,7 +42,7 @@ fn row(snap: &Snapshot, pane: Pane, id: u64) -> Option<(String, &'static str)> {
         }
         Pane::Errors => {
             if let Some(line) = snap.lines.iter().find(|l| l.seq == id) {
-                return Some((line.entry.raw.clone(), "the raw line"));
+                return Some((line.entry.raw.to_string(), "the raw line"));
             }
             snap.errors.iter().find(|r| r.id == id).map(|r| (r.words.clone(), "the last words"))
         }

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::log::Level;
+use crate::event::log::{Level, Text};
 use crate::event::tally::top::Counted;
 use crate::model::errors::kept::{By, Kept};
 use crate::model::errors::split::Split;
@@ -116,7 +116,7 @@ impl Fields for Facts<'_> {
     fn text(&self, key: &str) -> Option<Cow<'_, str>> {
         let (line, e) = (self.0, &self.0.entry);
         let named = |by| line.key(by).map(Cow::Borrowed);
-        let text = |t: &'_ Option<String>| t.clone().map(Cow::Owned);
+        let text = |t: &Option<Text>| t.as_ref().map(|t| Cow::Owned(t.to_string()));
         match key {
             "category" => named(By::Category),
             "level" => Some(Cow::Borrowed(e.level.word())),

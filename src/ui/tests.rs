@@ -37,7 +37,7 @@ fn entry(at: Timestamp, category: Category, message: &str) -> ErrorEntry {
         subrequest: None,
         upstream: Some("http://10.0.0.7:8080/ws".into()),
         host: None,
-        raw: format!("2026/11/21 12:00:00 [error] 7#7: *1 {message}"),
+        raw: format!("2026/11/21 12:00:00 [error] 7#7: *1 {message}").into(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::event::log::{Category, ErrorEntry};
+use crate::event::log::{Category, ErrorEntry, Text};
 use crate::event::tally::{JOINT, key, shape};
 
 /// Bytes of any text of an entry that are kept: nginx writes lines of at most 2048 bytes (`core/ngx_log.h`), of which
@@ -99,7 +99,7 @@ impl Kept {
 
     /// About how many bytes it takes.
     pub(super) fn weight(&self) -> usize {
-        self.entry.raw.len() * 2 + self.entry.request.as_ref().map_or(0, String::len) + 512
+        self.entry.raw.len() * 2 + self.entry.request.as_ref().map_or(0, Text::len) + 512
     }
 }
 
@@ -116,11 +116,8 @@ fn clipped(entry: &ErrorEntry) -> ErrorEntry {
     copy
 }
 
-fn clip(text: &mut String) {
+fn clip(text: &mut Text) {
     let end = (0..=LONGEST.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    if end < text.len() {
-        text.truncate(end);
-        text.push('…');
-        text.shrink_to_fit();
-    }
+    // Copied in any case: a short field would keep the memory of the whole long line.
+    *text = if end < text.len() { format!("{}…", &text[..end]).into() } else { text.as_str().into() };
 }

@@ -55,8 +55,8 @@ fn a_flood_fills_nothing_but_its_own_place() {
     let mut entries: Vec<ErrorEntry> = (0..5).map(|n| entry(n, Category::UpstreamClosed, "10.0.0.1")).collect();
     entries.extend((0..20_000).map(|n| entry(10 + n / 100, Category::ClientClosed, &format!("2001:db8::{n:x}"))));
     entries.push(ErrorEntry {
-        raw: "x".repeat(1 << 20),
-        message: "é".repeat(1 << 19),
+        raw: "x".repeat(1 << 20).into(),
+        message: "é".repeat(1 << 19).into(),
         ..entry(999, Category::Other, "::1")
     });
     let errors = folded(entries);

@@ -223,8 +223,9 @@ mod tests {
     fn hostile_bytes_and_joined_lines_move_no_mark() {
         let line = b"2026/11/21 02:02:31 [info] 7#8: *42 client sent \"\x1b[2J\xff\", client: ::1, server: a, request: \"GET /\xe2\x8f\x8e HTTP/1.1\", host: \"h\"";
         let mut entry = entry(&parse(line).expect("an entry"), line, Timestamp::default());
-        entry.message.push_str(" ⏎ more, client: 6.6.6.6");
-        entry.raw.push_str(" ⏎ more, client: 6.6.6.6");
+        for text in [&mut entry.message, &mut entry.raw] {
+            *text = format!("{text} ⏎ more, client: 6.6.6.6").into();
+        }
         let found: Vec<_> = of(&entry).into_iter().map(|(f, r)| (f, entry.raw[r].to_owned())).collect();
         assert!(found.contains(&(Field::Client, "::1".into())), "{found:?}");
         assert!(found.contains(&(Field::Host, "h".into())), "{found:?}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::figure;
 use super::row::{TunnelRow, masters};
-use crate::event::log::{ErrorEntry, Level};
+use crate::event::log::{ErrorEntry, Level, Text};
 use crate::model::Model;
 use crate::model::connections::{ClosedTunnel, TunnelState, Upstream};
 use crate::model::errors::kept::Kept;
@@ -60,7 +60,7 @@ fn gone(model: &Model, c: &ClosedTunnel, lines: &Lines) -> TunnelRow {
         how,
         timeout: c.read_timeout.filter(|_| how == End::Timeout),
         seen: seen(c),
-        line: line.map(|l| (l.entry.raw.clone(), !only(model, c, &l.entry))),
+        line: line.map(|l| (l.entry.raw.to_string(), !only(model, c, &l.entry))),
         bytes: c.bytes,
     };
     TunnelRow {
@@ -113,11 +113,11 @@ pub(super) const fn side_word(side: Side) -> &'static str {
 }
 
 /// The kept lines about tunnels, by the client's address.
-struct Lines(HashMap<String, Vec<Arc<Kept>>>);
+struct Lines(HashMap<Text, Vec<Arc<Kept>>>);
 
 impl Lines {
     fn of(model: &Model) -> Self {
-        let mut by_client: HashMap<String, Vec<Arc<Kept>>> = HashMap::new();
+        let mut by_client: HashMap<Text, Vec<Arc<Kept>>> = HashMap::new();
         for line in model.errors.kept() {
             if line.entry.action.as_deref() != Some(TUNNEL) {
                 continue;
@@ -130,7 +130,7 @@ impl Lines {
     }
 
     fn of_tunnel(&self, c: &ClosedTunnel) -> Option<&Kept> {
-        let lines = self.0.get(&c.client?.ip().to_string())?;
+        let lines = self.0.get(c.client?.ip().to_string().as_str())?;
         lines.iter().rev().map(AsRef::as_ref).find(|l| fits(c, &l.entry))
     }
 }

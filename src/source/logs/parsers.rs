@@ -76,8 +76,7 @@ impl LineParser for ErrorLines {
         let more = human::visible(line.strip_suffix(b"\r").unwrap_or(line));
         for text in [&mut entry.raw, &mut entry.message] {
             if text.len() < LONGEST_JOINED {
-                text.push_str(JOINT);
-                text.push_str(&human::cut_end(&more, LONGEST_JOINED));
+                *text = format!("{text}{JOINT}{}", human::cut_end(&more, LONGEST_JOINED)).into();
             }
         }
     }

@@ -57,7 +57,7 @@ impl Heard {
         let mut all = Vec::new();
         while all.len() < count {
             if let Event::Errors(batch) = self.next().await {
-                all.extend(batch.entries.into_iter().map(|e| (e.message, batch.read.history)));
+                all.extend(batch.entries.into_iter().map(|e| (e.message.to_string(), batch.read.history)));
             }
         }
         all
@@ -160,7 +160,7 @@ async fn history_reaches_back_into_the_rotated_part_and_no_further_than_asked() 
             assert!(batch.read.history && batch.read.unparsed == 0);
             assert!(batch.entries.iter().all(|e| e.at >= Timestamp::from_secs(since.secs())));
             read += batch.read.lines;
-            all.extend(batch.entries.into_iter().map(|e| e.message));
+            all.extend(batch.entries.into_iter().map(|e| e.message.to_string()));
         }
     }
     // Eight minutes of the part, to the second, then the log itself.
@@ -290,7 +290,7 @@ async fn a_full_channel_makes_the_log_wait_and_loses_nothing() {
         if let Event::Errors(batch) = heard.next().await {
             largest = largest.max(batch.entries.len());
             most_behind = most_behind.max(batch.read.behind);
-            seen.extend(batch.entries.into_iter().map(|e| e.message));
+            seen.extend(batch.entries.into_iter().map(|e| e.message.to_string()));
         }
     }
     assert!(seen == texts, "in order and complete");
@@ -332,7 +332,7 @@ fn one_look_reads_the_last_part_from_a_line_boundary() {
     let messages = |bytes| {
         let batch = read_error_tail(&log.path, History { bytes, since: None }).unwrap();
         assert!(batch.read.history && batch.read.behind == 0);
-        batch.entries.into_iter().map(|e| e.message).collect::<Vec<_>>()
+        batch.entries.into_iter().map(|e| e.message.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(messages(last_two), ["two", "three"]);
     assert_eq!(messages(last_two - 1), ["three"]);

@@ -1,10 +1,12 @@
 //! An open tunnel: pinged, listened to, and told how it ends.
 
-use std::future::pending;
+use std::future::{Future as _, pending, poll_fn};
 use std::io;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::dial::{Opened, Steps};
@@ -20,6 +22,9 @@ use crate::human::counted;
 
 /// How long the other side may take to answer a close frame.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+/// How exactly the runtime's timers go off.
+const TICK: Duration = Duration::from_millis(1);
 
 /// How long a tunnel is to be held.
 #[derive(Clone, Debug)]
@@ -71,11 +76,39 @@ pub async fn hold(opened: Opened, options: &ProbeOptions, until: &Until, steps: 
     Held { held, by, strays: tunnel.heart.strays() }
 }
 
-/// Until then; `None`: for ever.
-async fn sleep_to(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => pending().await,
+/// The one timer of a tunnel.
+///
+/// Setting a timer may wake the thread that waits for the sockets, and that would be part of a round trip. So it is set
+/// before a ping leaves, and stays as it is where it is as good as the new one.
+struct Alarm<'a> {
+    sleep: Pin<&'a mut Sleep>,
+    /// When it goes off; `None`: it has gone off, or was never set.
+    at: Option<Instant>,
+    wanted: bool,
+}
+
+impl Alarm<'_> {
+    /// Goes off at `at`; `None`: never.
+    async fn set(&mut self, at: Option<Instant>) {
+        self.wanted = at.is_some();
+        let stays = |at: Instant| self.at.is_some_and(|old| (old..=old + TICK).contains(&at));
+        let Some(at) = at.filter(|at| !stays(*at)) else { return };
+        self.at = Some(at);
+        self.sleep.as_mut().reset(at);
+        // Only a timer that was asked is registered.
+        poll_fn(|cx| {
+            let _ = self.sleep.as_mut().poll(cx);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    async fn rings(&mut self) {
+        if !self.wanted {
+            return pending().await;
+        }
+        self.sleep.as_mut().await;
+        self.at = None;
     }
 }
 
@@ -93,30 +126,42 @@ impl Tunnel<'_, '_> {
     /// Reads first: after a pause of our own, a pong that waits in the socket must be seen before its deadline. The
     /// timer and the token are looked at after every message and every read, so that no flood starves them.
     async fn live(&mut self, until: &Until) -> End {
+        let mut alarm = Alarm { sleep: pin!(sleep_until(self.last_message)), at: None, wanted: false };
         loop {
-            if let Some(end) = self.beat() {
+            let beats = self.heart.tick(Instant::now().into_std());
+            alarm.set(self.wake(until)).await;
+            if let Some(end) = self.beat(beats) {
                 return end;
             }
-            let over = until.deadline.filter(|_| self.heart.is_first_settled());
-            if until.stop.is_cancelled() || over.is_some_and(|at| at <= Instant::now()) {
+            if until.stop.is_cancelled() || self.over(until).is_some_and(|at| at <= Instant::now()) {
                 return self.ours();
             }
             self.talk();
-            let asked = self.dialogue.as_ref().map(|d| d.due());
-            let due = asked.into_iter().chain(self.heart.due()).map(Instant::from_std);
-            let wake = due.chain(over).min();
+            alarm.set(self.wake(until)).await;
             tokio::select! {
                 biased;
                 read = self.socket.next() => if let Some(end) = self.on_read(read) { return end },
                 () = until.stop.cancelled() => {}
-                () = sleep_to(wake) => {}
+                () = alarm.rings() => {}
             }
         }
     }
 
+    /// When the tunnel has been held long enough.
+    fn over(&self, until: &Until) -> Option<Instant> {
+        until.deadline.filter(|_| self.heart.is_first_settled())
+    }
+
+    /// When there is something to do even if the server says nothing.
+    fn wake(&self, until: &Until) -> Option<Instant> {
+        let asked = self.dialogue.as_ref().map(|d| d.due());
+        let due = asked.into_iter().chain(self.heart.due()).map(Instant::from_std);
+        due.chain(self.over(until)).min()
+    }
+
     /// Does what the heart asks for.
-    fn beat(&mut self) -> Option<End> {
-        for beat in self.heart.tick(Instant::now().into_std()) {
+    fn beat(&mut self, beats: Vec<Beat>) -> Option<End> {
+        for beat in beats {
             match beat {
                 Beat::Ping { seq, payload } => {
                     self.tell_strays();

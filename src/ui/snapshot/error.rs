@@ -116,7 +116,7 @@ fn row(category: Category, tally: &Tally, model: &Model) -> ErrorRow {
 /// A message as one sentence, without the names in it that have columns of their own.
 #[must_use]
 pub fn words(e: &ErrorEntry) -> String {
-    let mut said = e.message.clone();
+    let mut said = e.message.to_string();
     if let Some(errno) = e.errno {
         let _ = write!(said, " ({errno})");
     }
