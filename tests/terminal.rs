@@ -3,9 +3,11 @@
 mod support;
 
 use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
 
+use support::nginx::{self, Nginx};
 use support::terminal::Terminal;
-use support::wspulse;
+use support::{eventually, wspulse};
 
 fn demo(rows: u16, cols: u16) -> Terminal {
     let mut command = wspulse();
@@ -207,6 +209,46 @@ fn the_past_is_walked_and_the_present_found_again() {
     t.until("the past", |s| s.lines().next().is_some_and(|l| l.contains('−')));
     t.send("\u{1b}");
     t.until("the present", |s| s.lines().next().is_some_and(|l| l.contains("LIVE")));
+    t.send("q");
+    assert_eq!(t.ended().code(), Some(0));
+}
+
+/// Waits until nothing is written for so long, and gives how much was written before.
+fn rests(t: &Terminal, span: Duration) -> usize {
+    let (mut bytes, mut since) = (t.bytes().len(), Instant::now());
+    eventually("the screen to rest", || {
+        let now = t.bytes().len();
+        if std::mem::replace(&mut bytes, now) != now {
+            since = Instant::now();
+        }
+        (since.elapsed() >= span).then_some(bytes)
+    })
+}
+
+/// Seconds of the minute, as the clock on the screen counts them too.
+fn second() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs() % 60
+}
+
+#[test]
+fn a_quiet_host_is_shown_without_a_byte_in_ten_seconds() {
+    let Some(binary) = nginx::installed() else { return };
+    let route = nginx::location("/ws/", support::free_port(), nginx::UPGRADE);
+    let host = Nginx::start(&binary, "warn", "", &route);
+    let mut command = wspulse();
+    command.args(["--pid", &host.pid().to_string(), "--probe", "none"]);
+    let mut t = Terminal::start(command, 40, 120);
+    t.shows("1 worker");
+    rests(&t, Duration::from_secs(3));
+    // The clock may change its minute once, and nothing else may change: ten seconds within one minute leave no byte.
+    eventually("a minute that is young enough", || (2..46).contains(&second()).then_some(()));
+    let before = rests(&t, Duration::from_secs(1));
+    let quiet_since = Instant::now();
+    eventually("ten seconds", || (quiet_since.elapsed() >= Duration::from_secs(10)).then_some(()));
+    let written = t.bytes();
+    assert_eq!(String::from_utf8_lossy(&written[before..]), "", "on a screen where nothing changes:\n{}", t.text());
+    t.send("?");
+    t.shows("exit code 130");
     t.send("q");
     assert_eq!(t.ended().code(), Some(0));
 }

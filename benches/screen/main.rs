@@ -1,13 +1,15 @@
 //! What a frame costs with a hundred thousand tunnels, how soon the program shows one, and how much it writes when nothing
-//! happens: `cargo bench --bench screen [-- TUNNELS [SOCKETS]]`.
+//! happens, and beside htop: `cargo bench --bench screen [-- TUNNELS [SOCKETS]]`, or `-- quiet` for the last part alone.
 
 mod crowd;
 #[path = "../sockets/herd.rs"]
 #[expect(dead_code, reason = "only a part of it is needed here")]
 mod herd;
 mod program;
+mod quiet;
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -15,13 +17,14 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use rustix::time::{ClockId, clock_gettime};
 use wspulse::diagnose::diagnose;
+use wspulse::ui::memo::Answered;
 use wspulse::ui::{self, ScreenState, Snapshot};
 
 use self::crowd::Crowd;
 use self::herd::Herd;
 use self::program::Program;
 
-const FRAMES: usize = 40;
+const ROUNDS: usize = 12;
 const STARTS: usize = 9;
 
 fn main() -> io::Result<()> {
@@ -31,69 +34,142 @@ fn main() -> io::Result<()> {
         // This program runs itself to hold both ends of the connections.
         Some("serve") => return herd::serve(number(1).unwrap_or(0)),
         Some("call") => return herd::call(number(1).unwrap_or(0), number(2).unwrap_or(0)),
+        Some("three") => return quiet::three(),
+        Some("quiet") => return quiet::against_htop(),
         _ => {}
     }
     frames(words.first().and_then(|w| w.parse().ok()).unwrap_or(100_000))?;
-    programs(number(1).unwrap_or(100_000))
+    programs(number(1).unwrap_or(100_000))?;
+    quiet::against_htop()
 }
 
-/// What the parts of a frame cost, at 200x60 with the Connections pane alone.
+/// What a person can do to the pane, and how it is told.
+const WAYS: [(&str, &str); 4] =
+    [("by time left", ""), ("by client", "s"), ("filtered by idle>30s", "/idle>30s\n"), ("grouped by client", "v")];
+
+/// What frames cost the thread that draws, and what the model's thread does beside them, at 200x60 with the Connections pane alone.
+///
+/// The two take turns here as they do not in the program, so that each can be measured alone: what is handed over is the same.
 fn frames(tunnels: u32) -> io::Result<()> {
     let mut crowd = Crowd::new(tunnels);
-    let diagnosis = diagnose(&crowd.model);
-    let mut screen = Terminal::new(TestBackend::new(200, 60)).map_err(io::Error::other)?;
-    let mut state = ScreenState::new(None, false);
-    let mut snap = Snapshot::of(&crowd.model, &diagnosis);
-    for key in ['2', '\n'] {
-        let code = if key == '\n' { KeyCode::Enter } else { KeyCode::Char(key) };
-        ui::handle_key(&mut state, &snap, KeyEvent::new(code, KeyModifiers::NONE));
-    }
-    ui::handle_key(&mut state, &snap, KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE));
-    let mut draw = |snap: &Snapshot, state: &mut ScreenState| -> io::Result<f64> {
-        let begun = worked();
-        screen.draw(|frame| ui::draw(frame, frame.area(), snap, state)).map_err(io::Error::other)?;
-        Ok(ms(worked().saturating_sub(begun)))
-    };
-    let paired = snap.tunnels.rows.iter().filter(|r| r.client.is_some()).count();
-    say(&format!("{} tunnels, {paired} of them paired, at 200x60, ms of the processor", snap.tunnels.living))?;
-    let mut figures: [Vec<f64>; 8] = Default::default();
-    figures[0].push(draw(&snap, &mut state)?);
-    for n in 0..FRAMES {
-        let down = KeyEvent::new(KeyCode::Char('j'), KeyModifiers::NONE);
-        let timed = worked();
-        ui::handle_key(&mut state, &snap, down);
-        figures[1].push(ms(worked().saturating_sub(timed)));
-        let timed = worked();
-        snap = snap.after(&crowd.model, &diagnosis);
-        figures[7].push(ms(worked().saturating_sub(timed)));
-        figures[2].push(ms(worked().saturating_sub(timed)) + draw(&snap, &mut state)?);
-        if n % 4 == 0 {
+    say(&format!("{tunnels} tunnels at 200x60, ms of the processor"))?;
+    for (way, keys) in WAYS {
+        let mut seat = Seat::new(&crowd)?;
+        say(&format!(" {way}"))?;
+        seat.press(&crowd, keys)?;
+        seat.bring();
+        let mut figures: [Vec<f64>; 8] = Default::default();
+        for _ in 0..ROUNDS {
             // Past the time for which many tunnels are shown as they were.
             (0..4).for_each(|_| crowd.tick());
-            let timed = worked();
-            crowd.pass(100);
-            figures[3].push(ms(worked().saturating_sub(timed)));
-            let timed = worked();
-            snap = snap.after(&crowd.model, &diagnosis);
-            figures[4].push(ms(worked().saturating_sub(timed)));
-            figures[5].push(draw(&snap, &mut state)?);
-            crowd.tick();
-            let timed = worked();
-            snap = snap.after(&crowd.model, &diagnosis);
-            figures[6].push(ms(worked().saturating_sub(timed)) + draw(&snap, &mut state)?);
+            figures[4].push(timed(|| crowd.pass(100)));
+            let (gathered, ordered) = seat.make(&crowd);
+            figures[5].push(gathered);
+            figures[6].push(ordered);
+            figures[7].push(timed(|| drop(std::hint::black_box(diagnose(&crowd.model)))));
+            figures[0].push(seat.show()?);
+            for _ in 0..3 {
+                figures[1].push(seat.press(&crowd, "j")?);
+            }
+            figures[2].push(seat.press(&crowd, "S")?);
+            figures[3].push(seat.bring());
+            seat.show()?;
         }
+        PARTS.iter().zip(&figures).try_for_each(|(what, figures)| report(what, figures))?;
     }
-    let parts = [
-        "the first frame drawn",
-        "a key that moves the selection",
-        "a frame when nothing was learnt (4)",
-        "the model learns of a look, 1 % talking",
-        "what that frame shows gathered",
-        "that frame drawn",
-        "a frame a second later, without a look",
-        "of a frame when nothing was learnt: gathering",
-    ];
-    parts.iter().zip(&figures).try_for_each(|(what, figures)| report(what, figures))
+    Ok(())
+}
+
+const PARTS: [&str; 8] = [
+    "a frame after a look (4)",
+    "a key that moves the selection, and its frame (4)",
+    "a key that turns the order round, and its frame (4)",
+    "beside: the order that it asked for",
+    "beside: the model learns of a look, 1 % talking",
+    "beside: the rows gathered",
+    "beside: their order",
+    "beside: a diagnosis",
+];
+
+/// Somebody at the screen.
+struct Seat {
+    screen: Terminal<TestBackend>,
+    state: ScreenState,
+    snap: Snapshot,
+    made: Option<(Snapshot, Answered)>,
+    /// The model's thread holds what is shown, so that the drawing one never frees it.
+    held: Vec<Snapshot>,
+}
+
+impl Seat {
+    fn new(crowd: &Crowd) -> io::Result<Self> {
+        let screen = Terminal::new(TestBackend::new(200, 60)).map_err(io::Error::other)?;
+        let snap = Snapshot::of(&crowd.model, &diagnose(&crowd.model));
+        let state = ScreenState::new(None, false).sorted_elsewhere();
+        let mut seat = Self { screen, state, held: vec![snap.clone()], snap, made: None };
+        seat.press(crowd, "2z")?;
+        seat.bring();
+        Ok(seat)
+    }
+
+    /// The last of these keys with the frame that answers it.
+    fn press(&mut self, _: &Crowd, keys: &str) -> io::Result<f64> {
+        let mut last = 0.0;
+        for key in keys.chars() {
+            let code = if key == '\n' { KeyCode::Enter } else { KeyCode::Char(key) };
+            let begun = worked();
+            ui::handle_key(&mut self.state, &self.snap, KeyEvent::new(code, KeyModifiers::NONE));
+            self.draw()?;
+            last = ms(worked().saturating_sub(begun));
+        }
+        Ok(last)
+    }
+
+    /// What the model's thread makes: the rows, and their order.
+    fn make(&mut self, crowd: &Crowd) -> (f64, f64) {
+        let diagnosis = diagnose(&crowd.model);
+        let mut snap = None;
+        let gathered = timed(|| snap = Some(self.snap.after(&crowd.model, &diagnosis)));
+        let Some(snap) = snap else { return (gathered, 0.0) };
+        let (wish, rows) = (self.state.wish(), Arc::clone(&snap.tunnels.rows));
+        let ordered = timed(|| self.made = Some((snap, wish.answer(rows))));
+        (gathered, ordered)
+    }
+
+    /// A frame with what was made.
+    fn show(&mut self) -> io::Result<f64> {
+        let made = self.made.take();
+        self.held.extend(made.iter().map(|(snap, _)| snap.clone()));
+        let begun = worked();
+        if let Some((snap, answered)) = made {
+            self.snap = snap;
+            self.state.learn(answered);
+        }
+        self.draw()?;
+        let took = ms(worked().saturating_sub(begun));
+        self.held.drain(..self.held.len() - 1);
+        Ok(took)
+    }
+
+    /// Works out what a frame could not wait for.
+    fn bring(&mut self) -> f64 {
+        timed(|| {
+            if let Some((wish, rows)) = self.state.open() {
+                self.state.learn(wish.answer(rows));
+            }
+        })
+    }
+
+    fn draw(&mut self) -> io::Result<()> {
+        let (snap, state) = (&self.snap, &mut self.state);
+        self.screen.draw(|frame| ui::draw(frame, frame.area(), snap, state)).map_err(io::Error::other).map(|_| ())
+    }
+}
+
+fn timed(work: impl FnOnce()) -> f64 {
+    let begun = worked();
+    work();
+    ms(worked().saturating_sub(begun))
 }
 
 fn programs(sockets: usize) -> io::Result<()> {

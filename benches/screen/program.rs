@@ -25,14 +25,20 @@ pub struct Program {
 impl Program {
     /// Starts it in a terminal of 120 columns and 40 lines.
     pub fn start(args: &[&str]) -> io::Result<Self> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wspulse"));
+        command.args(args);
+        Self::of(command)
+    }
+
+    /// The same with any program.
+    pub fn of(mut command: Command) -> io::Result<Self> {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
         grantpt(&master)?;
         unlockpt(&master)?;
         tcsetwinsize(&master, Winsize { ws_row: 40, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 })?;
         let name = ptsname(&master, Vec::new())?;
         let slave: OwnedFd = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wspulse"));
-        command.args(args).env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8").env_remove("NO_COLOR");
+        command.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8").env_remove("NO_COLOR");
         command.stdin(Stdio::from(slave.try_clone()?)).stdout(Stdio::from(slave.try_clone()?));
         command.stderr(Stdio::from(slave));
         let begun = Instant::now();
@@ -62,6 +68,24 @@ impl Program {
             bytes += self.read(left)?.ok_or_else(|| io::Error::other("it ended"))?;
         }
         Ok(bytes)
+    }
+
+    /// Reads away what it wrote while nobody read.
+    pub fn skip(&mut self) -> io::Result<()> {
+        while self.read(Duration::from_millis(50))?.ok_or_else(|| io::Error::other("it ended"))? > 0 {}
+        Ok(())
+    }
+
+    /// What it has had of the processor so far, all its threads together.
+    pub fn worked(&self) -> io::Result<Duration> {
+        let mut sum = Duration::ZERO;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // schedstat counts nanoseconds where stat counts hundredths of a second.
+            let said = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+            let ran = said.split(' ').next().and_then(|n| n.parse().ok());
+            sum += Duration::from_nanos(ran.ok_or_else(|| io::Error::other("no schedstat"))?);
+        }
+        Ok(sum)
     }
 
     /// Reads what there is within `patience`; `None` when it has gone.

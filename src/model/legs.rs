@@ -1,5 +1,7 @@
 //! One row of the socket table, with what was learnt by watching it.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::socket::{SocketRow, Strain, TcpInfo, TcpState, TcpTimer};
@@ -23,9 +25,13 @@ pub enum Side {
     Upstream,
 }
 
-/// A row of the socket table with what was learnt by watching it.
+/// A row of the socket table with what was learnt by watching it. A copy costs nothing: it is shared until the leg learns more.
 #[derive(Clone, Debug)]
-pub struct Leg {
+pub struct Leg(Arc<Watched>);
+
+/// What is known of a leg.
+#[derive(Clone, Debug)]
+pub struct Watched {
     /// The row as last read. A row in which only idle time passed is not read again.
     pub row: SocketRow,
     /// The moment of that reading.
@@ -73,6 +79,14 @@ pub struct Flow {
     pub written: u64,
 }
 
+impl Deref for Leg {
+    type Target = Watched;
+
+    fn deref(&self) -> &Watched {
+        &self.0
+    }
+}
+
 impl Leg {
     /// A row seen for the first time; `since` is the time since the look before, `None` when there was none.
     ///
@@ -81,7 +95,7 @@ impl Leg {
     #[must_use]
     pub fn new(row: &SocketRow, at: Timestamp, since: Option<Duration>) -> Self {
         let recent = Recent { cells: [Cell::default(); CELLS], newest: cell_number(at) };
-        let mut leg = Self {
+        let mut leg = Watched {
             row: row.clone(),
             seen: at,
             first: at,
@@ -93,11 +107,17 @@ impl Leg {
         };
         let spoke = [leg.last_in(), leg.last_out()].into_iter().flatten().min().unwrap_or(at);
         leg.first = since.map_or(spoke, |since| spoke.max(at.minus(since))).min(at);
-        leg
+        Self(Arc::new(leg))
     }
 
     /// The row changed; `since` is the time since the look before, in which its counters grew.
     pub fn renew(&mut self, row: &SocketRow, at: Timestamp, since: Option<Duration>) {
+        Arc::make_mut(&mut self.0).renew(row, at, since);
+    }
+}
+
+impl Watched {
+    fn renew(&mut self, row: &SocketRow, at: Timestamp, since: Option<Duration>) {
         self.span = since.unwrap_or_else(|| at.since(self.seen));
         let (before, spoke) = (self.passed(), self.spoke());
         self.row = row.clone();

@@ -54,7 +54,7 @@ impl<'a> Far<'a> {
 
     /// The process that holds it.
     #[must_use]
-    pub const fn pid(self) -> Option<u32> {
+    pub fn pid(self) -> Option<u32> {
         match self {
             Self::Tcp(leg) => leg.row.pid,
             Self::Unix(leg) => leg.row.pid,
@@ -90,7 +90,7 @@ impl<'a> Far<'a> {
 
     /// Its state in a word.
     #[must_use]
-    pub const fn state(self) -> &'static str {
+    pub fn state(self) -> &'static str {
         match self {
             Self::Tcp(leg) => leg.row.state.word(),
             Self::Unix(leg) => leg.state(),
@@ -220,7 +220,7 @@ impl<'a> Tunnel<'a> {
     /// Bytes to the client and from the client so far, the handshake and anything before it on the same connection included.
     #[must_use]
     pub fn bytes(&self) -> Option<(u64, u64)> {
-        let client = self.client.and_then(Leg::bytes).map(|(received, acked)| (acked, received));
+        let client = self.client.and_then(|l| l.bytes()).map(|(received, acked)| (acked, received));
         client.or_else(|| self.upstream?.bytes())
     }
 
@@ -243,7 +243,7 @@ impl<'a> Tunnel<'a> {
     /// Retransmitted segments on both legs.
     #[must_use]
     pub fn retransmits(&self) -> Option<u32> {
-        match (self.client.and_then(Leg::retransmits), self.upstream.and_then(Leg::retransmits)) {
+        match (self.client.and_then(|l| l.retransmits()), self.upstream.and_then(|l| l.retransmits())) {
             (None, None) => None,
             (a, b) => Some(a.unwrap_or(0).saturating_add(b.unwrap_or(0))),
         }

@@ -1,9 +1,7 @@
-//! The live screen: keys, then frame, then events, so that a flood of log lines never starves the keyboard.
+//! The live screen: keys, then frame, then what the model's thread has made ready, so that nothing ever starves the keyboard.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::future::{pending, ready};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,28 +9,21 @@ use crossterm::event::{Event as Input, EventStream, KeyEventKind};
 use futures_util::StreamExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::Instant;
 
-use crate::diagnose::diagnose;
-use crate::diagnose::finding::Diagnosis;
-use crate::human::redact;
-use crate::report::{self, Report};
 use crate::settings::Settings;
 use crate::settings::file::Item;
-use crate::time::Timestamp;
 use crate::ui::background::{self, Heard, Listener};
+use crate::ui::memo::Answered;
 use crate::ui::memory::Memory;
 use crate::ui::theme::Depth;
 use crate::ui::{self, Effect, Keymap, ScreenState, Snapshot};
 
+use super::beside::{Beside, Moment, Order};
 use super::program::program;
 use super::session::Session;
 use super::terminal::{Screen, copy_sequence, watch_for_death};
-
-/// The shortest time between two frames that nobody asked for by a key.
-const FRAME: Duration = Duration::from_millis(100);
-/// The shortest time between two diagnoses: rules look at everything, and a verdict that flickers helps nobody.
-const DIAGNOSIS: Duration = Duration::from_millis(400);
 
 /// How long a terminal may take to tell its background: satellite links and sleepy multiplexers.
 const LATEST_ANSWER: Duration = Duration::from_secs(10);
@@ -74,14 +65,27 @@ pub async fn run(settings: Settings, chosen: &Choices) -> anyhow::Result<Ending>
     let mut state = chosen.state(&settings);
     let mut endings = Endings::listen()?;
     let mut screen = Screen::open().context(NO_KEYS)?;
-    let mut session = Session::start(settings)?;
+    let mut beside = Beside::start(Session::start(settings)?, state.wish())?;
+    let ending = show(&mut state, &mut screen, &mut endings, &mut beside).await;
+    drop(screen);
+    beside.end().await;
+    ending
+}
+
+/// The loop: keys, then frames, then what is new.
+async fn show(
+    state: &mut ScreenState,
+    screen: &mut Screen,
+    endings: &mut Endings,
+    beside: &mut Beside,
+) -> anyhow::Result<Ending> {
     let mut keys = EventStream::new();
-    let mut face = Face::new(&session);
+    let mut face = Face { moment: beside.latest(), past: None };
+    let mut sorting = Sorting::default();
     let mut background = Some(Listener::default()).filter(|_| state.follows_background() && can_be_asked(&env));
     let mut unasked = background.is_some();
     let answer_by = Instant::now() + LATEST_ANSWER;
     let mut dirty = true;
-    let mut next_frame = Instant::now();
     loop {
         tokio::select! {
             biased;
@@ -90,33 +94,39 @@ pub async fn run(settings: Settings, chosen: &Choices) -> anyhow::Result<Ending>
                 Some(Ok(input)) => {
                     // Whoever has not answered by now will not, and Esc and ] are keys again.
                     background = background.filter(|_| Instant::now() < answer_by);
-                    for input in heard(&mut background, &mut state, input) {
-                        let effect = face.input(&mut state, &input);
-                        if let Some(ending) = face.act(effect, &mut session, &mut state, &mut screen) {
-                            session.say_goodbye().await;
+                    for input in heard(&mut background, state, input) {
+                        let effect = face.input(state, &input);
+                        if let Some(ending) = face.act(effect, beside, state, screen) {
+                            beside.order(Order::End);
                             return Ok(ending);
                         }
                     }
+                    beside.wish(state.wish());
                     dirty = true;
-                    next_frame = Instant::now();
                 }
                 Some(Err(_)) | None => return Ok(Ending::TerminalGone),
             },
-            () = sleep_until(next_frame), if dirty => {
+            () = ready(()), if dirty => {
                 // A terminal that cannot be written is gone, whatever the system calls it.
-                if face.draw(&mut screen, &session, &mut state).is_err() {
+                if face.draw(screen, beside.latest(), state).is_err() {
                     return Ok(Ending::TerminalGone);
                 }
                 // The first frame waits for nothing, so the question comes after it.
                 if std::mem::take(&mut unasked) && screen.say(background::QUESTION).is_err() {
                     return Ok(Ending::TerminalGone);
                 }
+                sorting.begin(state);
                 dirty = false;
-                next_frame = Instant::now() + FRAME;
             }
-            events = session.next() => {
-                // While frozen nothing is drawn but the answer to a key.
-                dirty |= !events?.is_empty() && !state.is_frozen();
+            answered = sorting.next() => {
+                answered.into_iter().for_each(|a| state.learn(a));
+                dirty = true;
+            }
+            new = beside.next() => {
+                // While frozen nothing is drawn but the answer to a key, and to what it asked for.
+                let said = new?;
+                dirty |= said.is_some() || !state.is_frozen();
+                said.into_iter().for_each(|s| state.say(s));
             }
         }
     }
@@ -140,7 +150,7 @@ impl Choices {
             }
         }
         let state = ScreenState::new(settings.theme.as_deref(), settings.ascii).with_keys(keys);
-        let state = state.redacting(settings.redact).called(program(&env));
+        let state = state.redacting(settings.redact).called(program(&env)).sorted_elsewhere();
         let mut state = state.at_depth(Depth::of(&env));
         if let Some(light) = env("COLORFGBG").and_then(|text| background::hinted(&text)) {
             state.set_background(light);
@@ -179,55 +189,36 @@ fn heard(background: &mut Option<Listener>, state: &mut ScreenState, input: Inpu
 
 /// What is shown now, kept while the screen is frozen.
 struct Face {
-    snapshot: Snapshot,
-    /// What was shown before.
-    memory: Memory,
+    moment: Arc<Moment>,
     /// The moment that is shown when it is not the present.
     past: Option<Snapshot>,
-    diagnosis: Diagnosis,
-    diagnosed: Instant,
 }
 
 impl Face {
-    fn new(session: &Session) -> Self {
-        let diagnosis = diagnose(session.model());
-        Self {
-            snapshot: Snapshot::of(session.model(), &diagnosis),
-            memory: Memory::default(),
-            past: None,
-            diagnosis,
-            diagnosed: Instant::now(),
-        }
-    }
-
-    fn draw(&mut self, screen: &mut Screen, session: &Session, state: &mut ScreenState) -> std::io::Result<()> {
-        if !state.is_frozen() {
-            if self.diagnosed.elapsed() >= DIAGNOSIS {
-                self.diagnosis = diagnose(session.model());
-                self.diagnosed = Instant::now();
-            }
-            self.snapshot = self.snapshot.after(session.model(), &self.diagnosis);
-            self.memory.keep(&self.snapshot);
-            self.past = self.past.as_ref().map(|past| past.seen_from(&self.snapshot));
+    fn draw(&mut self, screen: &mut Screen, latest: Arc<Moment>, state: &mut ScreenState) -> std::io::Result<()> {
+        if !state.is_frozen() && !Arc::ptr_eq(&latest, &self.moment) {
+            self.moment = latest;
+            state.learn(self.moment.answered.clone());
+            self.past = self.past.as_ref().map(|past| past.seen_from(&self.moment.snapshot));
         }
         screen.draw(|frame| ui::draw(frame, frame.area(), self.shown(), state))
     }
 
     fn shown(&self) -> &Snapshot {
-        self.past.as_ref().unwrap_or(&self.snapshot)
+        self.past.as_ref().unwrap_or(&self.moment.snapshot)
     }
 
-    fn walk(&mut self, state: &mut ScreenState, forward: bool) {
+    fn walk(&mut self, memory: &Memory, state: &mut ScreenState, forward: bool) {
         let from = self.shown().now;
-        let to = if forward { self.memory.after(from) } else { self.memory.before(from) };
+        let to = if forward { memory.after(from) } else { memory.before(from) };
         if forward && self.past.is_none() {
             state.say("this is the present; [ goes back in time".to_owned());
         } else if !forward && (to.is_none() || to == self.past.as_ref().map(|p| p.now)) {
             state.say("nothing earlier is kept".to_owned());
         }
-        let kept = to.and_then(|at| self.memory.at(at));
+        let kept = to.and_then(|at| memory.at(at));
         if forward || kept.is_some() {
-            self.past = kept.map(|s| s.seen_from(&self.snapshot));
+            self.past = kept.map(|s| s.seen_from(&self.moment.snapshot));
         }
     }
 
@@ -241,49 +232,46 @@ impl Face {
     }
 
     /// Does what a key asked for beyond the screen; `Some` ends the dashboard.
-    fn act(
-        &mut self,
-        effect: Effect,
-        session: &mut Session,
-        state: &mut ScreenState,
-        screen: &mut Screen,
-    ) -> Option<Ending> {
+    fn act(&mut self, effect: Effect, beside: &Beside, state: &mut ScreenState, screen: &mut Screen) -> Option<Ending> {
         match effect {
             Effect::None => {}
             Effect::Quit => return Some(Ending::Quit),
             Effect::Interrupt => return Some(Ending::Interrupted),
-            Effect::ResetCounters => session.model_mut().reset_counters(),
-            Effect::ToggleProbe(url) => session.toggle_probe(&url),
-            Effect::Earlier => self.walk(state, false),
-            Effect::Later => self.walk(state, true),
+            Effect::ResetCounters => beside.order(Order::Reset),
+            Effect::ToggleProbe(url) => beside.order(Order::Toggle(url)),
+            Effect::Earlier => self.walk(&beside.memory(), state, false),
+            Effect::Later => self.walk(&beside.memory(), state, true),
             Effect::Present => self.past = None,
             Effect::Copy(text) => {
                 if screen.say(&copy_sequence(&text, env("TMUX").is_some())).is_err() {
                     return Some(Ending::TerminalGone);
                 }
             }
-            Effect::WriteReport => {
-                let report = Report::of(session.model(), &self.diagnosis, env!("CARGO_PKG_VERSION"));
-                let text = report::markdown(&report);
-                let text = if state.is_redacted() { redact::addresses(&text) } else { text };
-                state.say(match write_report(&text, session.model().now) {
-                    Ok(path) => format!("report written: {}", path.display()),
-                    Err(e) => format!("no report: {e:#}"),
-                });
-            }
+            Effect::WriteReport => beside.order(Order::Report { redacted: state.is_redacted() }),
         }
         None
     }
 }
 
-/// Writes a report into the current folder, readable by its owner alone; never over another file.
-fn write_report(text: &str, now: Timestamp) -> anyhow::Result<PathBuf> {
-    let stamp: String = now.to_string().chars().filter(char::is_ascii_alphanumeric).take(15).collect();
-    let path = std::env::current_dir()?.join(format!("wspulse-{stamp}.md"));
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(0o600).open(&path);
-    file.and_then(|mut f| f.write_all(text.as_bytes())).with_context(|| path.display().to_string())?;
-    Ok(path)
+/// Orders of many tunnels, worked out while frames go on; one at a time.
+#[derive(Default)]
+struct Sorting(Option<JoinHandle<Answered>>);
+
+impl Sorting {
+    /// Begins what the last frame could not wait for.
+    fn begin(&mut self, state: &ScreenState) {
+        if self.0.is_none() {
+            self.0 = state.open().map(|(wish, rows)| spawn_blocking(move || wish.answer(rows)));
+        }
+    }
+
+    /// Waits for it; for ever where there is nothing to wait for. Cancel-safe.
+    async fn next(&mut self) -> Option<Answered> {
+        let Some(task) = &mut self.0 else { return pending().await };
+        let answered = task.await.ok();
+        self.0 = None;
+        answered
+    }
 }
 
 /// Everything from outside that ends the dashboard.

@@ -1,5 +1,6 @@
 //! The rooms that see both sides: they wire sources to the model and the model to a face.
 
+pub mod beside;
 pub mod config;
 pub mod dashboard;
 pub mod demo;

@@ -1,6 +1,8 @@
 //! The terminal: taken over, given back whatever happens, and watched for its death.
 
-use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _};
+mod quiet;
+
+use std::io::{self, BufWriter, IsTerminal as _, Stdout};
 use std::mem::ManuallyDrop;
 use std::panic;
 use std::thread;
@@ -9,19 +11,20 @@ use crossterm::cursor;
 use crossterm::event::{DisableMouseCapture, EnableMouseCapture};
 use crossterm::execute;
 use crossterm::terminal::{
-    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
-    enable_raw_mode,
+    EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use data_encoding::BASE64;
 use ratatui::Frame;
-use ratatui::backend::CrosstermBackend;
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::watch;
+
+use super::beside;
+use quiet::Quiet;
 
 /// One frame leaves in one write: a frame seldom exceeds this.
 const FRAME_BYTES: usize = 64 * 1024;
 
-type Backend = CrosstermBackend<BufWriter<Stdout>>;
+type Backend = Quiet<BufWriter<Stdout>>;
 
 /// The terminal in our hands. Dropping it gives it back.
 pub struct Screen {
@@ -43,7 +46,7 @@ impl Screen {
             restore();
             return Err(e);
         }
-        let terminal = ratatui::Terminal::new(CrosstermBackend::new(out)).inspect_err(|_| restore())?;
+        let terminal = ratatui::Terminal::new(Quiet::new(out)).inspect_err(|_| restore())?;
         Ok(Self { terminal: ManuallyDrop::new(terminal) })
     }
 
@@ -52,19 +55,15 @@ impl Screen {
     /// # Errors
     /// When the terminal cannot be written.
     pub fn say(&mut self, sequence: &str) -> io::Result<()> {
-        let out = self.terminal.backend_mut();
-        out.write_all(sequence.as_bytes())?;
-        io::Write::flush(out)
+        self.terminal.backend_mut().say(sequence)
     }
 
-    /// Draws one frame; only cells that changed are written.
+    /// Draws one frame; only cells that changed are written, and nothing at all where none did.
     ///
     /// # Errors
     /// When the terminal cannot be written.
     pub fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
-        execute!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
-        self.terminal.draw(render)?;
-        execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)
+        self.terminal.draw(render).map(|_| ())
     }
 }
 
@@ -90,13 +89,14 @@ fn restore() {
     let _ = disable_raw_mode();
 }
 
-/// A panic of the main thread must be readable: the terminal is given back before the message is printed. Panics of
-/// sources are caught by their supervisor, and their message would only tear the picture.
+/// A panic of the main thread or the model's must be readable: the terminal is given back before the message is printed. Panics
+/// of sources are caught by their supervisor, and their message would only tear the picture.
 fn restore_on_panic() {
     let main_thread = thread::current().id();
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        if thread::current().id() == main_thread {
+        let thread = thread::current();
+        if thread.id() == main_thread || thread.name() == Some(beside::NAME) {
             restore();
             usual(info);
         } else {

@@ -239,7 +239,8 @@ fn pane(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, state: &mut S
     }
     let body = Rect { y: area.y + titled, height: area.height - titled, width: area.width.saturating_sub(1), ..area };
     let mut spot = Spot { pane, area, first_row: None };
-    if pane != Pane::Timeline && order.is_empty() {
+    let pending = pane == Pane::Connections && view::tunnels(snap, state).pending;
+    if pane != Pane::Timeline && order.is_empty() && !pending {
         empty::draw(buf, body, pane, snap, state, look);
     } else {
         match pane {

@@ -10,24 +10,56 @@ use super::panes::{connections, groups as group_pane};
 use super::snapshot::tunnel::TunnelRow;
 use super::table::order_by;
 
-/// What is kept.
-#[derive(Clone, Debug, Default)]
-pub struct Memo(RefCell<Option<(Asked, Arc<Answer>)>>);
+/// So many rows are put in order while the frame waits: fewer than a page of work, whatever is filtered.
+const FEW: usize = 1_000;
 
-/// Everything that the answer depends on.
-#[derive(Clone, Debug)]
-struct Asked {
-    rows: Arc<Vec<TunnelRow>>,
-    filter: Option<String>,
-    group: Option<By>,
-    sort: Option<(usize, bool)>,
+/// How the tunnels are to be shown.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// Which of them.
+    pub filter: Option<Filter>,
+    /// Added up by what.
+    pub group: Option<By>,
+    /// By which column, and whether the other way round.
+    pub sort: Option<(usize, bool)>,
 }
 
-impl PartialEq for Asked {
+impl PartialEq for Wish {
     fn eq(&self, other: &Self) -> bool {
+        let text = |w: &Self| w.filter.as_ref().map(|f| f.text.clone());
+        (self.group, self.sort) == (other.group, other.sort) && text(self) == text(other)
+    }
+}
+
+impl Wish {
+    /// The tunnels that pass the filter, grouped or not, in order.
+    #[must_use]
+    pub fn answer(self, rows: Arc<Vec<TunnelRow>>) -> Answered {
+        let answer = Arc::new(work_out(&rows, self.filter.as_ref(), self.group, self.sort));
+        Answered { rows, wish: self, answer }
+    }
+}
+
+/// An answer with everything that it depends on.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    rows: Arc<Vec<TunnelRow>>,
+    wish: Wish,
+    answer: Arc<Answer>,
+}
+
+impl Answered {
+    /// It is what these rows look like.
+    #[must_use]
+    pub fn is_of(&self, rows: &Arc<Vec<TunnelRow>>) -> bool {
         // The rows are held, so that another set of rows cannot lie at the same place.
-        Arc::ptr_eq(&self.rows, &other.rows)
-            && (&self.filter, self.group, self.sort) == (&other.filter, other.group, other.sort)
+        Arc::ptr_eq(&self.rows, rows)
+    }
+
+    /// It answers this.
+    #[must_use]
+    pub fn answers(&self, wish: &Wish, rows: &Arc<Vec<TunnelRow>>) -> bool {
+        self.is_of(rows) && self.wish == *wish
     }
 }
 
@@ -38,28 +70,53 @@ pub struct Answer {
     pub order: Arc<Vec<usize>>,
     /// The groups.
     pub groups: Vec<GroupRow>,
+    /// Nothing is known yet: it is being worked out.
+    pub pending: bool,
+}
+
+/// What is kept: the latest answer, and what could not be answered at once.
+#[derive(Clone, Debug, Default)]
+pub struct Memo {
+    kept: RefCell<Option<Answered>>,
+    open: RefCell<Option<(Wish, Arc<Vec<TunnelRow>>)>>,
+    elsewhere: bool,
 }
 
 impl Memo {
-    /// The tunnels that pass the filter, grouped or not, in order.
+    /// From now on much work is done elsewhere: whoever draws asks for [`Self::open`] and brings the answer.
+    pub fn leave_much(&mut self) {
+        self.elsewhere = true;
+    }
+
+    /// What is to be worked out, if it is much.
     #[must_use]
-    pub fn answer(
-        &self,
-        rows: &Arc<Vec<TunnelRow>>,
-        filter: Option<&Filter>,
-        group: Option<By>,
-        sort: Option<(usize, bool)>,
-    ) -> Arc<Answer> {
-        let asked = Asked { rows: Arc::clone(rows), filter: filter.map(|f| f.text.clone()), group, sort };
-        let mut kept = self.0.borrow_mut();
-        match &*kept {
-            Some((before, answer)) if *before == asked => Arc::clone(answer),
-            _ => {
-                let answer = Arc::new(work_out(rows, filter, group, sort));
-                *kept = Some((asked, Arc::clone(&answer)));
-                answer
-            }
+    pub fn open(&self) -> Option<(Wish, Arc<Vec<TunnelRow>>)> {
+        self.open.borrow_mut().take()
+    }
+
+    /// Takes an answer that was worked out elsewhere.
+    pub fn learn(&self, answered: Answered) {
+        *self.kept.borrow_mut() = Some(answered);
+    }
+
+    /// How these rows look as they are wished for. Where that is worked out elsewhere it is, until then, what they looked like before.
+    #[must_use]
+    pub fn answer(&self, rows: &Arc<Vec<TunnelRow>>, wish: Wish) -> Arc<Answer> {
+        let mut kept = self.kept.borrow_mut();
+        if let Some(k) = kept.as_ref().filter(|k| k.answers(&wish, rows)) {
+            self.open.borrow_mut().take();
+            return Arc::clone(&k.answer);
         }
+        if self.elsewhere && rows.len() > FEW {
+            let alike = kept.as_ref().filter(|k| k.is_of(rows) && k.wish.group == wish.group);
+            let meanwhile = alike.map(|k| Arc::clone(&k.answer));
+            *self.open.borrow_mut() = Some((wish, Arc::clone(rows)));
+            return meanwhile.unwrap_or_else(|| Arc::new(Answer { pending: true, ..Answer::default() }));
+        }
+        let answered = wish.answer(Arc::clone(rows));
+        let answer = Arc::clone(&answered.answer);
+        *kept = Some(answered);
+        answer
     }
 }
 
@@ -67,9 +124,9 @@ fn work_out(rows: &[TunnelRow], filter: Option<&Filter>, group: Option<By>, sort
     let passes = |row: &TunnelRow| filter.is_none_or(|f| f.passes(row));
     let Some(by) = group else {
         let order = order_by(rows, &connections::COLUMNS, passes, sort, |i| i);
-        return Answer { order: Arc::new(order), groups: Vec::new() };
+        return Answer { order: Arc::new(order), ..Answer::default() };
     };
     let groups = groups(rows.iter().filter(|r| passes(r)), by);
     let order = order_by(&groups, &group_pane::COLUMNS, |_| true, sort, |i| i);
-    Answer { order: Arc::new(order), groups }
+    Answer { order: Arc::new(order), groups, pending: false }
 }

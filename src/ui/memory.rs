@@ -25,15 +25,23 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Keeps a moment when it is time for one.
-    pub fn keep(&mut self, snapshot: &Snapshot) {
-        let is_due = |last: Option<&Arc<Snapshot>>, gap| last.is_none_or(|l| snapshot.now.since(l.now) >= gap);
-        if snapshot.since.is_none() || !is_due(self.recent.back(), STEP) {
-            return;
-        }
+    /// It is time for another moment, and this can be it.
+    #[must_use]
+    pub fn is_due(&self, snapshot: &Snapshot) -> bool {
+        snapshot.since.is_some() && self.recent.back().is_none_or(|last| snapshot.now.since(last.now) >= STEP)
+    }
+
+    /// What is kept of a moment.
+    #[must_use]
+    pub fn thinned(snapshot: &Snapshot) -> Arc<Snapshot> {
         let mut kept = snapshot.clone();
         kept.tunnels = kept.tunnels.thinned(TUNNELS);
-        self.recent.push_back(Arc::new(kept));
+        Arc::new(kept)
+    }
+
+    /// Keeps what [`Self::thinned`] has left of a moment that [`Self::is_due`].
+    pub fn keep(&mut self, thinned: Arc<Snapshot>) {
+        self.recent.push_back(thinned);
         if self.recent.len() <= STEPS {
             return;
         }
@@ -83,7 +91,10 @@ mod tests {
         for s in 0..7_200 {
             model.now = Timestamp::from_secs(1_000 + s);
             model.since.get_or_insert(model.now);
-            memory.keep(&Snapshot::of(&model, &diagnose(&model)));
+            let moment = Snapshot::of(&model, &diagnose(&model));
+            if memory.is_due(&moment) {
+                memory.keep(Memory::thinned(&moment));
+            }
         }
         assert_eq!(memory.recent.len(), STEPS);
         assert_eq!(memory.older.len(), STRIDES);

@@ -1,14 +1,17 @@
 //! What the person at the screen has chosen: focus, selection, order, filter, layers. Nothing here is known of the host.
 
+use std::sync::Arc;
+
 use ratatui::layout::Rect;
 
 use super::drill::Drill;
 use super::filter::Filter;
 use super::ids::Ids;
 use super::keys::Keymap;
-use super::memo::Memo;
+use super::memo::{Answered, Memo, Wish};
 use super::palette::Palette;
 use super::pane::Pane;
+use super::snapshot::tunnel::TunnelRow;
 use super::text::Look;
 use super::theme::{Depth, Theme};
 use crate::report::guide::Program;
@@ -220,6 +223,30 @@ impl ScreenState {
     /// Says one sentence in the key line, until the next key.
     pub fn say(&mut self, said: String) {
         self.notice = Some(said);
+    }
+
+    /// The same screen, where long orders are worked out elsewhere ([`Self::open`]) and no frame waits for them.
+    #[must_use]
+    pub fn sorted_elsewhere(mut self) -> Self {
+        self.memo.leave_much();
+        self
+    }
+
+    /// How the tunnels are to be shown.
+    #[must_use]
+    pub fn wish(&self) -> Wish {
+        super::view::wish(self)
+    }
+
+    /// An order that is to be worked out, which the last frame could not wait for.
+    #[must_use]
+    pub fn open(&self) -> Option<(Wish, Arc<Vec<TunnelRow>>)> {
+        self.memo.open()
+    }
+
+    /// Takes an order that was worked out elsewhere.
+    pub fn learn(&self, answered: Answered) {
+        self.memo.learn(answered);
     }
 
     /// The screen is held: new data must not reach it.

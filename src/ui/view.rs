@@ -6,7 +6,7 @@ use crate::model::errors::kept::By;
 
 use super::drill::View;
 use super::ids::Ids;
-use super::memo::Answer;
+use super::memo::{Answer, Wish};
 use super::narrow::{self, Rows};
 use super::pane::Pane;
 use super::panes::{connections, error_lines, error_names, errors, findings, groups, handshakes};
@@ -41,9 +41,15 @@ pub fn shown(snap: &Snapshot, state: &ScreenState, pane: Pane) -> Arc<Vec<usize>
 /// The tunnels as they are shown now: their order, or their groups and the order of those.
 #[must_use]
 pub fn tunnels(snap: &Snapshot, state: &ScreenState) -> Arc<Answer> {
+    state.memo.answer(&snap.tunnels.rows, wish(state))
+}
+
+/// How the tunnels are to be shown.
+#[must_use]
+pub fn wish(state: &ScreenState) -> Wish {
     let choice = state.pane(Pane::Connections);
     let sort = choice.sort.map(|c| (c, choice.reverse));
-    state.memo.answer(&snap.tunnels.rows, state.filter(Pane::Connections), state.group, sort)
+    Wish { filter: state.filter(Pane::Connections).cloned(), group: state.group, sort }
 }
 
 /// The ids of [`shown`].

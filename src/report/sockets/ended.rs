@@ -86,7 +86,6 @@ fn gone(model: &Model, c: &ClosedTunnel, lines: &Lines) -> TunnelRow {
         cut_by: None,
         left_at_most: None,
         trouble: None,
-        recent: None,
         probe: None,
         ended: Some(ended),
     }

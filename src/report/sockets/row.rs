@@ -89,8 +89,6 @@ pub struct TunnelRow {
     pub left_at_most: Option<Duration>,
     /// What is odd about it, and on which leg.
     pub trouble: Option<(Side, Trouble)>,
-    /// Bytes in both directions over the last minute, oldest first.
-    pub recent: Option<Vec<u64>>,
     /// The endpoint whose probe holds it.
     pub probe: Option<String>,
     /// When and how it ended; `None` while it lives.
@@ -172,7 +170,6 @@ fn living(t: &Tunnel<'_>, moment: Moment<'_>) -> TunnelRow {
         cut_by: t.deadline.map(|d| d.cut.directive()),
         left_at_most: t.deadline.filter(|d| !d.is_exact()).map(|d| d.most),
         trouble: t.trouble(moment.now),
-        recent: t.recent(moment.now).map(|r| r.iter().map(|(d, u)| u64::from(*d) + u64::from(*u)).collect()),
         probe: t.probe.map(|p| p.endpoint.to_string()),
         ended: None,
     }
@@ -218,7 +215,7 @@ impl TunnelRow {
 
     fn backoff_on(&self, side: Side) -> u8 {
         let leg = if side == Side::Client { &self.client } else { &self.upstream };
-        leg.as_ref().map_or(0, Leg::backoff)
+        leg.as_ref().map_or(0, |l| l.backoff())
     }
 
     /// What is odd about a leg: `client: window shut`.
@@ -238,6 +235,13 @@ impl TunnelRow {
     pub fn bytes(&self) -> Option<(u64, u64)> {
         let client = self.client.as_ref().and_then(counters).map(|(received, sent)| (sent, received));
         client.or_else(|| self.upstream.as_ref().and_then(counters))
+    }
+
+    /// Bytes in both directions over the minute before `now`, oldest first.
+    #[must_use]
+    pub fn recent(&self, now: Timestamp) -> Option<Vec<u64>> {
+        let leg = self.legs().find(|l| l.passed().is_some())?;
+        Some(leg.recent.series(now).map(|(read, written)| u64::from(read) + u64::from(written)).to_vec())
     }
 
     /// Bytes that wait on any side: written and not acknowledged, or received and not read.
@@ -338,7 +342,6 @@ pub(super) mod tests {
             cut_by: None,
             left_at_most: None,
             trouble: None,
-            recent: None,
             probe: None,
             ended: None,
         }

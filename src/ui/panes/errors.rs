@@ -118,10 +118,9 @@ pub fn facts(snap: &Snapshot, look: &Look) -> Vec<Seg> {
         return Vec::new();
     }
     let muted = |said: String| vec![look.span(Tone::Muted, said)];
-    let watched = snap.since.map_or(1_800, |s| snap.now.since(s).as_secs()).clamp(1, 1_800);
-    let span =
-        if watched == 1_800 { "30 min".to_owned() } else { human::span_short(std::time::Duration::from_secs(watched)) };
-    let mut out = vec![Seg::new(muted(format!("{} in {span}", human::grouped(snap.errors_lately)))).leaves(2)];
+    // A span that grew by the second would write by the second, with nothing new to say.
+    let span = snap.past.began().map_or_else(|| "in 30 min".to_owned(), |s| format!("since {}", look.minute(s)));
+    let mut out = vec![Seg::new(muted(format!("{} {span}", human::grouped(snap.errors_lately)))).leaves(2)];
     let per_minute: f64 = snap.errors.iter().map(|r| r.per_minute).sum();
     if per_minute >= 0.05 {
         out.push(Seg::new(muted(format!("{}/min", rate(per_minute)))).leaves(5));

@@ -42,13 +42,14 @@ pub fn draw_place(buf: &mut Buffer, line: Rect, snap: &Snapshot, frozen: bool, l
         left.push(Seg::new(workers).leaves(6));
     }
     let clock = look.clock(snap.now);
-    let (tone, word): (Tone, Cow<'_, str>) = match snap.past.cursor {
-        Some(at) => (Tone::Warn, format!("−{}", human::span(snap.past.now.since(at))).into()),
-        None if frozen => (Tone::Warn, "FROZEN".into()),
-        None => (Tone::Good, "LIVE".into()),
+    // A present that ticked every second would write every second, with nothing new to say.
+    let (tone, word, clock): (Tone, Cow<'_, str>, String) = match snap.past.cursor {
+        Some(at) => (Tone::Warn, format!("−{}", human::span(snap.past.now.since(at))).into(), clock),
+        None if frozen => (Tone::Warn, "FROZEN".into(), clock),
+        None => (Tone::Good, "LIVE".into(), look.minute(snap.now)),
     };
     // Before the first event there is no moment to show.
-    let clock = if snap.since.is_some() { clock } else { "--:--:--".to_owned() };
+    let clock = if snap.since.is_some() { clock } else { "--:--".to_owned() };
     let moment = vec![look.span(tone, word.into_owned()), look.span(Tone::Plain, format!(" {clock}"))];
     let shown: Vec<&Source> = snap.sources.iter().filter(|s| s.kind != SourceKind::Process || is_bad(s)).collect();
     let lights = Seg::new(lights(&shown, look)).shrinks(7, shown.iter().map(|s| sign(s, look)).collect()).leaves(3);

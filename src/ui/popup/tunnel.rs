@@ -84,8 +84,8 @@ fn life(page: &mut Page<'_>, r: &TunnelRow) {
     let until = r.left_at_most.map_or_else(String::new, |most| format!(" to {}", human::span(most)));
     let timeout = r.cut_by.unwrap_or("proxy_read_timeout");
     page.pair("time left", &format!("{}{until} of {timeout} {}", span(r.left), span(r.timeout)));
-    if let Some(recent) = r.recent.as_ref().filter(|r| r.iter().any(|n| *n > 0)) {
-        page.toned("last minute", &cell::spark(recent), Tone::Accent);
+    if let Some(recent) = r.recent(page.look.now).filter(|r| r.iter().any(|n| *n > 0)) {
+        page.toned("last minute", &cell::spark(&recent), Tone::Accent);
     }
 }
 

@@ -47,6 +47,13 @@ impl Past {
         Self { errors, deaths, marks, now, cursor: None, newest, age }
     }
 
+    /// Since when something is known; `None` when that is the whole half hour.
+    #[must_use]
+    pub fn began(&self) -> Option<Timestamp> {
+        let ago = i64::try_from(self.age).ok().filter(|_| self.age < CELLS)?;
+        Some(Timestamp::from_secs((self.newest - ago) * BUCKET_S))
+    }
+
     /// How many of `room` columns the half hour takes: as many as whole buckets give, and one since the newest is not full.
     #[must_use]
     pub fn columns(&self, room: usize) -> usize {
@@ -104,6 +111,13 @@ mod tests {
         let after = past.cells(&series, 100);
         assert_eq!(after.iter().filter(|n| **n > 0).count(), 2, "the oldest has left");
         assert!(past.cells(&series, 0).is_empty());
+    }
+
+    #[test]
+    fn what_is_known_begins_at_one_moment_however_long_it_is_looked_at() {
+        let began = |newest, age| Past { newest, age, ..Past::default() }.began().map(Timestamp::secs);
+        assert_eq!([began(1_000, 10), began(1_100, 110)], [Some(4_950); 2]);
+        assert_eq!(began(1_350, 360), None, "the whole half hour");
     }
 
     #[test]
