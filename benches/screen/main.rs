@@ -45,7 +45,7 @@ fn main() -> io::Result<()> {
 
 /// What a person can do to the pane, and how it is told.
 const WAYS: [(&str, &str); 4] =
-    [("by time left", ""), ("by client", "s"), ("filtered by idle>30s", "/idle>30s\n"), ("grouped by client", "v")];
+    [("by time left", ""), ("by client", "ss"), ("filtered by idle>30s", "/idle>30s\n"), ("grouped by client", "v")];
 
 /// What frames cost the thread that draws, and what the model's thread does beside them, at 200x60 with the Connections pane alone.
 ///

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::diagnose::diagnose;
 use crate::diagnose::finding::Diagnosis;
+use crate::event::Event;
 use crate::human::redact;
 use crate::report::{self, Report};
 use crate::time::Timestamp;
@@ -31,12 +32,16 @@ use super::session::Session;
 
 /// The name of the thread.
 pub const NAME: &str = "model";
-/// The shortest time between two moments.
+/// The shortest time between two moments,
 const FRAME: Duration = Duration::from_millis(100);
+/// and between two in which nothing but time has passed: a little less than the second that passes.
+const ROUTINE: Duration = Duration::from_millis(950);
 /// The shortest time between two diagnoses: rules look at everything, and a verdict that flickers helps nobody.
 const DIAGNOSIS: Duration = Duration::from_millis(400);
-/// Making moments takes at most so much of the time, and so do diagnoses.
+/// Making moments takes at most one part in so many of the time,
 const SHARE: u32 = 4;
+/// and diagnoses one in so many.
+const DIAGNOSING: u32 = 10;
 /// How long the thread may take to end.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -155,7 +160,7 @@ async fn work(
     say: &mpsc::UnboundedSender<String>,
 ) -> anyhow::Result<()> {
     let mut learnt = true;
-    let mut next = Instant::now();
+    let (mut next, mut soonest) = (Instant::now(), Instant::now());
     loop {
         tokio::select! {
             biased;
@@ -165,7 +170,10 @@ async fn work(
                     session.say_goodbye().await;
                     return Ok(());
                 }
-                Some(Order::Reset) => session.model_mut().reset_counters(),
+                Some(Order::Reset) => {
+                    session.model_mut().reset_counters();
+                    (learnt, next) = (true, soonest);
+                }
                 Some(Order::Toggle(url)) => session.toggle_probe(&url),
                 Some(Order::Report { redacted }) => {
                     let _ = say.send(desk.report(&session, redacted));
@@ -175,10 +183,27 @@ async fn work(
                 let begun = Instant::now();
                 show.send_replace(desk.make(&session));
                 learnt = false;
-                next = begun + FRAME.max(begun.elapsed() * SHARE);
+                soonest = begun + FRAME.max(begun.elapsed() * SHARE);
+                next = soonest.max(begun + ROUTINE);
             }
-            events = session.next() => learnt |= !events?.is_empty(),
+            events = session.next() => {
+                let events = events?;
+                learnt |= !events.is_empty();
+                let is_routine = events.iter().all(|e| is_routine(&e.event));
+                if !is_routine || !desk.moment.snapshot.counts_processes_of(session.model()) {
+                    next = soonest;
+                }
+            }
         }
+    }
+}
+
+/// What comes every second or two and tells little more than that time has passed; which processes there are is asked for besides.
+fn is_routine(event: &Event) -> bool {
+    match event {
+        Event::Tick | Event::Processes(_) => true,
+        Event::Sockets(delta) => delta.rows.is_empty() && delta.closed.is_empty() && delta.unix.is_empty(),
+        _ => false,
     }
 }
 
@@ -207,7 +232,7 @@ impl Desk {
         let begun = Instant::now();
         if begun >= self.due {
             self.diagnosis = diagnose(session.model());
-            self.due = begun + DIAGNOSIS.max(begun.elapsed() * SHARE);
+            self.due = begun + DIAGNOSIS.max(begun.elapsed() * DIAGNOSING);
         }
         let snapshot = self.moment.snapshot.after(session.model(), &self.diagnosis);
         let rows = &snapshot.tunnels.rows;

@@ -264,6 +264,41 @@ fn a_hundred_thousand_tunnels_are_ordered_once_and_drawn_by_the_page() {
 }
 
 #[test]
+fn no_frame_waits_for_a_long_order_that_is_worked_out_elsewhere() {
+    let (snap, mut state) = (crowd(), fresh().sorted_elsewhere());
+    press(&mut state, &snap, "2z");
+    let work_out = |state: &ScreenState| {
+        let (wish, rows) = state.open().expect("something is open");
+        state.learn(wish.answer(rows));
+    };
+    let shown = screen(&snap, &mut state, 120, 40);
+    assert!(
+        !shown.contains("● open") && !shown.contains("no tunnel"),
+        "nothing is known, and nothing said of it: {shown}"
+    );
+    work_out(&state);
+    let by_time = screen(&snap, &mut state, 120, 40);
+    assert!(by_time.matches("● open").count() > 20, "{by_time}");
+    assert!(state.open().is_none(), "answered");
+    // Another order: the rows stand as they stood until it has come.
+    press(&mut state, &snap, "s");
+    let rows = |text: &str| text.lines().filter(|l| l.contains("● open")).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(rows(&screen(&snap, &mut state, 120, 40)), rows(&by_time));
+    work_out(&state);
+    assert_ne!(rows(&screen(&snap, &mut state, 120, 40)), rows(&by_time));
+    // Groups are other rows: none of them before they are known.
+    press(&mut state, &snap, "v");
+    assert!(rows(&screen(&snap, &mut state, 120, 40)).is_empty());
+    work_out(&state);
+    assert!(screen(&snap, &mut state, 120, 40).contains("10.0."));
+    // Few are put in order at once.
+    let few = snapshot();
+    press(&mut state, &few, "s");
+    screen(&few, &mut state, 120, 40);
+    assert!(state.open().is_none());
+}
+
+#[test]
 fn a_tunnel_is_found_by_its_id_among_the_living_and_the_ended() {
     let mut snap = crowd();
     let mut rows: Vec<TunnelRow> = snap.tunnels.rows[..9].to_vec();

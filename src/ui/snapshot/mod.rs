@@ -143,7 +143,6 @@ impl Snapshot {
         (headroom, measured): (Headroom, Timestamp),
         findings: &[FindingRow],
     ) -> Self {
-        let (serving, draining) = model.workers();
         let version = model.masters().iter().find_map(|m| m.version).or(model.site.as_ref().and_then(|s| s.version));
         let lines = model.errors.kept();
         let logs = model.site.iter().flat_map(|s| &s.error_logs);
@@ -151,7 +150,7 @@ impl Snapshot {
             now: model.now,
             host: model.host.to_string(),
             nginx: version.map(|v| v.to_string()),
-            processes: model.processes.as_ref().map(|p| (p.masters.len(), serving, draining)),
+            processes: processes(model),
             sources: sources(model),
             verdict: diagnosis.verdict,
             summary: diagnosis.summary.clone(),
@@ -171,6 +170,12 @@ impl Snapshot {
             guides: [guide(model), log_guide(model)],
             since: model.since,
         }
+    }
+
+    /// As many processes of nginx as the model knows now.
+    #[must_use]
+    pub fn counts_processes_of(&self, model: &Model) -> bool {
+        self.processes == processes(model)
     }
 
     /// This moment beside the timeline of the present.
@@ -203,6 +208,11 @@ impl Snapshot {
     pub fn source(&self, kind: SourceKind) -> Option<&Source> {
         self.sources.iter().find(|s| s.kind == kind)
     }
+}
+
+fn processes(model: &Model) -> Option<(usize, usize, usize)> {
+    let (serving, draining) = model.workers();
+    model.processes.as_ref().map(|p| (p.masters.len(), serving, draining))
 }
 
 fn sources(model: &Model) -> Vec<Source> {
