@@ -335,7 +335,7 @@ fn the_way_into_the_errors_and_back() {
     let (snap, mut state) = (busy(100), fresh());
     press(&mut state, &snap, "3");
     let shown = screen(&snap, &mut state, 160, 48);
-    assert!(shown.contains("3 Errors   101 in 1m   55.9/min"), "{shown}");
+    assert!(shown.contains("3 Errors   101 in 1m    55.9/min"), "{shown}");
     press(&mut state, &snap, "/closed\n\n");
     let shown = screen(&snap, &mut state, 160, 48);
     assert!(shown.contains("3 Errors › upstream-closed") && shown.contains("100 entries"), "{shown}");
