@@ -23,7 +23,7 @@ pub fn span(d: Duration) -> String {
     }
 }
 
-/// A time span in one unit, at most four characters: `41s`, `57m`, `14h`, `61d`.
+/// A time span in one unit, at most four characters: `41s`, `57m`, `14h`, `61d`, from 1,000 days on `2y`.
 #[must_use]
 pub fn span_short(d: Duration) -> String {
     let s = d.as_secs();
@@ -31,11 +31,13 @@ pub fn span_short(d: Duration) -> String {
         0..100 => format!("{s}s"),
         100..6_000 => format!("{}m", s / 60),
         6_000..360_000 => format!("{}h", s / 3_600),
-        _ => format!("{}d", s / 86_400),
+        360_000..86_400_000 => format!("{}d", s / 86_400),
+        _ => format!("{}y", (s / 31_536_000).min(999)),
     }
 }
 
-/// Milliseconds with three significant digits and no unit, for columns headed by one: `0.31`, `4.1`, `38`, `1204`.
+/// Milliseconds in at most four places and without a unit, for columns headed by one: `0.31`, `4.1`, `138`, `1204`; from ten seconds
+/// on seconds, which bear theirs: `12s`.
 #[must_use]
 pub fn millis(d: Duration) -> String {
     let ms = d.as_secs_f64() * 1e3;
@@ -43,8 +45,10 @@ pub fn millis(d: Duration) -> String {
         format!("{ms:.2}")
     } else if ms < 99.5 {
         format!("{ms:.1}")
-    } else {
+    } else if ms < 9_999.5 {
         format!("{ms:.0}")
+    } else {
+        format!("{:.0}s", (ms / 1e3).min(999.0))
     }
 }
 
@@ -296,6 +300,8 @@ mod tests {
         assert_eq!(s(61 * 86_400 + 3 * 3_600), "61d  3h");
         assert!((0..9_000_000).step_by(997).all(|n| s(n).len() <= 7));
         assert!((0..9_000_000).step_by(997).all(|n| span_short(Duration::from_secs(n)).len() <= 4));
+        assert_eq!([86_399_999, 86_400_000].map(|n| span_short(Duration::from_secs(n))), ["999d", "2y"]);
+        assert_eq!([9_999, 10_000, 61_000].map(|n| millis(Duration::from_millis(n))), ["9999", "10s", "61s"]);
     }
 
     #[test]

@@ -370,4 +370,18 @@ pub struct Tls {
     pub not_after: Option<Timestamp>,
     /// How many certificates the server sent.
     pub chain: usize,
+    /// Those that it sent behind its own, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub above: Vec<Issuer>,
+}
+
+/// A certificate behind the server's own (RFC 8446 section 4.4.2: each should certify the one before).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issuer {
+    /// Whose it is.
+    pub subject: String,
+    /// Who signed it.
+    pub issuer: String,
+    /// The end of its validity.
+    pub not_after: Timestamp,
 }

@@ -3,12 +3,12 @@
 mod empty;
 mod error_levels;
 mod footer;
+mod layer;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Span;
-use ratatui::widgets::{Clear, Widget as _};
 
 use crate::human;
 
@@ -16,11 +16,10 @@ use super::ids::Ids;
 use super::layout::{self, Size};
 use super::pane::Pane;
 use super::panes::{connections, errors, findings, groups, handshakes, header, timeline};
-use super::popup;
 use super::snapshot::Snapshot;
 use super::state::{ScreenState, Spot};
 use super::table::{Column, Grid};
-use super::text::{Look, Seg, hide_addresses, nth_line, put, put_ends, put_line, put_rule, spans_width};
+use super::text::{Look, Seg, hide_addresses, nth_line, put, put_ends, put_rule, spans_width};
 use super::theme::{self, Tone};
 use super::view;
 
@@ -38,6 +37,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, snap: &Snapshot, state: &mut Scre
     if state.size != (area.width, area.height) {
         state.size = (area.width, area.height);
         state.panes.iter_mut().chain([&mut state.grouped]).for_each(|p| p.wide.clear());
+        state.layer.forget();
     }
     state.spots.clear();
     let look = state.look(snap.now);
@@ -80,7 +80,11 @@ fn framed(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenState
         put_rule(buf, layout::take_bottom(&mut rest, 1), theme::RULE, look);
     }
     body(buf, rest, snap, state, look);
-    draw_popup(buf, rest, snap, state, look);
+    if state.popup.is_none() {
+        state.layer.forget();
+    }
+    let above = Rect { height: area.height.saturating_sub(1), ..area };
+    layer::draw(buf, above, rest, snap, state, look);
 }
 
 fn inset(area: Rect) -> Rect {
@@ -109,6 +113,10 @@ fn all_panes(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenSt
     // Whoever looks into the errors wants to read them: the others keep their least, and share what is left.
     let deep = if state.is_deep() { error_levels::wanted(snap, state) } else { 4 };
     let [top, middle, _] = layout::share(room, [5, 5, deep.min(room.saturating_sub(10).max(4))], wants, 1);
+    // Rows that no tunnel needs go to what else the findings have to say.
+    let whole = findings::whole(&snap.findings, right).saturating_add(1).min(rest.height / 2);
+    let gift = middle.saturating_sub(wants[1].max(5)).min(whole.saturating_sub(top));
+    let (top, middle) = (top + gift, middle - gift);
     let upper = layout::take(&mut rest, top);
     put_rule(buf, layout::take(&mut rest, 1), theme::RULE, look);
     let mid = layout::take(&mut rest, middle);
@@ -234,9 +242,6 @@ fn pane(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, state: &mut S
     let tabbed = is_alone(state);
     // Where there is little room the tab alone is the title.
     let titled = u16::from(!tabbed || state.size.1 >= 16);
-    if titled == 1 {
-        title(buf, area, pane, order.len(), snap, state, look, tabbed);
-    }
     let body = Rect { y: area.y + titled, height: area.height - titled, width: area.width.saturating_sub(1), ..area };
     let mut spot = Spot { pane, area, first_row: None };
     let pending = pane == Pane::Connections && view::tunnels(snap, state).pending;
@@ -260,6 +265,16 @@ fn pane(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, state: &mut S
         spot.first_row = (!matches!(pane, Pane::Findings | Pane::Timeline)).then_some(body.y + 1);
     }
     state.spots.push(spot);
+    if titled == 1 {
+        title(buf, area, pane, order.len(), snap, state, look, tabbed);
+    }
+}
+
+/// `4/25 rows`: how far the pane shows its rows, where it does not show them all.
+fn place(offset: usize, page: usize, all: usize) -> Option<String> {
+    let all_said = human::grouped(all as u64);
+    let digits = all_said.len();
+    (page < all).then(|| format!("{:>digits$}/{all_said} rows", human::grouped((offset + page).min(all) as u64)))
 }
 
 /// The rows from the first one on the screen, and which of them is marked. Of the others nothing is read.
@@ -401,36 +416,12 @@ fn title(
         let (key, sign) = (if key == "left" { "time left" } else { key }, if choice.reverse { "▾" } else { "▴" });
         right.insert(0, Seg::new(vec![look.span(Tone::Muted, format!("by {key} {sign}"))]).leaves(2));
     }
+    if let Some(said) = place(choice.offset, choice.page, shown).filter(|_| pane != Pane::Timeline) {
+        right.insert(0, Seg::new(vec![look.span(Tone::Muted, said)]).leaves(6));
+    }
     // An empty pane says it in its rows.
     if let Some(hint) = empty::poor_sight(pane, snap, look).filter(|_| shown > 0) {
         right = vec![hint];
     }
     put_ends(buf, if tabbed { margin(line) } else { inset(line) }, left, right);
-}
-
-/// The layer in place of the body: a title over a thin rule, and as much of its page as fits.
-fn draw_popup(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenState, look: &Look) {
-    let Some(which) = state.popup else { return };
-    // Sentences longer than this are hard to read.
-    let text = usize::from(area.width.saturating_sub(4)).min(116);
-    let Some((title, lines)) = popup::page(which, snap, state, look, text) else {
-        state.popup = None;
-        state.notice = Some("that row has gone".to_owned());
-        return;
-    };
-    let mut layer = area;
-    Clear.render(layer, buf);
-    let room = usize::from(layer.height.saturating_sub(2));
-    state.popup_scroll = state.popup_scroll.min(lines.len().saturating_sub(room));
-    let head = layout::take(&mut layer, 1);
-    put(buf, Rect { width: 1, ..head }, &[look.span(Tone::Accent, theme::FOCUS)]);
-    let more = lines.len() - state.popup_scroll.min(lines.len());
-    let below = if more > room { format!("{} more below", more - room) } else { String::new() };
-    let right = vec![Seg::new(vec![look.span(Tone::Muted, below)]).leaves(1)];
-    put_ends(buf, inset(head), vec![Seg::new(vec![look.span(Tone::Strong, title)])], right);
-    put_rule(buf, layout::take(&mut layer, 1), theme::RULE, look);
-    let inner = margin(layer);
-    for (i, line) in lines.iter().skip(state.popup_scroll).take(room).enumerate() {
-        put_line(buf, nth_line(inner, u16::try_from(i).unwrap_or(u16::MAX)), line);
-    }
 }

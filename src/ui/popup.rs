@@ -1,20 +1,21 @@
 //! Layers over the panes: details of one row, all findings, all keys.
 
+mod certificate;
 mod decisive;
 mod endpoint;
+mod finding;
 mod line;
+mod patch;
 mod tunnel;
 
 use ratatui::text::{Line, Span};
 
 use crate::human;
 
-use super::keys::Keymap;
+use super::keys::{Action, Keymap};
 use super::palette;
 use super::pane::Pane;
-use super::panes::{self, header};
 use super::snapshot::Snapshot;
-use super::snapshot::finding::FindingRow;
 use super::state::{Popup, ScreenState};
 use super::text::{Look, spans_width, wrap, wrap_exact};
 use super::theme::Tone;
@@ -39,6 +40,22 @@ impl Page<'_> {
     fn head(&mut self, text: &str) {
         self.blank();
         self.lines.push(Line::from(self.look.span(Tone::Strong, text.to_owned())));
+    }
+
+    /// A head, and what else is to be said of the part below it.
+    fn head_with(&mut self, text: &str, more: Vec<Span<'static>>) {
+        self.head(text);
+        if let Some(line) = self.lines.last_mut().filter(|_| !more.is_empty()) {
+            line.push_span(self.look.span(Tone::Plain, "   "));
+            line.extend(more);
+        }
+    }
+
+    /// Spans behind a name.
+    fn named(&mut self, name: &str, spans: Vec<Span<'static>>) {
+        let mut line = vec![self.look.span(Tone::Faint, format!("{name:<NAME$}"))];
+        line.extend(spans);
+        self.lines.push(Line::from(line));
     }
 
     fn pair(&mut self, name: &str, text: &str) {
@@ -90,7 +107,7 @@ pub fn page(
             "Actions".to_owned()
         }
         Popup::Findings => {
-            findings(&mut page, snap);
+            finding::all(&mut page, snap);
             "Findings".to_owned()
         }
         Popup::Row(Pane::Handshakes, id) => {
@@ -100,7 +117,7 @@ pub fn page(
         }
         Popup::Row(Pane::Connections, id) => {
             let row = snap.tunnels.find(id)?;
-            tunnel::write(&mut page, row);
+            tunnel::write(&mut page, snap, row);
             format!("Tunnel of {}", row.client_addr.map_or_else(|| "an unknown client".to_owned(), |a| a.to_string()))
         }
         Popup::Row(Pane::Errors, id) => {
@@ -117,7 +134,7 @@ pub fn page(
         }
         Popup::Row(Pane::Findings, id) => {
             let row = snap.findings.iter().find(|r| r.id == id)?;
-            finding(&mut page, row);
+            finding::write(&mut page, snap, row, Some(state.keys.shown(Action::Copy)));
             row.finding.id.to_owned()
         }
         Popup::Row(Pane::Timeline, _) => {
@@ -170,67 +187,6 @@ fn help(page: &mut Page<'_>, keys: &Keymap) {
     page.pair("--help", "wspulse --help: all commands and options");
     page.head("Signs");
     page.exact("● well   ▲ could hurt   ✖ hurts   ◐ draining   ○ idle   · unknown", Tone::Plain);
-}
-
-fn findings(page: &mut Page<'_>, snap: &Snapshot) {
-    if snap.findings.is_empty() {
-        page.exact("Nothing is wrong as far as can be seen.", Tone::Plain);
-    }
-    for (n, row) in snap.findings.iter().enumerate() {
-        if row.over.is_some() && n.checked_sub(1).is_none_or(|before| snap.findings[before].over.is_none()) {
-            page.head("No longer");
-        }
-        page.blank();
-        let sign = page.look.span(row.light.tone(), row.light.sign());
-        let id = page.look.span(Tone::Strong, format!(" {}", row.finding.id));
-        page.lines.push(Line::from(vec![sign, id]));
-        finding(page, row);
-    }
-    let poor: Vec<_> = snap.sources.iter().filter(|s| header::light(s.sight) <= super::light::Light::Warn).collect();
-    if !poor.is_empty() {
-        page.head("What could not be seen");
-    }
-    for s in poor {
-        let remedy = s.remedy.as_ref().map_or_else(String::new, |r| format!("; {r}"));
-        page.toned(s.kind.word(), &format!("{}{remedy}", s.said), header::light(s.sight).tone());
-    }
-}
-
-fn finding(page: &mut Page<'_>, row: &FindingRow) {
-    let f = &row.finding;
-    page.pair("", &f.said);
-    page.pair("about", &row.about);
-    let sure = format!("{}, {}", f.severity.word(), format!("{:?}", f.confidence).to_lowercase());
-    page.toned("severity", &sure, row.light.word_tone());
-    if let Some(when) = panes::findings::when(row, page.look) {
-        page.pair("time", &when);
-    }
-    if !f.because.is_empty() {
-        page.pair("because of", &f.because.join(", "));
-    }
-    for e in &f.evidence {
-        let place = match (&e.file, e.line) {
-            (Some(file), Some(line)) => format!("   {file}:{line}"),
-            (Some(file), None) => format!("   {file}"),
-            _ => String::new(),
-        };
-        let at = e.at.map_or_else(String::new, |t| format!("{} ", page.look.clock(t)));
-        let kind = format!("{:?}", e.kind).to_lowercase();
-        page.toned(&kind, &format!("{at}{}{place}", e.said), Tone::Muted);
-    }
-    let Some(fix) = &f.fix else { return };
-    page.toned("fix", &fix.said, Tone::Good);
-    for line in fix.patch.iter().flat_map(|p| p.lines()) {
-        let tone = match line.as_bytes() {
-            [b'+', ..] => Tone::Good,
-            [b'-', ..] => Tone::Bad,
-            _ => Tone::Muted,
-        };
-        page.exact(line, tone);
-    }
-    if let Some(check) = &fix.check {
-        page.toned("then", check, Tone::Accent);
-    }
 }
 
 fn marks(page: &mut Page<'_>, snap: &Snapshot) {

@@ -61,6 +61,29 @@ pub enum Popup {
     Backend(u64),
 }
 
+/// The rows of a layer, which grows with its page and never shrinks while it is there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Layer(Option<(Popup, u16)>);
+
+impl Layer {
+    /// The rows for a page that wants so many.
+    pub fn rows(&mut self, which: Popup, wants: u16) -> u16 {
+        let same = |a: Popup, b: Popup| match (a, b) {
+            (Popup::Row(one, _), Popup::Row(other, _)) => one == other,
+            _ => a == b,
+        };
+        let before = self.0.filter(|(popup, _)| same(*popup, which)).map_or(0, |(_, rows)| rows);
+        let rows = before.max(wants);
+        self.0 = Some((which, rows));
+        rows
+    }
+
+    /// Nothing is open, or the screen has another size.
+    pub const fn forget(&mut self) {
+        self.0 = None;
+    }
+}
+
 /// One pane's choices.
 #[derive(Clone, Debug, Default)]
 pub struct PaneState {
@@ -122,6 +145,8 @@ pub struct ScreenState {
     pub(super) zoomed: bool,
     pub(super) popup: Option<Popup>,
     pub(super) popup_scroll: usize,
+    /// How many rows the layer has taken.
+    pub(super) layer: Layer,
     /// The filter being typed.
     pub(super) editing: Option<String>,
     /// One sentence in the key line, until the next key.
@@ -157,6 +182,7 @@ impl ScreenState {
             zoomed: false,
             popup: None,
             popup_scroll: 0,
+            layer: Layer::default(),
             editing: None,
             notice: None,
             spots: Vec::new(),
@@ -315,5 +341,21 @@ impl PaneState {
             self.offset = self.offset.clamp((at + 1).saturating_sub(page), at);
         }
         self.offset
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_never_shrinks_while_it_is_there() {
+        let mut layer = Layer::default();
+        assert_eq!(layer.rows(Popup::Row(Pane::Errors, 1), 20), 20);
+        assert_eq!(layer.rows(Popup::Row(Pane::Errors, 2), 15), 20, "the next line of the log");
+        assert_eq!(layer.rows(Popup::Row(Pane::Errors, 2), 22), 22);
+        assert_eq!(layer.rows(Popup::Row(Pane::Findings, 2), 9), 9, "another one");
+        layer.forget();
+        assert_eq!(layer.rows(Popup::Findings, 8), 8);
     }
 }

@@ -330,7 +330,8 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 /// The first byte of `word` that no longer fits `width` columns; at least one character always fits.
-fn break_at(word: &str, width: usize) -> usize {
+#[must_use]
+pub fn break_at(word: &str, width: usize) -> usize {
     let mut used = 0;
     for (at, c) in word.char_indices() {
         used += human::width(c.encode_utf8(&mut [0; 4]));
@@ -357,6 +358,28 @@ pub fn wrap_exact(text: &str, width: usize) -> Vec<String> {
     }
     lines.push(rest.to_owned());
     lines
+}
+
+/// `text` in lines that fit, broken behind a blank where one is near the end, and losing nothing.
+#[must_use]
+pub fn wrap_whole(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
+    let mut out = Vec::new();
+    let mut rest = text;
+    while human::width(rest) > width {
+        let at = break_at(rest, width);
+        if at >= rest.len() {
+            break;
+        }
+        // A blank that would begin the next line stays at the end of this one, where nobody sees it.
+        let reach = if rest[at..].starts_with(' ') { at + 1 } else { at };
+        let blank = rest[..reach].rfind(' ').map(|at| at + 1).filter(|at| human::width(&rest[..*at]) * 3 > width * 2);
+        let (part, behind) = rest.split_at(blank.unwrap_or(at));
+        out.push(part.to_owned());
+        rest = behind;
+    }
+    out.push(rest.to_owned());
+    out
 }
 
 /// Hides addresses in what was drawn, whoever drew it.
@@ -406,6 +429,16 @@ mod tests {
             assert!(human::width(&cut_before_place(said, max)) <= max, "{max}");
         }
         assert_eq!(cut_before_place("one two three", 12), "one two …", "no place, no difference");
+    }
+
+    #[test]
+    fn text_that_must_stay_whole_is_broken_where_it_hurts_least() {
+        assert_eq!(wrap_whole("one two three", 7), ["one two ", "three"]);
+        assert_eq!(wrap_whole("one two three", 6), ["one tw", "o thre", "e"]);
+        assert_eq!(wrap_whole("日本語", 3), ["日", "本", "語"]);
+        for width in 0..20 {
+            assert_eq!(wrap_whole("a  b {\u{301}c} dddd", width).concat(), "a  b {\u{301}c} dddd");
+        }
     }
 
     #[test]

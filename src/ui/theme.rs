@@ -387,6 +387,7 @@ const PLAIN: &[(&str, &str)] = &[
     (SELECTED, ">"),
     (RULE, "-"),
     (UPRIGHT, "|"),
+    ("└", "`"),
     (BAR, "="),
     (HALF_BAR, ">"),
     ("▁", "_"),

@@ -25,7 +25,7 @@ use super::fault::{Fault, kind_of, words};
 use super::options::{ClientCert, ProbeOptions};
 use super::url::{Host, WsUrl};
 use super::wire::{Socket, Tasted};
-use crate::event::probe::{FailureKind, Phase, Tls};
+use crate::event::probe::{FailureKind, Issuer, Phase, Tls};
 use crate::human::visible;
 use crate::time::Timestamp;
 
@@ -33,6 +33,8 @@ use crate::time::Timestamp;
 const TASTE_WAIT: Duration = Duration::from_millis(500);
 /// Names of a certificate that are listed in a sentence.
 const NAMES_SAID: usize = 4;
+/// Certificates behind the server's own that are read.
+const CHAIN: usize = 8;
 
 /// Runs the TLS handshake over `socket`.
 pub(super) async fn secure(
@@ -286,6 +288,8 @@ fn certificate_shown(seen: &Seen) -> Tls {
         tls.names = leaf.names;
         tls.not_after = Some(leaf.not_after);
     }
+    let above = seen.chain.iter().skip(1).take(CHAIN).filter_map(Leaf::read);
+    tls.above = above.map(|c| Issuer { subject: c.subject, issuer: c.issuer, not_after: c.not_after }).collect();
     tls
 }
 

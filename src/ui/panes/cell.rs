@@ -30,6 +30,16 @@ pub fn mishaps(look: &Look, n: Option<u64>) -> Vec<Span<'static>> {
     figure(look, tone, n.map(crate::human::scaled))
 }
 
+/// Places of a column of totals.
+const TOTAL: usize = 7;
+
+/// A total with every digit as long as its column has room for them: `1,204`, `≥92k`, `1.2M`.
+#[must_use]
+pub fn total(sign: &str, n: u64) -> String {
+    let whole = format!("{sign}{}", crate::human::grouped(n));
+    if crate::human::width(&whole) <= TOTAL { whole } else { format!("{sign}{}", crate::human::scaled(n)) }
+}
+
 /// A sign and a word.
 #[must_use]
 pub fn state(look: &Look, light: Light, word: &str) -> Vec<Span<'static>> {

@@ -18,7 +18,7 @@ use super::super::theme::Tone;
 use super::cell;
 
 /// The column that the pane is sorted by at first.
-pub const TIME_LEFT: usize = 15;
+pub const TIME_LEFT: usize = 16;
 
 fn secs(d: Option<Duration>) -> Sort {
     Sort::of(d.map(|d| d.as_secs_f64()))
@@ -48,7 +48,7 @@ fn rate(look: &Look, bytes: Option<f64>) -> Vec<Span<'static>> {
 }
 
 /// The columns.
-pub static COLUMNS: [Column<TunnelRow>; 16] = [
+pub static COLUMNS: [Column<TunnelRow>; 17] = [
     Column::<TunnelRow>::words(
         "client",
         "CLIENT",
@@ -122,6 +122,7 @@ pub static COLUMNS: [Column<TunnelRow>; 16] = [
     ),
     Column::<TunnelRow>::number("down", "↓/s", 5, 8, |r, l, _| rate(l, r.down), |r| Sort::of(r.down)),
     Column::<TunnelRow>::number("up", "↑/s", 5, 8, |r, l, _| rate(l, r.up), |r| Sort::of(r.up)),
+    Column::<TunnelRow>::words("pulse", "LAST MINUTE", (20, 20), 27, last_minute, |_| Sort::Unknown).at_right(),
     Column::<TunnelRow>::number("bytes", "BYTES", 5, 25, |r, l, _| amount(l, total(r)), |r| count(total(r))),
     Column::<TunnelRow>::number("queue", "QUEUE", 5, 26, |r, l, _| amount(l, r.queue()), |r| count(r.queue())),
     Column::<TunnelRow>::number("rtt", "RTT", 6, 10, |r, l, _| cell::time(l, r.rtt, human::latency), |r| secs(r.rtt)),
@@ -162,6 +163,11 @@ fn amount(look: &Look, n: Option<u64>) -> Vec<Span<'static>> {
     cell::figure(look, tone, n.map(human::scaled))
 }
 
+/// Three seconds a cell.
+fn last_minute(r: &TunnelRow, look: &Look, _: usize) -> Vec<Span<'static>> {
+    vec![look.span(Tone::Accent, r.recent(look.now).map_or_else(String::new, |cells| cell::spark(&cells)))]
+}
+
 /// A bar that runs down and the time beside it; the colour says how near the end is. How it ended, once it has.
 fn time_left(r: &TunnelRow, look: &Look, width: usize) -> Vec<Span<'static>> {
     if let Some(ended) = &r.ended {
@@ -173,12 +179,7 @@ fn time_left(r: &TunnelRow, look: &Look, width: usize) -> Vec<Span<'static>> {
         return vec![look.span(Tone::Faint, if human::width(&long) <= width { long } else { short })];
     }
     let Some(left) = r.left else { return cell::figure(look, Tone::Faint, None) };
-    let share = r.timeout.filter(|t| !t.is_zero()).map_or(0.0, |t| left.as_secs_f64() / t.as_secs_f64());
-    let tone = match share {
-        s if s < 0.2 && left < Duration::from_secs(60) => Tone::Bad,
-        s if s < 0.4 && left < Duration::from_secs(300) => Tone::Warn,
-        _ => Tone::Good,
-    };
+    let (share, tone) = nearness(left, r.timeout);
     let text_tone = if tone == Tone::Good { Tone::Muted } else { tone };
     let bound = if r.left_at_most.is_some() { "≥" } else { "" };
     let text = format!("{bound}{}", human::span_short(left));
@@ -187,6 +188,18 @@ fn time_left(r: &TunnelRow, look: &Look, width: usize) -> Vec<Span<'static>> {
     }
     let room = width - 5;
     vec![look.span(tone, format!("{:<room$}", cell::bar(share, room))), look.span(text_tone, format!("{text:>5}"))]
+}
+
+/// Which share of its time a tunnel has left, and the tone of that.
+#[must_use]
+pub fn nearness(left: Duration, timeout: Option<Duration>) -> (f64, Tone) {
+    let share = timeout.filter(|t| !t.is_zero()).map_or(0.0, |t| left.as_secs_f64() / t.as_secs_f64());
+    let tone = match share {
+        s if s < 0.2 && left < Duration::from_secs(60) => Tone::Bad,
+        s if s < 0.4 && left < Duration::from_secs(300) => Tone::Warn,
+        _ => Tone::Good,
+    };
+    (share, tone)
 }
 
 /// What the title says besides the name.
@@ -199,7 +212,7 @@ pub fn facts(snap: &Snapshot, look: &Look) -> Vec<Seg> {
     let ended = (ended > 0).then(|| Seg::new(muted(format!("{} ended", human::grouped(ended)))).leaves(7));
     // What stands behind a figure must not move when it gets another digit.
     let mut facts = vec![
-        Seg::new(muted(n)).leaves(2),
+        Seg::new(muted(format!("{n:<11}"))).leaves(2),
         Seg::new(muted(format!("{:<12}", format!("+{}/s opened", per_second(opened))))).leaves(6),
         Seg::new(muted(format!("{:<10}", format!("−{}/s died", per_second(died))))).leaves(5),
     ];

@@ -85,7 +85,7 @@ fn by_name(r: &NameRow) -> Sort {
 /// A count, or what it is at least.
 fn count(look: &Look, count: Counted) -> Vec<Span<'static>> {
     let at_least = if count.missed > 0 { "≥" } else { "" };
-    cell::figure(look, Tone::Plain, Some(format!("{at_least}{}", human::grouped(count.count))))
+    cell::figure(look, Tone::Plain, Some(cell::total(at_least, count.count)))
 }
 
 /// A bar and the share behind it, the share alone where there is no room.

@@ -48,7 +48,7 @@ const fn columns(room: usize, span: usize, spark: Cell) -> [Column<ErrorRow>; 6]
             "TOTAL",
             7,
             0,
-            |r, l, _| cell::figure(l, Tone::Plain, Some(human::grouped(r.total))),
+            |r, l, _| cell::figure(l, Tone::Plain, Some(cell::total("", r.total))),
             |r| Sort::Number(r.total as f64),
         ),
         Column::number("permin", "/min", 6, 6, per_minute, |r| Sort::Number(r.per_minute)),
@@ -79,7 +79,16 @@ fn per_minute(r: &ErrorRow, look: &Look, _: usize) -> Vec<Span<'static>> {
 
 /// `3.1`, `120`.
 fn rate(per_minute: f64) -> String {
-    if per_minute < 99.95 { format!("{per_minute:.1}") } else { format!("{per_minute:.0}") }
+    match per_minute {
+        n if n < 99.95 => format!("{n:.1}"),
+        n if n < 99_999.5 => format!("{n:.0}"),
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rate on a screen, never negative"
+        )]
+        n => human::scaled(n as u64),
+    }
 }
 
 fn spark<const SPAN: usize>(r: &ErrorRow, look: &Look, width: usize) -> Vec<Span<'static>> {

@@ -59,6 +59,15 @@ pub fn facts(snap: &Snapshot, look: &Look) -> Vec<Seg> {
 /// Lines that the pane would like for these findings.
 #[must_use]
 pub fn wanted(rows: &[FindingRow], width: u16) -> u16 {
+    // A sentence that is only worth knowing takes room that is there, and asks for none.
+    let asks = |r: &FindingRow| if r.finding.is_serious() { sentence(r, width).len().min(SENTENCE) } else { 0 };
+    let lines = |r: &FindingRow| 1 + asks(r);
+    u16::try_from(rows.iter().map(lines).sum::<usize>()).unwrap_or(u16::MAX)
+}
+
+/// Lines that all of them would fill.
+#[must_use]
+pub fn whole(rows: &[FindingRow], width: u16) -> u16 {
     let lines = |r: &FindingRow| 1 + sentence(r, width).len().min(SENTENCE);
     u16::try_from(rows.iter().map(lines).sum::<usize>()).unwrap_or(u16::MAX)
 }
@@ -118,7 +127,9 @@ fn put_head(buf: &mut Buffer, line: Rect, row: &FindingRow, look: &Look) {
     };
     let head = vec![sign, look.span(Tone::Plain, " "), look.span(tone, row.finding.id)];
     let about = Seg::new(vec![look.span(Tone::Muted, row.about.clone())]).leaves(2);
-    let when = when(row, look);
-    let right = when.map(|when| Seg::new(vec![look.span(Tone::Faint, when)]).leaves(1));
+    let right = when(row, look).map(|when| {
+        let short = when.trim_start_matches("since ").to_owned();
+        Seg::new(vec![look.span(Tone::Faint, when)]).shrinks(3, vec![look.span(Tone::Faint, short)]).leaves(1)
+    });
     put_ends(buf, inner, vec![Seg::new(head), about], right.into_iter().collect());
 }

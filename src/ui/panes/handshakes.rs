@@ -14,7 +14,7 @@ use super::super::snapshot::Snapshot;
 use super::super::snapshot::endpoint::EndpointRow;
 use super::super::table::{Column, Cut, Sort};
 use super::super::text::{Look, Seg};
-use super::super::theme::Tone;
+use super::super::theme::{self, Tone};
 use super::{cell, life};
 
 fn ms(d: Option<Duration>) -> Sort {
@@ -32,7 +32,22 @@ fn certificate(r: &EndpointRow, look: &Look, _: usize) -> Vec<Span<'static>> {
     let (light, days) = life::certificate(end, look.now);
     let sign = if light == Light::None { String::new() } else { format!("{} ", light.sign()) };
     let tone = if light == Light::None { Tone::Plain } else { light.tone() };
-    vec![look.span(tone, format!("{sign}{days}d"))]
+    // What ended long ago is as bad as what ended yesterday; the column has five places.
+    let said = match days {
+        ..-99 => "✖ end".to_owned(),
+        -99..-9 => format!("{}{days}d", light.sign()),
+        _ => format!("{sign}{days}d"),
+    };
+    vec![look.span(tone, said)]
+}
+
+/// A count in at most three places: `999`, `12k`.
+fn in_three(n: u64) -> String {
+    match n {
+        0..1_000 => n.to_string(),
+        1_000..100_000 => format!("{}k", n / 1_000),
+        _ => "99k".to_owned(),
+    }
 }
 
 /// No column of a picture is wider; a filter asks for cells without end.
@@ -180,11 +195,12 @@ pub static COLUMNS: [Column<EndpointRow>; 17] = [
             if r.route.is_none() {
                 return vec![l.span(Tone::Accent, "p"), l.span(Tone::Muted, " probe")];
             }
-            let mut spans = cell::mishaps(l, r.missed);
-            let again = r.again.map_or_else(|| "·".to_owned(), human::scaled);
-            let tone = if r.again == Some(0) || r.again.is_none() { Tone::Faint } else { Tone::Plain };
-            spans.push(l.span(tone, format!("{again:>6}")));
-            spans
+            let tone = |n: Option<u64>| if n.is_none_or(|n| n == 0) { Tone::Faint } else { Tone::Plain };
+            let said = |n: Option<u64>| n.map_or_else(|| theme::NONE.to_owned(), in_three);
+            vec![
+                l.span(tone(r.missed), format!("{:<3}", said(r.missed))),
+                l.span(tone(r.again), format!("{:>4}", said(r.again))),
+            ]
         },
         |r| Sort::of(r.again.map(|n| n as f64)),
     ),

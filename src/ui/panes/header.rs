@@ -1,6 +1,7 @@
 //! The first two lines: where we are and whether we can see; then the verdict.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -16,7 +17,13 @@ use super::super::text::{Look, Seg, put_ends};
 use super::super::theme::{self, Tone};
 
 /// Columns of the verdict's sentence before which nothing else gives way: its first word and its place.
-const SENTENCE: usize = 22;
+const SENTENCE: usize = 21;
+/// Columns of the verdict's sign and word with the blanks around them.
+const WORD: usize = 14;
+/// Below this the moment since when stands alone.
+const NARROW: usize = 60;
+/// From this age on a moment is told by how long ago it was.
+const DAY: Duration = Duration::from_secs(20 * 3_600);
 
 /// The light of a source.
 #[must_use]
@@ -110,11 +117,11 @@ pub const fn verdict(v: Verdict) -> (&'static str, Tone, &'static str) {
 pub fn draw_verdict(buf: &mut Buffer, line: Rect, snap: &Snapshot, look: &Look) {
     let (sign, tone, word) = verdict(snap.verdict);
     let bold = look.theme.style(tone).patch(look.theme.style(Tone::Strong));
-    let summary_tone =
-        if matches!(snap.verdict, Verdict::Broken | Verdict::Degraded) { Tone::Strong } else { Tone::Plain };
+    let wrong = matches!(snap.verdict, Verdict::Broken | Verdict::Degraded);
+    let (said, since) = sentence(snap, look, usize::from(line.width));
     let left = vec![
         Seg::new(vec![look.span(tone, sign), look.span(tone, format!(" {word}")).style(bold)]),
-        Seg::new(vec![look.span(summary_tone, snap.summary.clone())]).squeezes(7, SENTENCE),
+        Seg::new(vec![look.span(if wrong { Tone::Strong } else { Tone::Plain }, said)]).squeezes(7, SENTENCE),
     ];
     let [critical, warning, _] = snap.counts;
     let mut right = Vec::new();
@@ -125,12 +132,32 @@ pub fn draw_verdict(buf: &mut Buffer, line: Rect, snap: &Snapshot, look: &Look) 
             right.push(seg.shrinks(8, vec![look.span(tone, format!("{n} {short}"))]).leaves(leaves));
         }
     }
+    right.extend(since);
     if critical + warning > 0 {
-        let since = snap.findings.iter().filter(|f| f.finding.is_serious()).filter_map(|f| f.since).min();
-        right.extend(
-            since.map(|t| Seg::new(vec![look.span(Tone::Muted, format!("since {}", look.clock(t)))]).leaves(9)),
-        );
-        right.push(Seg::new(vec![look.span(Tone::Accent, "d"), look.span(Tone::Muted, " why")]).leaves(4));
+        // On a narrow screen the sentence says more than the key, which the last line and the help tell too.
+        let leaves = if usize::from(line.width) < NARROW { 8 } else { 4 };
+        right.push(Seg::new(vec![look.span(Tone::Accent, "d"), look.span(Tone::Muted, " why")]).leaves(leaves));
     }
     put_ends(buf, line, left, right);
+}
+
+/// The verdict's sentence, and since when it holds where that is no part of it: `since 13:58:04`, `nothing wrong for 4h 12m`.
+fn sentence(snap: &Snapshot, look: &Look, width: usize) -> (String, Option<Seg>) {
+    let said = snap.summary.clone();
+    let Some(since) = snap.verdict_since.filter(|_| snap.verdict != Verdict::Blind) else { return (said, None) };
+    let muted = |text: String| vec![look.span(Tone::Muted, text)];
+    let held = snap.now.since(since);
+    // A time of day says nothing of yesterday.
+    if snap.verdict == Verdict::Healthy || held >= DAY {
+        let held = human::span_short(held);
+        let whole = format!("{said} for {held}");
+        return if snap.verdict == Verdict::Healthy && human::width(&whole) + WORD <= width {
+            (whole, None)
+        } else {
+            (said, Some(Seg::new(muted(format!("for {held}"))).shrinks(9, muted(held)).leaves(3)))
+        };
+    }
+    let minute = look.minute(since);
+    let short = if width < NARROW { minute } else { format!("since {minute}") };
+    (said, Some(Seg::new(muted(format!("since {}", look.clock(since)))).shrinks(9, muted(short)).leaves(3)))
 }

@@ -4,20 +4,19 @@ use std::time::Duration;
 
 use ratatui::text::{Line, Span};
 
-use crate::event::probe::{Cadence, FailureKind, Route, Strays, Tls};
+use crate::event::probe::{Cadence, Route, Strays};
 use crate::human;
 use crate::model::probes::{Outcome, Uptime};
-use crate::time::Timestamp;
 
 use super::super::light::Light;
 use super::super::panes::{cell, life};
 use super::super::seen::{self, SeenLine};
 use super::super::snapshot::endpoint::EndpointRow;
 use super::super::snapshot::outcome;
-use super::super::text::{Look, cut_words, spans_width, wrap_exact};
+use super::super::text::{Look, cut_words, spans_width, wrap_exact, wrap_whole};
 use super::super::theme::Tone;
 use super::decisive::{self, Marked};
-use super::{NAME, Page};
+use super::{NAME, Page, certificate};
 
 /// Request and answer stand side by side on pages at least so wide.
 const BESIDE: usize = 92;
@@ -25,8 +24,6 @@ const BESIDE: usize = 92;
 const WATERFALL: usize = 64;
 /// Lines of a body.
 const BODY: usize = 20;
-/// Names of a certificate that are shown.
-const NAMES: usize = 24;
 
 /// The whole page.
 pub(super) fn write(page: &mut Page<'_>, r: &EndpointRow) {
@@ -39,7 +36,7 @@ pub(super) fn write(page: &mut Page<'_>, r: &EndpointRow) {
     }
     dialogue(page, r);
     if let Some(tls) = &r.tls {
-        certificate(page, r, tls);
+        certificate::write(page, r, tls);
     }
     for line in seen::lines(&r.seen, |h| page.look.clock(h.at)) {
         match line {
@@ -96,7 +93,7 @@ fn way(page: &mut Page<'_>, r: &EndpointRow) {
 fn held(page: &mut Page<'_>, r: &EndpointRow) {
     let room = page.width.saturating_sub(NAME);
     if !r.history.is_empty() {
-        named(page, "life", life::strip(page.look, &r.history, room));
+        page.named("life", life::strip(page.look, &r.history, room));
     }
     if let Some(said) = uptime(&r.uptimes) {
         page.spaced("up", &said, Tone::Plain);
@@ -114,7 +111,7 @@ fn held(page: &mut Page<'_>, r: &EndpointRow) {
         let left = room.saturating_sub(human::width(&said));
         let mut spans = vec![page.look.span(Tone::Plain, said)];
         spans.extend(cell::pulse(page.look, &r.spark, left.min(64)));
-        named(page, "round trips", spans);
+        page.named("round trips", spans);
     }
     if let Some((said, tone)) = strays(&b.strays) {
         page.spaced("stray pongs", &said, tone);
@@ -187,7 +184,7 @@ fn uptime(uptimes: &[Option<Uptime>; 3]) -> Option<String> {
         |name: &str, up: &Option<Uptime>| up.filter(|u| u.over < all.over).map(|u| format!("{name} {}", percent(u)));
     let mut said: Vec<String> = [whole("5 min", minutes), whole("1 h", hour)].into_iter().flatten().collect();
     let name = if said.is_empty() { "" } else { "all " };
-    said.push(format!("{name}{} of {}", percent(all), human::span(all.over)));
+    said.push(format!("{name}{} of {}", percent(all), human::span(all.over).replace("  ", " ")));
     Some(said.join("   "))
 }
 
@@ -200,12 +197,6 @@ fn percent(up: Uptime) -> String {
         return "0 %".to_owned();
     }
     format!("{:.1} %", (up.share() * 1e3).floor() / 10.0)
-}
-
-fn named(page: &mut Page<'_>, name: &str, spans: Vec<Span<'static>>) {
-    let mut line = vec![page.look.span(Tone::Faint, format!("{name:<NAME$}"))];
-    line.extend(spans);
-    page.lines.push(Line::from(line));
 }
 
 /// One line a phase, each bar beginning where the one before ended:
@@ -238,10 +229,10 @@ fn waterfall(page: &mut Page<'_>, r: &EndpointRow) {
                 format!("{}{:>8}", " ".repeat(gap), human::latency(took)),
             ),
         ];
-        named(page, name, spans);
+        page.named(name, spans);
     }
     let said = format!("{}{:>8}", " ".repeat(room + 2), human::latency(total));
-    named(page, "together", vec![look.span(Tone::Strong, said)]);
+    page.named("together", vec![look.span(Tone::Strong, said)]);
 }
 
 /// Request and answer, side by side where there is room, the lines that decide marked.
@@ -304,7 +295,7 @@ fn body(look: &Look, body: &str, width: usize) -> Vec<Spans> {
     if body.is_empty() {
         return Vec::new();
     }
-    let shown = body.lines().take(BODY).flat_map(|l| wrap_exact(l, width.saturating_sub(2)));
+    let shown = body.lines().take(BODY).flat_map(|l| wrap_whole(l, width.saturating_sub(2)));
     let mut out = vec![Vec::new()];
     out.extend(shown.map(|l| vec![look.span(Tone::Plain, "  "), look.span(Tone::Faint, l)]));
     let more = body.lines().count().saturating_sub(BODY);
@@ -329,50 +320,6 @@ fn put_beside(page: &mut Page<'_>, left: Vec<Spans>, right: Vec<Spans>, second: 
             line.extend(r);
         }
         page.lines.push(Line::from(line));
-    }
-}
-
-/// `2026-11-21 14:00`.
-fn minute(at: Timestamp) -> String {
-    at.to_string().chars().take(16).map(|c| if c == 'T' { ' ' } else { c }).collect()
-}
-
-/// What TLS showed, and why it was not trusted.
-fn certificate(page: &mut Page<'_>, r: &EndpointRow, tls: &Tls) {
-    page.head("Certificate");
-    let of = |o: &Option<String>| o.clone().unwrap_or_else(|| "·".to_owned());
-    let distrust =
-        [FailureKind::TlsExpired, FailureKind::TlsNameMismatch, FailureKind::TlsUntrusted, FailureKind::TlsFailed];
-    let failure = r.failure().filter(|f| distrust.contains(&f.kind));
-    if let Some(f) = failure {
-        page.toned("refused", &format!("{} {}", Light::Bad.sign(), f.said), Tone::Bad);
-    }
-    page.pair("subject", &of(&tls.subject));
-    page.pair("issuer", &of(&tls.issuer));
-    let mut names: Vec<String> = tls.names.iter().take(NAMES).cloned().collect();
-    if tls.names.len() > NAMES {
-        names.push(format!("and {} more", tls.names.len() - NAMES));
-    }
-    page.pair("names", &if names.is_empty() { "·".to_owned() } else { names.join(", ") });
-    if let Some(end) = tls.not_after {
-        let (light, days) = life::certificate(end, page.look.now);
-        let left = match light {
-            Light::Bad => format!("{} ended {} ago", light.sign(), human::counted(days.unsigned_abs(), "day", "days")),
-            Light::Warn => format!("{} {} left", light.sign(), human::counted(days.unsigned_abs(), "day", "days")),
-            _ => format!("{} left", human::counted(days.unsigned_abs(), "day", "days")),
-        };
-        page.toned(
-            "valid",
-            &format!("{left}, until {} UTC", minute(end)),
-            if light == Light::None { Tone::Plain } else { light.tone() },
-        );
-    }
-    let untrusted = failure.is_some_and(|f| f.kind == FailureKind::TlsUntrusted);
-    let alone = if untrusted && tls.chain == 1 { ": often the intermediate one is missing" } else { "" };
-    page.pair("chain", &format!("{} sent{alone}", human::counted(tls.chain as u64, "certificate", "certificates")));
-    if tls.version.is_some() {
-        let alpn = tls.alpn.as_ref().map_or_else(String::new, |a| format!(", ALPN {a}"));
-        page.pair("tls", &format!("{}, {}{alpn}", of(&tls.version), of(&tls.cipher)));
     }
 }
 

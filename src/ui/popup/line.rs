@@ -15,7 +15,7 @@ use super::super::narrow;
 use super::super::snapshot::Snapshot;
 use super::super::snapshot::error::words;
 use super::super::state::ScreenState;
-use super::super::text::{Look, spans_width, wrap_exact};
+use super::super::text::{Look, spans_width, wrap_exact, wrap_whole};
 use super::super::theme::{self, Tone};
 use super::Page;
 
@@ -49,7 +49,7 @@ pub(super) fn write(page: &mut Page<'_>, snap: &Snapshot, line: &Arc<Kept>) {
 /// ```
 fn raw(page: &mut Page<'_>, raw: &str, marks: &[(Field, Range<usize>)]) {
     let mut start = 0;
-    for part in parts(raw, page.width.saturating_sub(2)) {
+    for part in wrap_whole(raw, page.width.saturating_sub(2)) {
         let here = start..start + part.len();
         start = here.end;
         let mut text = vec![page.look.span(Tone::Plain, "  ")];
@@ -67,24 +67,6 @@ fn raw(page: &mut Page<'_>, raw: &str, marks: &[(Field, Range<usize>)]) {
             page.lines.push(Line::from(signs));
         }
     }
-}
-
-/// The line in parts that fit, broken behind a blank where one is near the end, and losing nothing.
-fn parts(raw: &str, width: usize) -> Vec<String> {
-    let mut out = Vec::new();
-    let mut rest = raw;
-    while human::width(rest) > width {
-        let Some(part) = wrap_exact(rest, width).into_iter().next().filter(|p| !p.is_empty() && p.len() < rest.len())
-        else {
-            break;
-        };
-        let blank = part.rfind(' ').map(|at| at + 1).filter(|at| human::width(&part[..*at]) * 3 > width * 2);
-        let (part, behind) = rest.split_at(blank.unwrap_or(part.len()));
-        out.push(part.to_owned());
-        rest = behind;
-    }
-    out.push(rest.to_owned());
-    out
 }
 
 /// A piece of the line and what stands below it.

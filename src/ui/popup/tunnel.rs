@@ -2,23 +2,32 @@
 
 use std::time::Duration;
 
-use ratatui::text::Line;
-
 use crate::event::socket::TcpTimer;
 use crate::human;
 use crate::model::connections::Upstream;
-use crate::model::legs::Leg;
+use crate::model::legs::{CELL_S, Leg};
 use crate::model::unix::UnixLeg;
 use crate::report::sockets::Ended;
 use crate::time::Timestamp;
 
-use super::super::panes::cell;
+use super::super::panes::{cell, connections};
+use super::super::snapshot::Snapshot;
+use super::super::snapshot::timer;
 use super::super::snapshot::tunnel::{TunnelRow, light};
+use super::super::text::wrap;
 use super::super::theme::{self, Tone};
 use super::{NAME, Page};
 
 /// The least columns of a leg beside the other.
 const LEG: usize = 28;
+/// Columns of the longest bar.
+const BAR: usize = 40;
+/// Blanks behind it.
+const GAP: usize = 2;
+/// Sparklines are twice as wide on pages at least so wide.
+const WIDE: usize = 100;
+/// And below this they have a line of their own.
+const NARROW: usize = 70;
 
 /// What is known of one leg, by name.
 type Facts = Vec<(&'static str, String)>;
@@ -27,19 +36,29 @@ fn none() -> String {
     theme::NONE.to_owned()
 }
 
+/// Within a sentence a span needs no column of its own.
+fn said(d: Duration) -> String {
+    human::span(d).replace("  ", " ")
+}
+
 fn span(d: Option<Duration>) -> String {
-    d.map_or_else(none, human::span)
+    d.map_or_else(none, said)
 }
 
 /// Writes the page.
-pub(super) fn write(page: &mut Page<'_>, r: &TunnelRow) {
-    page.toned("state", &format!("{} {}", light(r).sign(), r.word()), light(r).word_tone());
-    let bound = if r.age.is_some_and(|a| a.1) { "at least " } else { "" };
-    let silent = r.idle.map_or_else(String::new, |d| format!(", silent for {}", human::span(d)));
-    page.pair("age", &format!("{bound}{}{silent}", span(r.age.map(|a| a.0))));
+///
+/// ```text
+/// state       ● open for 44s, silent for 49s
+/// time left   ━━━━━╸                                    11s of 60s
+/// cut by      proxy_read_timeout 1m  0s, /etc/nginx/conf.d/feed.conf:12
+/// ↓ to client    0/s   most 1.2k/s    91k in all   ▁▁▃▅▁
+/// ↑ by client    0/s   most  340/s    12k in all   ▁
+/// ```
+pub(super) fn write(page: &mut Page<'_>, snap: &Snapshot, r: &TunnelRow) {
+    state(page, r);
     match &r.ended {
         Some(ended) => end(page, ended),
-        None => life(page, r),
+        None => life(page, snap, r),
     }
     page.pair("location", r.location.as_deref().unwrap_or(theme::NONE));
     page.pair("worker", &worker(r));
@@ -54,6 +73,18 @@ pub(super) fn write(page: &mut Page<'_>, r: &TunnelRow) {
     }
     page.blank();
     legs(page, r);
+}
+
+fn state(page: &mut Page<'_>, r: &TunnelRow) {
+    let light = light(r);
+    let bound = if r.age.is_some_and(|a| a.1) { "at least " } else { "" };
+    let word = if r.ended.is_some() { ", was open" } else { "" };
+    let age = r.age.map_or_else(String::new, |(age, _)| format!("{word} for {bound}{}", said(age)));
+    let silent = r.idle.map_or_else(String::new, |d| format!(", silent for {}", said(d)));
+    let look = page.look;
+    let sign = look.span(light.tone(), light.sign());
+    let named = look.span(light.word_tone(), format!(" {}", r.word()));
+    page.named("state", vec![sign, named, look.span(Tone::Plain, format!("{age}{silent}"))]);
 }
 
 fn worker(r: &TunnelRow) -> String {
@@ -77,52 +108,129 @@ fn end(page: &mut Page<'_>, ended: &Ended) {
     }
 }
 
-fn life(page: &mut Page<'_>, r: &TunnelRow) {
+fn life(page: &mut Page<'_>, snap: &Snapshot, r: &TunnelRow) {
     if let Some(odd) = r.odd() {
         page.toned("odd", &odd, Tone::Warn);
     }
-    let until = r.left_at_most.map_or_else(String::new, |most| format!(" to {}", human::span(most)));
-    let timeout = r.cut_by.unwrap_or("proxy_read_timeout");
-    page.pair("time left", &format!("{}{until} of {timeout} {}", span(r.left), span(r.timeout)));
-    if let Some(recent) = r.recent(page.look.now).filter(|r| r.iter().any(|n| *n > 0)) {
-        page.toned("last minute", &cell::spark(&recent), Tone::Accent);
+    deadline(page, snap, r);
+    flow(page, r);
+}
+
+/// How long nginx still holds it in silence, and which line says so.
+fn deadline(page: &mut Page<'_>, snap: &Snapshot, r: &TunnelRow) {
+    let Some(left) = r.left else {
+        page.pair("time left", "· not known, or no timer of nginx runs now");
+        return;
+    };
+    let (share, tone) = connections::nearness(left, r.timeout);
+    let at_most = r.left_at_most.map_or_else(String::new, |most| format!(" to {}", said(most)));
+    let text = format!("{}{at_most} of {}", said(left), span(r.timeout));
+    let room = page.width.saturating_sub(NAME + GAP + human::width(&text)).min(BAR);
+    let bar = page.look.span(tone, format!("{:<room$}", cell::bar(share, room)));
+    page.named("time left", vec![bar, page.look.span(Tone::Plain, format!("{:GAP$}{text}", ""))]);
+    let Some(directive) = r.cut_by else { return };
+    let place = match timer::of(&snap.timers, r).map(|t| &t.place) {
+        Some(Some(place)) => format!(", {place}"),
+        Some(None) => ", nginx's default".to_owned(),
+        None => String::new(),
+    };
+    page.pair("cut by", &format!("{directive} {}{place}", span(r.timeout)));
+}
+
+/// What passed in the last minute, each way by its own measure.
+fn flow(page: &mut Page<'_>, r: &TunnelRow) {
+    let Some(recent) = recent(r, page.look.now) else { return };
+    let totals = r.bytes().map_or([None; 2], |(down, up)| [Some(down), Some(up)]);
+    let ways = [("↓ to client", r.down, 0), ("↑ by client", r.up, 1)];
+    for ((name, rate, way), total) in ways.into_iter().zip(totals) {
+        let series: Vec<u64> = recent.iter().map(|cell| cell[way]).collect();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rate on a screen, never negative"
+        )]
+        let now = rate.map_or_else(none, |n| format!("{}/s", human::scaled(n.round() as u64)));
+        let most = series.iter().max().map_or(0, |n| n.div_ceil(CELL_S.unsigned_abs()));
+        let most = format!("{}/s", human::scaled(most));
+        let all = total.map_or_else(none, human::scaled);
+        if page.width < NARROW {
+            // Too narrow for all on one line.
+            page.pair(name, &format!("{now} now, {all} in all"));
+            if series.iter().any(|n| *n > 0) {
+                page.named("", vec![page.look.span(Tone::Accent, cell::spark(&series))]);
+            }
+            continue;
+        }
+        let figures = format!("{now:>6}   most {most:>6}   {all:>4} in all   ");
+        let times = if page.width >= WIDE { 2 } else { 1 };
+        let strip: String = cell::spark(&series).chars().flat_map(|c| std::iter::repeat_n(c, times)).collect();
+        page.named(name, vec![page.look.span(Tone::Plain, figures), page.look.span(Tone::Accent, strip)]);
+    }
+}
+
+/// Bytes to the client and from it in each cell of the last minute, by the leg that the row's own figures come from.
+fn recent(r: &TunnelRow, now: Timestamp) -> Option<Vec<[u64; 2]>> {
+    r.recent(now)?;
+    let wide = |a: u32, b: u32| [u64::from(a), u64::from(b)];
+    match (&r.client, &r.upstream) {
+        (Some(client), _) if client.passed().is_some() => {
+            Some(client.recent.series(now).iter().map(|(read, written)| wide(*written, *read)).collect())
+        }
+        (_, Some(upstream)) => {
+            Some(upstream.recent.series(now).iter().map(|(read, written)| wide(*read, *written)).collect())
+        }
+        _ => None,
     }
 }
 
 /// Both legs side by side, fact by fact; one below the other where that is too wide.
 fn legs(page: &mut Page<'_>, r: &TunnelRow) {
-    let each = page.width.saturating_sub(NAME) / 2;
     let now = page.look.now;
     let client = r.client.as_ref().map(|l| leg_facts(l, now));
     let tcp = r.upstream.as_ref().map(|l| leg_facts(l, now));
     let upstream = tcp.or_else(|| r.unix.as_ref().map(unix_facts));
-    if each < LEG {
-        for (name, facts) in [("Client leg", client), ("Upstream leg", upstream)] {
-            page.head(name);
-            match facts {
-                Some(facts) => facts.iter().for_each(|(name, said)| page.pair(name, said)),
-                None => page.pair("", "not known"),
-            }
-        }
+    let each = page.width.saturating_sub(NAME) / 2;
+    if each >= LEG {
+        beside(page, client.as_ref(), upstream.as_ref(), each);
         return;
     }
-    let line = |page: &mut Page<'_>, name: &str, tone: Tone, left: &str, right: &str| {
-        let label = page.look.span(Tone::Faint, format!("{name:<NAME$}"));
-        let left = human::cut_middle(left, each.saturating_sub(2)).into_owned();
-        let gap = " ".repeat(each.saturating_sub(human::width(&left)));
-        let right = human::cut_middle(right, each).into_owned();
-        let [left, right] = [left, right].map(|text| page.look.span(tone, text));
-        page.lines.push(Line::from(vec![label, left, page.look.span(tone, gap), right]));
-    };
-    line(page, "", Tone::Strong, "Client leg", "Upstream leg");
-    let names: Vec<&str> = client.iter().chain(&upstream).take(1).flatten().map(|(name, _)| *name).collect();
-    let said = |facts: &Option<Facts>, i: usize| match facts {
+    for (name, facts) in [("Client leg", client), ("Upstream leg", upstream)] {
+        page.head(name);
+        match facts {
+            Some(facts) => {
+                facts.iter().filter(|(_, said)| *said != theme::NONE).for_each(|(n, said)| page.pair(n, said));
+            }
+            None => page.pair("", "not known"),
+        }
+    }
+}
+
+fn beside(page: &mut Page<'_>, client: Option<&Facts>, upstream: Option<&Facts>, each: usize) {
+    line(page, "", Tone::Strong, ["Client leg", "Upstream leg"], each);
+    let names: Vec<&str> = client.or(upstream).into_iter().flatten().map(|(name, _)| *name).collect();
+    let said = |facts: Option<&Facts>, i: usize| match facts {
         Some(facts) => facts.get(i).map_or_else(String::new, |(_, said)| said.clone()),
         None if i == 0 => "not known".to_owned(),
         None => String::new(),
     };
     for (i, name) in names.into_iter().enumerate() {
-        line(page, name, Tone::Plain, &said(&client, i), &said(&upstream, i));
+        let both = [said(client, i), said(upstream, i)];
+        // What neither tells is no line.
+        if both.iter().any(|s| !s.is_empty() && s != theme::NONE) {
+            line(page, name, Tone::Plain, [&both[0], &both[1]], each);
+        }
+    }
+}
+
+/// One fact of both, in as many lines as the longer one takes.
+fn line(page: &mut Page<'_>, name: &str, tone: Tone, both: [&str; 2], each: usize) {
+    let [left, right] = both.map(|said| wrap(said, each.saturating_sub(2)));
+    for n in 0..left.len().max(right.len()) {
+        let at = |lines: &[String]| lines.get(n).cloned().unwrap_or_default();
+        let left = at(&left);
+        let gap = " ".repeat(each.saturating_sub(human::width(&left)));
+        let parts = [left, gap, at(&right)].map(|text| page.look.span(tone, text));
+        page.named(if n == 0 { name } else { "" }, parts.into());
     }
 }
 

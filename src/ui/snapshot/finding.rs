@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::diagnose::finding::{Diagnosis, Finding, Severity};
+use crate::diagnose::finding::{Diagnosis, Finding, Severity, Verdict};
 use crate::time::Timestamp;
 
 use super::super::light::Light;
@@ -53,6 +53,28 @@ pub fn rows(diagnosis: &Diagnosis, before: &[FindingRow], began: Option<Timestam
     rows
 }
 
+/// Since when `verdict` holds. What the screen said a moment ago stays true: a verdict that changes before our eyes holds from
+/// then on. One that was there at the first look holds since the oldest evidence of it, and that nothing is wrong since the look
+/// began.
+#[must_use]
+pub fn verdict_since(
+    verdict: Verdict,
+    before: Option<(Verdict, Option<Timestamp>)>,
+    rows: &[FindingRow],
+    began: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let same = before.filter(|(v, _)| *v == verdict);
+    let first = before.is_none() || began.is_none_or(|began| now.since(began) <= FIRST_LOOK);
+    if first {
+        let wrong = matches!(verdict, Verdict::Broken | Verdict::Degraded);
+        let counts = |f: &Finding| f.severity == Severity::Critical || (verdict != Verdict::Broken && f.is_serious());
+        let found = rows.iter().filter(|r| r.over.is_none() && counts(&r.finding)).filter_map(|r| r.since);
+        return if wrong { same.and_then(|(_, since)| since).into_iter().chain(found).min() } else { began };
+    }
+    same.map_or(Some(now), |(_, since)| since)
+}
+
 fn row(f: &Finding) -> FindingRow {
     let s = &f.subject;
     let about = [&s.location, &s.url, &s.upstream, &s.resource, &s.server].into_iter().flatten().next();
@@ -74,7 +96,7 @@ fn row(f: &Finding) -> FindingRow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnose::finding::{Confidence, Subject, Verdict};
+    use crate::diagnose::finding::{Confidence, Evidence, EvidenceKind, Subject};
 
     fn found(ids: &[&'static str]) -> Diagnosis {
         let finding =
@@ -102,5 +124,25 @@ mod tests {
         let gone = rows(&found(&[]), &again, began, at(200));
         assert_eq!(gone.len(), 2);
         assert!(rows(&found(&[]), &gone, began, at(200 + 901)).is_empty());
+    }
+    #[test]
+    fn a_verdict_tells_since_when_it_holds() {
+        use Verdict::{Broken, Degraded, Healthy};
+        let at = |s| Timestamp::from_secs(s);
+        let mut bad = found(&["a"]);
+        bad.findings[0].severity = Severity::Critical;
+        bad.findings[0].evidence.push(Evidence::new(EvidenceKind::Log, "x").at(at(40)));
+        let bad = rows(&bad, &[], Some(at(100)), at(101));
+        let since =
+            |verdict, before, rows: &[FindingRow], now| verdict_since(verdict, before, rows, Some(at(100)), at(now));
+        assert_eq!(since(Healthy, None, &[], 101), Some(at(100)), "since we look");
+        let broken = since(Broken, Some((Healthy, Some(at(100)))), &bad, 102);
+        assert_eq!(broken, Some(at(40)), "the logs tell that it began before us");
+        assert_eq!(since(Broken, Some((Broken, broken)), &[], 500), broken);
+        let well = since(Healthy, Some((Broken, broken)), &[], 600);
+        assert_eq!(well, Some(at(600)));
+        assert_eq!(since(Degraded, Some((Healthy, well)), &bad, 700), Some(at(700)), "it was well until then");
+        assert_eq!(since(Degraded, None, &bad[..0], 101), None, "nothing tells");
+        assert_eq!(since(Broken, None, &bad, 900), Some(at(40)), "a first look may come late");
     }
 }

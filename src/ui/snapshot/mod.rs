@@ -7,6 +7,7 @@ pub mod finding;
 pub mod outcome;
 pub mod past;
 pub mod seen;
+pub mod timer;
 pub mod tunnel;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use endpoint::EndpointRow;
 use error::ErrorRow;
 use finding::FindingRow;
 use past::Past;
+use timer::Timer;
 use tunnel::Tunnels;
 
 /// The rates of the Connections title are taken over this span.
@@ -52,6 +54,8 @@ pub struct Snapshot {
     pub sources: Vec<Source>,
     /// In one word.
     pub verdict: Verdict,
+    /// Since when that holds; `None` where it held when the look began and nothing tells since when.
+    pub verdict_since: Option<Timestamp>,
     /// In one sentence.
     pub summary: String,
     /// How many findings there are by severity: critical, warning, info.
@@ -76,6 +80,8 @@ pub struct Snapshot {
     pub findings: Vec<FindingRow>,
     /// Timeline.
     pub past: Past,
+    /// What cuts tunnels, by the configuration.
+    pub timers: Arc<Vec<Timer>>,
     /// What nginx has left.
     pub headroom: Headroom,
     measured: Timestamp,
@@ -123,7 +129,7 @@ impl Snapshot {
     /// What `model` and `diagnosis` show now.
     #[must_use]
     pub fn of(model: &Model, diagnosis: &Diagnosis) -> Self {
-        Self::with(model, diagnosis, Tunnels::of(model), (headroom(model), model.now), &[])
+        Self::with(model, diagnosis, Tunnels::of(model), (headroom(model), model.now), None)
     }
 
     /// The same as the successor of this one: what did not change is shared.
@@ -133,7 +139,7 @@ impl Snapshot {
         // Every connection is counted for it: not for every key.
         let same = Arc::ptr_eq(&tunnels.rows, &self.tunnels.rows) && model.now.since(self.measured) < MEASURED;
         let headroom = if same { (self.headroom, self.measured) } else { (headroom(model), model.now) };
-        Self::with(model, diagnosis, tunnels, headroom, &self.findings)
+        Self::with(model, diagnosis, tunnels, headroom, Some(self))
     }
 
     fn with(
@@ -141,8 +147,13 @@ impl Snapshot {
         diagnosis: &Diagnosis,
         tunnels: Tunnels,
         (headroom, measured): (Headroom, Timestamp),
-        findings: &[FindingRow],
+        before: Option<&Self>,
     ) -> Self {
+        let known = before.map_or(&[][..], |b| &b.findings);
+        let findings = finding::rows(diagnosis, known, model.since, model.now);
+        let timers = timer::timers(model);
+        let same_timers = before.map(|b| &b.timers).filter(|t| ***t == timers).cloned();
+        let told = before.map(|b| (b.verdict, b.verdict_since));
         let version = model.masters().iter().find_map(|m| m.version).or(model.site.as_ref().and_then(|s| s.version));
         let lines = model.errors.kept();
         let logs = model.site.iter().flat_map(|s| &s.error_logs);
@@ -153,6 +164,7 @@ impl Snapshot {
             processes: processes(model),
             sources: sources(model),
             verdict: diagnosis.verdict,
+            verdict_since: finding::verdict_since(diagnosis.verdict, told, &findings, model.since, model.now),
             summary: diagnosis.summary.clone(),
             counts: [Severity::Critical, Severity::Warning, Severity::Info].map(|s| diagnosis.count(s)),
             endpoints: endpoint::rows(model),
@@ -163,8 +175,9 @@ impl Snapshot {
             ended: error::ended(model, &lines),
             lines,
             log_level: logs.map(|l| l.level).min(),
-            findings: finding::rows(diagnosis, findings, model.since, model.now),
+            findings,
             past: Past::of(model),
+            timers: same_timers.unwrap_or_else(|| Arc::new(timers)),
             headroom,
             measured,
             guides: [guide(model), log_guide(model)],
