@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -208,7 +209,8 @@ impl Face {
             }
             self.snapshot = self.snapshot.after(session.model(), &self.diagnosis);
             self.memory.keep(&self.snapshot);
-            self.past = self.past.as_ref().map(|past| past.seen_from(&self.snapshot));
+            self.past =
+                self.past.take().map(|past| past.seen_from(&self.snapshot, past.past.cursor.unwrap_or(past.now)));
         }
         screen.draw(|frame| ui::draw(frame, frame.area(), self.shown(), state))
     }
@@ -217,6 +219,7 @@ impl Face {
         self.past.as_ref().unwrap_or(&self.snapshot)
     }
 
+    /// To the next or the previous moment that is kept.
     fn walk(&mut self, state: &mut ScreenState, forward: bool) {
         let from = self.shown().now;
         let to = if forward { self.memory.after(from) } else { self.memory.before(from) };
@@ -227,8 +230,17 @@ impl Face {
         }
         let kept = to.and_then(|at| self.memory.at(at));
         if forward || kept.is_some() {
-            self.past = kept.map(|s| s.seen_from(&self.snapshot));
+            self.past = kept.map(|s| s.seen_from(&self.snapshot, s.now));
         }
+    }
+
+    /// To any moment; `pick` finds what was shown then.
+    fn show(&mut self, state: &mut ScreenState, at: Timestamp, pick: impl Fn(&Memory) -> Option<&Arc<Snapshot>>) {
+        // What happened a moment ago is in what is shown now.
+        let kept = pick(&self.memory).map_or(&self.snapshot, Arc::as_ref);
+        let past = kept.seen_from(&self.snapshot, at);
+        state.tell_moment(at, past.now);
+        self.past = Some(past);
     }
 
     /// Answers one key, click or resize.
@@ -256,6 +268,13 @@ impl Face {
             Effect::ToggleProbe(url) => session.toggle_probe(&url),
             Effect::Earlier => self.walk(state, false),
             Effect::Later => self.walk(state, true),
+            Effect::At(at) => self.show(state, at, |memory| memory.at(at)),
+            Effect::After(at) => self.show(state, at, |memory| memory.not_before(at)),
+            Effect::Oldest => {
+                if let Some(oldest) = self.memory.before(Timestamp::default()) {
+                    self.show(state, oldest, |memory| memory.at(oldest));
+                }
+            }
             Effect::Present => self.past = None,
             Effect::Copy(text) => {
                 if screen.say(&copy_sequence(&text, env("TMUX").is_some())).is_err() {

@@ -3,6 +3,7 @@
 mod decisive;
 mod endpoint;
 mod line;
+mod moment;
 mod tunnel;
 
 use ratatui::text::{Line, Span};
@@ -120,10 +121,7 @@ pub fn page(
             finding(&mut page, row);
             row.finding.id.to_owned()
         }
-        Popup::Row(Pane::Timeline, _) => {
-            marks(&mut page, snap);
-            "Timeline".to_owned()
-        }
+        Popup::Row(Pane::Timeline, _) => moment::write(&mut page, snap, state),
     };
     Some((title, page.lines))
 }
@@ -230,16 +228,5 @@ fn finding(page: &mut Page<'_>, row: &FindingRow) {
     }
     if let Some(check) = &fix.check {
         page.toned("then", check, Tone::Accent);
-    }
-}
-
-fn marks(page: &mut Page<'_>, snap: &Snapshot) {
-    if snap.past.marks.is_empty() {
-        page.exact("Nothing has changed since the program started.", Tone::Plain);
-    }
-    for mark in snap.past.marks.iter().rev() {
-        let (sign, tone) = super::panes::timeline::sign(mark);
-        let at = page.look.clock(mark.at);
-        page.toned(&at, &format!("{sign} {}", mark.said), tone);
     }
 }
