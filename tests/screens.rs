@@ -125,6 +125,83 @@ fn the_errors_on_the_way_in() {
     }
 }
 
+/// Five hours of a busy nginx: errors of several categories that come and go, tunnels that end, a probe that fails for a while.
+fn hours() -> Snapshot {
+    let begin = 1_795_262_400;
+    let at = |s: i64| Timestamp::from_secs(begin + s);
+    let host = Arc::from("web1");
+    let from = |kind| SourceId::new(&host, kind);
+    let message = |n: i64| match n % 11 {
+        0 => "connect() failed (111: Connection refused) while connecting to upstream",
+        1..4 => "upstream timed out (110: Connection timed out) while proxying upgraded connection",
+        4..9 => "recv() failed (104: Connection reset by peer) while proxying upgraded connection",
+        _ => "client 203.0.113.9 closed keepalive connection",
+    };
+    let entries = (0..18_000_i64).step_by(23).filter(|s| s / 900 % 3 != 1).map(|s| {
+        let said = message(s / 23);
+        let level = if said.starts_with("client") { "info" } else { "error" };
+        let line = format!("2026/11/21 12:00:00 [{level}] 7#7: *{s} {said}, client: 203.0.113.9");
+        wspulse::nginx::error::entry(
+            &wspulse::nginx::error::parse(line.as_bytes()).expect("a line"),
+            line.as_bytes(),
+            at(s),
+        )
+    });
+    let errors = wspulse::event::log::ErrorBatch { entries: entries.collect(), ..Default::default() };
+    let ends = (0..18_000_i64).step_by(97).map(|s| {
+        let told = serde_json::json!({ "at": at(s).to_string(), "status": 101, "request_time": 61.0, "raw": "" });
+        serde_json::from_value(told).expect("an access entry")
+    });
+    let accesses = wspulse::event::log::AccessBatch { entries: ends.collect(), ..Default::default() };
+    let mut events = vec![
+        Stamped { at: at(0), from: from(SourceKind::ErrorLog), event: Event::Sense(Sense::seen("reading")) },
+        Stamped { at: at(0), from: from(SourceKind::AccessLog), event: Event::Sense(Sense::seen("reading")) },
+    ];
+    let target = |path: &str| {
+        let url: Arc<str> = format!("ws://example.test{path}").into();
+        TargetId { endpoint: Arc::clone(&url), route: Route::Proxy, url, cadence: None }
+    };
+    let probed = |s: i64, path, step| Stamped {
+        at: at(s),
+        from: from(SourceKind::Probe),
+        event: Event::Probe(Box::new(ProbeEvent { target: target(path), step })),
+    };
+    let said = "the server answered 502".to_owned();
+    let failure = Failure { phase: Phase::Upgrade, kind: FailureKind::HttpStatus, said };
+    let took = Duration::from_millis(2);
+    let refused = Step::Refused { failure, took, request: String::new(), answer: None, tls: None };
+    events.extend([probed(30, "/ws", up(2)), probed(31, "/chat", up(2)), probed(16_400, "/chat", refused)]);
+    events.push(probed(17_300, "/chat", up(3)));
+    events.push(Stamped { at: at(18_000), from: from(SourceKind::ErrorLog), event: Event::Errors(errors) });
+    events.push(Stamped { at: at(18_000), from: from(SourceKind::AccessLog), event: Event::Access(accesses) });
+    let model = model_of(&events);
+    Snapshot::of(&model, &diagnose(&model))
+}
+
+/// The timeline alone and beside the others, closer and further, live and at a moment.
+#[test]
+fn the_timeline_over_hours() {
+    let live = hours();
+    let moment = Timestamp::from_secs(1_795_262_400 + 16_500);
+    let past = live.seen_from(&live, moment);
+    for (name, keys, snapshot) in [
+        ("closer", "5+", &live),
+        ("default", "5", &live),
+        ("2h", "5-", &past),
+        ("24h", "5---", &past),
+        ("alone", "5z-", &past),
+    ] {
+        for size in [(160, 48), (80, 24), (40, 12)] {
+            let mut state = screen();
+            press(&mut state, snapshot, keys);
+            insta::assert_snapshot!(format!("timeline_{name}_{}x{}", size.0, size.1), draw(snapshot, &mut state, size));
+        }
+    }
+    let mut state = screen();
+    press(&mut state, &past, "5-\n");
+    insta::assert_snapshot!("popup_timeline_moment_100x30", draw(&past, &mut state, (100, 30)));
+}
+
 #[test]
 fn signs_are_ascii_where_the_terminal_is() {
     let mut state = ScreenState::new(Some("mono"), true).in_utc();
@@ -241,7 +318,7 @@ impl Dice {
 #[test]
 fn no_key_and_no_size_brings_the_screen_down() {
     let snapshots = [snapshot("demo"), snapshot("blind"), snapshot("diag-idle-cuts")];
-    let keys = "?jkgG123345\t\n\n\x1b/fsSzdptrfevVE :[]xyw.*()\\!0>=";
+    let keys = "?jkgG123345\t\n\n\x1b/fsSzdptrfevVE :[]xyw.*()\\!0>=+-5";
     let keys: Vec<char> = keys.chars().collect();
     let mut luck = Dice(7);
     let mut state = screen();

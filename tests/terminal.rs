@@ -209,6 +209,15 @@ fn the_past_is_walked_and_the_present_found_again() {
     t.until("the past", |s| s.lines().next().is_some_and(|l| l.contains('−')));
     t.send("\u{1b}");
     t.until("the present", |s| s.lines().next().is_some_and(|l| l.contains("LIVE")));
+    t.until("an error", |s| s.contains("upstream-connect"));
+    t.send("5+E");
+    t.until("the last error", |s| s.contains("last 5 min") && s.lines().next().is_some_and(|l| l.contains('−')));
+    t.send("\r");
+    t.until("what happened", |s| s.contains("Timeline at") && s.contains("Changes"));
+    t.send("\u{1b}");
+    t.until("the panes", |s| !s.contains("Timeline at"));
+    t.send("G");
+    t.until("the present", |s| s.lines().next().is_some_and(|l| l.contains("LIVE")));
     t.send("q");
     assert_eq!(t.ended().code(), Some(0));
 }

@@ -16,7 +16,7 @@ use super::masters::Instances;
 use super::pairing::{Confidence, Pairing, matched};
 use super::place::{LocationPlace, Places, on_port, only_path};
 use super::probes::Probes;
-use super::stats::Buckets;
+use super::stats::Track;
 use super::unix::{Candidate, UnixEntry, UnixLeg, UnixLegs};
 
 pub use super::tunnels::{ClosedTunnel, End, Far, Tunnel, TunnelState, Upstream};
@@ -73,10 +73,12 @@ pub struct Connections {
     pub listeners: Vec<Listener>,
     /// Connections in TIME-WAIT by backend address; `None` when they were never counted.
     time_wait: Option<BTreeMap<SocketAddr, u64>>,
-    /// Tunnels opened over the last half hour.
-    pub opened: Buckets,
-    /// Tunnels ended over the last half hour.
-    pub died: Buckets,
+    /// Tunnels opened over the last half hour and the last day.
+    pub opened: Track,
+    /// Tunnels ended over the last half hour and the last day.
+    pub died: Track,
+    /// Since when these two are counted.
+    counted_since: Option<Timestamp>,
     /// Tunnels opened since the counters began.
     pub opened_total: u64,
     /// Tunnels ended since the counters began.
@@ -123,6 +125,7 @@ impl Connections {
         self.settle_unix();
         self.count_idle();
         self.last = Some(at);
+        self.counted_since = self.counted_since.or(self.last);
     }
 
     fn learn_own(&mut self, probes: &Probes) {
@@ -483,8 +486,9 @@ impl Connections {
 
     /// Counters begin again.
     pub fn reset_counters(&mut self) {
-        self.opened = Buckets::default();
-        self.died = Buckets::default();
+        self.opened = Track::default();
+        self.died = Track::default();
+        self.counted_since = self.last;
         self.opened_total = 0;
         self.died_total = 0;
         self.closed.clear();
@@ -572,6 +576,12 @@ impl Connections {
     #[must_use]
     pub fn last_look(&self) -> Option<Timestamp> {
         self.last
+    }
+
+    /// Since when openings and ends are counted; `None` before the first look.
+    #[must_use]
+    pub const fn counted_since(&self) -> Option<Timestamp> {
+        self.counted_since
     }
 
     /// All legs, for reports.

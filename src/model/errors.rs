@@ -11,7 +11,7 @@ use crate::event::log::{Category, ErrorBatch, ErrorEntry, Level};
 use crate::time::Timestamp;
 
 use super::place::Places;
-use super::stats::{Buckets, keep_newest};
+use super::stats::{Track, keep_newest};
 use kept::Kept;
 use split::Splits;
 
@@ -57,8 +57,8 @@ pub struct Tally {
     pub first: Option<Timestamp>,
     /// The time of the latest entry.
     pub latest: Option<Timestamp>,
-    /// Over the last half hour.
-    pub buckets: Buckets,
+    /// Over the last half hour and the last day.
+    pub buckets: Track,
     /// What and whom they are about. Shared with whoever looks at it, and copied only when both go on.
     pub splits: Arc<Splits>,
     /// The newest entries, oldest first.

@@ -1,6 +1,7 @@
 //! The life of every heartbeat probe: what it does now, how fast each phase was, its pongs and its deaths.
 
 mod phases;
+mod turns;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use crate::event::probe::{Answer, Cadence, ClosedBy, Failure, Phase, ProbeEvent,
 use crate::time::Timestamp;
 
 pub use phases::{Phases, Uptime};
+pub use turns::{Turn, Turns};
 
 use super::marks::{Mark, MarkKind};
 use super::stats::new_histogram;
@@ -104,6 +106,8 @@ pub struct Probe {
     pub last_ends: Option<(SocketAddr, SocketAddr)>,
     /// Openings, failures and deaths, oldest first.
     pub history: VecDeque<(Timestamp, Outcome)>,
+    /// The same as changes only: it reaches further back.
+    pub turns: Turns,
 }
 
 /// What a probe does now.
@@ -186,6 +190,7 @@ impl Default for Probe {
             ends: None,
             last_ends: None,
             history: VecDeque::new(),
+            turns: Turns::default(),
         }
     }
 }
@@ -226,6 +231,7 @@ impl Probes {
                 ends: p.ends,
                 last_ends: p.last_ends,
                 strays_told: p.strays_told,
+                turns: std::mem::take(&mut p.turns),
                 ..Probe::default()
             };
             *p = fresh;
@@ -401,13 +407,16 @@ impl Probe {
                 self.state = ProbeState::Closed(closed);
             }
             Step::Waiting { .. } => {}
-            Step::Stopped => {
-                self.ends = None;
-                self.failed_in_a_row = 0;
-                self.since = None;
-                self.state = ProbeState::Stopped;
-            }
+            Step::Stopped => self.stop(at),
         }
+    }
+
+    fn stop(&mut self, at: Timestamp) {
+        self.ends = None;
+        self.failed_in_a_row = 0;
+        self.since = None;
+        self.turns.push(at, Turn::Off);
+        self.state = ProbeState::Stopped;
     }
 
     fn open(&mut self, at: Timestamp, took: Duration, request: &str, answer: &Answer) {
@@ -469,6 +478,15 @@ impl Probe {
     }
 
     fn record(&mut self, at: Timestamp, outcome: Outcome) {
+        self.turns.push(
+            at,
+            match &outcome {
+                Outcome::Opened => Turn::Opened,
+                Outcome::Failed(_) => Turn::Failed,
+                Outcome::Closed(Closed { by: ClosedBy::Us, .. }) => Turn::Off,
+                Outcome::Closed(_) => Turn::Died,
+            },
+        );
         if self.history.len() == HISTORY {
             self.history.pop_front();
         }

@@ -10,7 +10,7 @@ use crate::event::tally::bursts::{Burst, Ends, bursts};
 use crate::time::Timestamp;
 
 use super::place::Places;
-use super::stats::{Buckets, keep_newest, new_histogram};
+use super::stats::{Track, keep_newest, new_histogram};
 
 /// Ended tunnels kept with all their fields.
 const KEPT: usize = 256;
@@ -32,8 +32,8 @@ pub struct Sessions {
     pub ended: u64,
     /// Lifetimes in milliseconds, of the sessions whose line tells it.
     pub lifetimes: Histogram<u64>,
-    /// Deaths over the last half hour.
-    pub deaths: Buckets,
+    /// Deaths over the last half hour and the last day.
+    pub deaths: Track,
     /// The same by the second.
     seconds: BTreeMap<i64, u64>,
     /// The newest, oldest first.
@@ -64,7 +64,7 @@ impl Default for Sessions {
         Self {
             ended: 0,
             lifetimes: new_histogram(LONGEST_MS),
-            deaths: Buckets::default(),
+            deaths: Track::default(),
             seconds: BTreeMap::new(),
             recent: VecDeque::new(),
             refused: BTreeMap::new(),

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::settings::Settings;
 use crate::settings::file::Item;
+use crate::time::Timestamp;
 use crate::ui::background::{self, Heard, Listener};
 use crate::ui::memo::Answered;
 use crate::ui::memory::Memory;
@@ -199,7 +200,7 @@ impl Face {
         if !state.is_frozen() && !Arc::ptr_eq(&latest, &self.moment) {
             self.moment = latest;
             state.learn(self.moment.answered.clone());
-            self.past = self.past.as_ref().map(|past| past.seen_from(&self.moment.snapshot));
+            self.past = self.past.take().map(|past| past.seen_from(&self.moment.snapshot, past.past.cursor.unwrap_or(past.now)));
         }
         screen.draw(|frame| ui::draw(frame, frame.area(), self.shown(), state))
     }
@@ -208,6 +209,7 @@ impl Face {
         self.past.as_ref().unwrap_or(&self.moment.snapshot)
     }
 
+    /// To the next or the previous moment that is kept.
     fn walk(&mut self, memory: &Memory, state: &mut ScreenState, forward: bool) {
         let from = self.shown().now;
         let to = if forward { memory.after(from) } else { memory.before(from) };
@@ -218,8 +220,23 @@ impl Face {
         }
         let kept = to.and_then(|at| memory.at(at));
         if forward || kept.is_some() {
-            self.past = kept.map(|s| s.seen_from(&self.moment.snapshot));
+            self.past = kept.map(|s| s.seen_from(&self.moment.snapshot, s.now));
         }
+    }
+
+    /// To any moment; `pick` finds what was shown then.
+    fn show(
+        &mut self,
+        memory: &Memory,
+        state: &mut ScreenState,
+        at: Timestamp,
+        pick: impl Fn(&Memory) -> Option<&Arc<Snapshot>>,
+    ) {
+        // What happened a moment ago is in what is shown now.
+        let kept = pick(memory).map_or(&self.moment.snapshot, Arc::as_ref);
+        let past = kept.seen_from(&self.moment.snapshot, at);
+        state.tell_moment(at, past.now);
+        self.past = Some(past);
     }
 
     /// Answers one key, click or resize.
@@ -241,6 +258,14 @@ impl Face {
             Effect::ToggleProbe(url) => beside.order(Order::Toggle(url)),
             Effect::Earlier => self.walk(&beside.memory(), state, false),
             Effect::Later => self.walk(&beside.memory(), state, true),
+            Effect::At(at) => self.show(&beside.memory(), state, at, |memory| memory.at(at)),
+            Effect::After(at) => self.show(&beside.memory(), state, at, |memory| memory.not_before(at)),
+            Effect::Oldest => {
+                let memory = beside.memory();
+                if let Some(oldest) = memory.before(Timestamp::default()) {
+                    self.show(&memory, state, oldest, |memory| memory.at(oldest));
+                }
+            }
             Effect::Present => self.past = None,
             Effect::Copy(text) => {
                 if screen.say(&copy_sequence(&text, env("TMUX").is_some())).is_err() {

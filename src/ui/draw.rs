@@ -15,16 +15,19 @@ use crate::human;
 use super::ids::Ids;
 use super::layout::{self, Size};
 use super::pane::Pane;
-use super::panes::{connections, errors, findings, groups, handshakes, header, timeline};
+use super::panes::{connections, errors, findings, groups, handshakes, header, strips, timeline};
+use super::popup;
 use super::snapshot::Snapshot;
-use super::state::{ScreenState, Spot};
+use super::state::{Popup, ScreenState, Spot};
 use super::table::{Column, Grid};
-use super::text::{Look, Seg, hide_addresses, nth_line, put, put_ends, put_rule, spans_width};
+use super::text::{Look, Seg, hide_addresses, nth_line, put, put_ends, put_line, put_rule, spans_width};
 use super::theme::{self, Tone};
 use super::view;
 
-/// Rows of the timeline with its title.
-const TIMELINE: u16 = 4;
+/// Rows of the timeline with its title, by the rows of the terminal; more when it is alone.
+const TIMELINE: [(u16, u16); 4] = [(56, 10), (44, 8), (36, 6), (0, 4)];
+/// Rows that the details of a moment need below the timeline.
+const DETAILS: u16 = 8;
 /// Lines of what is said where no endpoint is known, on the narrowest screen with all panes.
 const GUIDE: usize = 6;
 /// Rows of a terminal on which the depths of the errors are shown beside other panes.
@@ -40,9 +43,10 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, snap: &Snapshot, state: &mut Scre
         state.layer.forget();
     }
     state.spots.clear();
+    state.strip = None;
     let look = state.look(snap.now);
     match layout::size(area) {
-        Size::Line => one_line(buf, area, snap, &look),
+        Size::Line => one_line(buf, area, snap, state.frozen, &look),
         Size::Tabs => framed(buf, area, snap, state, &look, tabs),
         Size::Full if is_alone(state) => framed(buf, area, snap, state, &look, tabs),
         Size::Full => framed(buf, area, snap, state, &look, all_panes),
@@ -61,10 +65,11 @@ fn is_alone(state: &ScreenState) -> bool {
     layout::size(screen(state)) != Size::Full || state.zoomed || cramped
 }
 
-fn one_line(buf: &mut Buffer, area: Rect, snap: &Snapshot, look: &Look) {
+fn one_line(buf: &mut Buffer, area: Rect, snap: &Snapshot, frozen: bool, look: &Look) {
     let (sign, tone, word) = header::verdict(snap.verdict);
     let said = Seg::new(vec![look.span(Tone::Plain, snap.summary.clone())]).squeezes(1, 0);
-    put_ends(buf, nth_line(area, 0), vec![Seg::new(vec![look.span(tone, format!("{sign} {word}"))]), said], Vec::new());
+    let left = vec![Seg::new(vec![look.span(tone, format!("{sign} {word}"))]), said];
+    put_ends(buf, nth_line(area, 0), left, vec![Seg::new(vec![header::moment(snap, frozen, look)])]);
 }
 
 type Body = fn(&mut Buffer, Rect, &Snapshot, &mut ScreenState, &Look);
@@ -104,7 +109,8 @@ fn all_panes(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenSt
     let right = area.width.saturating_sub(113).clamp(36, 60);
     let rows = |n: usize, extra: u16| u16::try_from(n).unwrap_or(u16::MAX).saturating_add(extra);
     let mut rest = area;
-    let past = layout::take_bottom(&mut rest, TIMELINE);
+    let most = TIMELINE.iter().find(|(height, _)| state.size.1 >= *height).map_or(4, |(_, rows)| *rows);
+    let past = layout::take_bottom(&mut rest, rows(strips::wanted(&snap.past), 1).clamp(4, most));
     put_rule(buf, layout::take_bottom(&mut rest, 1), theme::RULE, look);
     let endpoints = if snap.guide(Pane::Handshakes).is_some() { GUIDE } else { snap.endpoints.len() };
     let top = rows(endpoints, 2).max(findings::wanted(&snap.findings, right).saturating_add(1));
@@ -141,7 +147,7 @@ fn tabs(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenState, 
         let with_past = state.focus != Pane::Timeline;
         let strip = layout::take_bottom(&mut rest, if with_past { 5 } else { 2 });
         put_rule(buf, layout::take_bottom(&mut rest, 1), theme::RULE, look);
-        draw_strip(buf, strip, snap, with_past, look);
+        draw_strip(buf, strip, snap, with_past, state, look);
     }
     pane(buf, rest, state.focus, snap, state, look);
 }
@@ -198,10 +204,10 @@ fn tab_spans(
     spans
 }
 
-fn draw_strip(buf: &mut Buffer, area: Rect, snap: &Snapshot, with_past: bool, look: &Look) {
+fn draw_strip(buf: &mut Buffer, area: Rect, snap: &Snapshot, with_past: bool, state: &mut ScreenState, look: &Look) {
     let mut rest = area;
     if with_past {
-        timeline::draw(buf, layout::take(&mut rest, 3), snap, look);
+        state.strip = timeline::draw(buf, layout::take(&mut rest, 3), snap, state.span, false, look);
     }
     let muted = |s: String| Seg::new(vec![look.span(Tone::Muted, s)]);
     let mut facts = connections::facts(snap, look);
@@ -260,7 +266,7 @@ fn pane(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, state: &mut S
                 table(buf, body, pane, columns, &snap.errors, &order, state, look);
             }
             Pane::Findings => list(buf, body, snap, &order, state, look),
-            Pane::Timeline => timeline::draw(buf, body, snap, look),
+            Pane::Timeline => past(buf, body, snap, state, titled == 1, look),
         }
         spot.first_row = (!matches!(pane, Pane::Findings | Pane::Timeline)).then_some(body.y + 1);
     }
@@ -275,6 +281,28 @@ fn place(offset: usize, page: usize, all: usize) -> Option<String> {
     let all_said = human::grouped(all as u64);
     let digits = all_said.len();
     (page < all).then(|| format!("{:>digits$}/{all_said} rows", human::grouped((offset + page).min(all) as u64)))
+}
+
+/// The timeline, and below it what its details say, where there is room for that.
+fn past(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenState, titled: bool, look: &Look) {
+    let rows = strips::rows(&snap.past, area.width, usize::from(area.height)).0.len();
+    let mut rest = area;
+    let strip = layout::take(&mut rest, u16::try_from(rows).unwrap_or(u16::MAX));
+    state.strip = timeline::draw(buf, strip, snap, state.span, titled, look);
+    if rest.height < DETAILS {
+        return;
+    }
+    let _blank = layout::take(&mut rest, 1);
+    let details = Popup::Row(Pane::Timeline, 0);
+    let Some((title, lines)) = popup::page(details, snap, state, look, usize::from(rest.width.saturating_sub(4)))
+    else {
+        return;
+    };
+    put(buf, margin(layout::take(&mut rest, 1)), &[look.span(Tone::Strong, title)]);
+    put_rule(buf, margin(layout::take(&mut rest, 1)), theme::RULE, look);
+    for (i, line) in lines.iter().enumerate() {
+        put_line(buf, nth_line(margin(rest), u16::try_from(i).unwrap_or(u16::MAX)), line);
+    }
 }
 
 /// The rows from the first one on the screen, and which of them is marked. Of the others nothing is read.
@@ -401,7 +429,7 @@ fn title(
         Pane::Connections => (connections::facts(snap, look), connections::headroom(snap, look)),
         Pane::Errors => (errors::facts(snap, look), errors::hidden(snap, look)),
         Pane::Findings => (findings::facts(snap, look), Vec::new()),
-        Pane::Timeline => (timeline::facts(snap, look), Vec::new()),
+        Pane::Timeline => (timeline::facts(snap, state.span, look), timeline::hints(&state.keys, look)),
     };
     left.extend(facts);
     let choice = state.pane(pane);

@@ -10,6 +10,7 @@ use super::copy;
 use super::drill::View;
 use super::filter;
 use super::keys::Action;
+use super::moments;
 use super::narrow;
 use super::palette::{self, Choice, Palette};
 use super::pane::Pane;
@@ -180,7 +181,9 @@ fn in_popup(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect 
         | Action::Redact
         | Action::Palette
         | Action::NextError
-        | Action::PreviousError => {
+        | Action::PreviousError
+        | Action::Closer
+        | Action::Further => {
             return act(state, snap, action);
         }
         _ => {}
@@ -232,10 +235,16 @@ fn act(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
             state.follows_background = false;
             state.notice = Some(format!("theme {}", state.theme.name));
         }
+        // What moves about in other panes moves about in time here.
+        Action::NextView if state.focus == Pane::Timeline => return Effect::Later,
+        Action::PreviousView if state.focus == Pane::Timeline => return Effect::Earlier,
+        Action::Top if state.focus == Pane::Timeline => return Effect::Oldest,
+        Action::Bottom if state.focus == Pane::Timeline => return Effect::Present,
         Action::NextView => turn_view(state, true),
         Action::PreviousView => turn_view(state, false),
-        Action::NextError => walk(state, snap, true),
-        Action::PreviousError => walk(state, snap, false),
+        Action::NextError | Action::PreviousError => return walk(state, snap, action == Action::NextError),
+        Action::Closer => moments::zoom(state, true),
+        Action::Further => moments::zoom(state, false),
         Action::Down | Action::Up | Action::Top | Action::Bottom | Action::PageDown | Action::PageUp => {
             travel(state, snap, action);
         }
@@ -383,8 +392,17 @@ fn go_in(state: &mut ScreenState, snap: &Snapshot) {
     }
 }
 
+/// To the next or the previous error: line by line in the depths of the Errors pane and over a raw line, else on the timeline.
+fn walk(state: &mut ScreenState, snap: &Snapshot, forward: bool) -> Effect {
+    if state.is_deep() || matches!(state.popup, Some(Popup::Row(Pane::Errors, _))) {
+        walk_lines(state, snap, forward);
+        return Effect::None;
+    }
+    moments::error(state, snap, forward)
+}
+
 /// To the error written after or before the one that is looked at, among those that the Errors pane is narrowed to.
-fn walk(state: &mut ScreenState, snap: &Snapshot, forward: bool) {
+fn walk_lines(state: &mut ScreenState, snap: &Snapshot, forward: bool) {
     let seqs: Vec<u64> = narrow::lines(snap, state).iter().map(|l| l.seq).collect();
     let in_list = state.popup.is_none() && state.focus == Pane::Errors && state.drill.view == View::Lines;
     let at = match state.popup {
@@ -453,7 +471,7 @@ pub fn handle_mouse(state: &mut ScreenState, snap: &Snapshot, mouse: MouseEvent)
         MouseEventKind::ScrollDown => wheel(state, snap, at, true),
         MouseEventKind::ScrollUp => wheel(state, snap, at, false),
         MouseEventKind::Down(MouseButton::Left) if state.popup.is_some() => state.popup = None,
-        MouseEventKind::Down(MouseButton::Left) => click(state, snap, at),
+        MouseEventKind::Down(MouseButton::Left) => return click(state, snap, at),
         _ => {}
     }
     Effect::None
@@ -469,28 +487,39 @@ fn wheel(state: &mut ScreenState, snap: &Snapshot, at: Position, down: bool) {
         state.popup_scroll = to;
         return;
     }
-    let Some(spot) = spot(state, at) else { return };
+    let spot = spot(state, at);
+    if spot.is_some_and(|s| s.pane == Pane::Timeline) || state.strip.is_some_and(|s| s.area.contains(at)) {
+        // As on a map: towards the screen is closer.
+        moments::zoom(state, !down);
+        return;
+    }
+    let Some(spot) = spot else { return };
     state.focus = spot.pane;
     for _ in 0..NOTCH {
         travel(state, snap, if down { Action::Down } else { Action::Up });
     }
 }
 
-/// A click focuses and selects; a second one on the same row shows its details.
-fn click(state: &mut ScreenState, snap: &Snapshot, at: Position) {
-    let Some(spot) = spot(state, at) else { return };
-    let was_focused = state.focus == spot.pane;
-    state.focus = spot.pane;
-    let Some(line) = spot.first_row.and_then(|first| at.y.checked_sub(first)) else { return };
+/// A click focuses and selects; a second one on the same row shows its details. On the timeline it chooses a moment.
+fn click(state: &mut ScreenState, snap: &Snapshot, at: Position) -> Effect {
+    let spot = spot(state, at);
+    let was_focused = spot.is_some_and(|s| s.pane == state.focus);
+    state.focus = spot.map_or(state.focus, |s| s.pane);
+    if let Some(effect) = moments::clicked(state, snap, at) {
+        return effect;
+    }
+    let Some(spot) = spot else { return Effect::None };
+    let Some(line) = spot.first_row.and_then(|first| at.y.checked_sub(first)) else { return Effect::None };
     let ids = view::ids(snap, state, spot.pane);
     let pane = state.pane_mut(spot.pane);
     let row = pane.offset + usize::from(line);
     if row >= ids.len() {
-        return;
+        return Effect::None;
     }
     let again = was_focused && pane.selected.is_some() && pane.selected == ids.get(row);
     pane.select(&ids, row);
     if again {
         details(state, snap);
     }
+    Effect::None
 }

@@ -67,6 +67,10 @@ pub enum Action {
     Earlier,
     /// To the moment after it, and at last to the present.
     Later,
+    /// A shorter span of the timeline.
+    Closer,
+    /// A longer span of the timeline.
+    Further,
     /// Copy what is looked at.
     Copy,
     /// Write an incident report.
@@ -141,9 +145,11 @@ pub static KEYS: &[Binding] = &[
     key("next-view", &[Char('v'), Right], "v →", "next view: groups", Action::NextView),
     key("previous-view", &[Char('V'), Left], "V ←", "the view before", Action::PreviousView),
     key("next-error", &[Char('e')], "e", "next error in time", Action::NextError),
-    key("previous-error", &[Char('E')], "E", "previous error in time", Action::PreviousError),
+    key("previous-error", &[Char('E')], "E", "error before in time", Action::PreviousError),
     key("earlier", &[Char('[')], "[", "back in time", Action::Earlier),
     key("later", &[Char(']')], "]", "forth in time, to LIVE", Action::Later),
+    key("shorter-span", &[Char('+'), Char('=')], "+ =", "timeline: a shorter span", Action::Closer),
+    key("longer-span", &[Char('-')], "-", "timeline: a longer span", Action::Further),
     key("freeze", &[Char('f')], "f", "freeze the screen, go on", Action::Freeze).hint("freeze", 6),
     key("zoom", &[Char('z')], "z", "the focused pane alone", Action::Zoom).hint("zoom", 9),
     key("probe", &[Char('p')], "p", "probe endpoint on/off", Action::Probe).hint("probe", 8),
@@ -184,6 +190,31 @@ pub static AMONG_LINES: Hints = &[
     (Action::PreviousError, "previous", 3),
     (Action::Sort, "sort", 7),
     (Action::Zoom, "zoom", 8),
+];
+
+/// Hints on the timeline.
+pub static ON_TIMELINE: Hints = &[
+    (Action::Closer, "closer", 3),
+    (Action::Further, "further", 3),
+    (Action::Earlier, "back", 2),
+    (Action::Later, "forth", 2),
+    (Action::PreviousError, "error before", 4),
+    (Action::NextError, "after", 4),
+    (Action::Details, "what happened", 5),
+    (Action::Freeze, "freeze", 6),
+    (Action::Zoom, "zoom", 7),
+];
+
+/// Hints on the timeline while it shows another moment than the present.
+pub static IN_THE_PAST: Hints = &[
+    (Action::Back, "to now", 1),
+    (Action::Earlier, "back", 2),
+    (Action::Later, "forth", 2),
+    (Action::PreviousError, "error before", 4),
+    (Action::NextError, "after", 4),
+    (Action::Details, "what happened", 3),
+    (Action::Closer, "closer", 5),
+    (Action::Further, "further", 5),
 ];
 
 /// Hints over a raw line.

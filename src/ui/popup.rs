@@ -5,6 +5,7 @@ mod decisive;
 mod endpoint;
 mod finding;
 mod line;
+mod moment;
 mod patch;
 mod tunnel;
 
@@ -137,10 +138,7 @@ pub fn page(
             finding::write(&mut page, snap, row, Some(state.keys.shown(Action::Copy)));
             row.finding.id.to_owned()
         }
-        Popup::Row(Pane::Timeline, _) => {
-            marks(&mut page, snap);
-            "Timeline".to_owned()
-        }
+        Popup::Row(Pane::Timeline, _) => moment::write(&mut page, snap, state),
     };
     Some((title, page.lines))
 }
@@ -187,15 +185,4 @@ fn help(page: &mut Page<'_>, keys: &Keymap) {
     page.pair("--help", "wspulse --help: all commands and options");
     page.head("Signs");
     page.exact("● well   ▲ could hurt   ✖ hurts   ◐ draining   ○ idle   · unknown", Tone::Plain);
-}
-
-fn marks(page: &mut Page<'_>, snap: &Snapshot) {
-    if snap.past.marks.is_empty() {
-        page.exact("Nothing has changed since the program started.", Tone::Plain);
-    }
-    for mark in snap.past.marks.iter().rev() {
-        let (sign, tone) = super::panes::timeline::sign(mark);
-        let at = page.look.clock(mark.at);
-        page.toned(&at, &format!("{sign} {}", mark.said), tone);
-    }
 }

@@ -1,6 +1,7 @@
 //! What the person at the screen has chosen: focus, selection, order, filter, layers. Nothing here is known of the host.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ratatui::layout::Rect;
 
@@ -12,11 +13,15 @@ use super::memo::{Answered, Memo, Wish};
 use super::palette::Palette;
 use super::pane::Pane;
 use super::snapshot::tunnel::TunnelRow;
+use super::scale::Span;
 use super::text::Look;
 use super::theme::{Depth, Theme};
 use crate::report::guide::Program;
 use crate::report::sockets::By;
 use crate::time::Timestamp;
+
+/// Kept moments are no further apart than that.
+const APART: Duration = Duration::from_secs(330);
 
 /// The name of the theme that follows the terminal's background.
 pub const AUTO_THEME: &str = "auto";
@@ -42,6 +47,12 @@ pub enum Effect {
     Earlier,
     /// Show the moment after it.
     Later,
+    /// Show this moment, or the last one before it that is kept.
+    At(Timestamp),
+    /// Show this moment, or the first one after it that is kept: what happened then is in it.
+    After(Timestamp),
+    /// Show the oldest moment that is kept.
+    Oldest,
     /// Show the present again.
     Present,
 }
@@ -116,6 +127,15 @@ pub struct Spot {
     pub first_row: Option<u16>,
 }
 
+/// Where the columns of the timeline stood in the last frame: what a click means.
+#[derive(Clone, Copy, Debug)]
+pub struct Strip {
+    /// The columns.
+    pub area: Rect,
+    /// Cells that there were for them.
+    pub room: usize,
+}
+
 /// Everything chosen.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "six switches that know nothing of each other")]
@@ -152,6 +172,9 @@ pub struct ScreenState {
     /// One sentence in the key line, until the next key.
     pub(super) notice: Option<String>,
     pub(super) spots: Vec<Spot>,
+    /// How much of the past the timeline shows.
+    pub(super) span: Span,
+    pub(super) strip: Option<Strip>,
     pub(super) size: (u16, u16),
 }
 
@@ -186,6 +209,8 @@ impl ScreenState {
             editing: None,
             notice: None,
             spots: Vec::new(),
+            span: Span::default(),
+            strip: None,
             size: (0, 0),
         }
     }
@@ -273,6 +298,15 @@ impl ScreenState {
     /// Takes an order that was worked out elsewhere.
     pub fn learn(&self, answered: Answered) {
         self.memo.learn(answered);
+    }
+
+    /// Says that the panes show another moment than the one that was asked for, where that is worth a word.
+    pub fn tell_moment(&mut self, asked: Timestamp, shown: Timestamp) {
+        if shown.since(asked) > APART {
+            let look = self.look(shown);
+            let (asked, shown) = (look.clock(asked), look.clock(shown));
+            self.say(format!("nothing is kept of {asked}; the panes show {shown}, the first moment after it"));
+        }
     }
 
     /// The screen is held: new data must not reach it.

@@ -1,5 +1,7 @@
 //! Stories of the whole screen: whatever is pressed at whatever size, it never panics, and it says how things are.
 
+mod time;
+
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
@@ -132,7 +134,7 @@ fn all_panes_say_what_they_know_and_what_they_cannot_see() {
 #[test]
 fn every_pane_is_reached_on_a_small_terminal() {
     let (snap, mut state) = (snapshot(), fresh());
-    for (key, word) in [("1", "✖ 400"), ("2", "permission denied"), ("3", "upstream-connect"), ("5", "marks")] {
+    for (key, word) in [("1", "✖ 400"), ("2", "permission denied"), ("3", "upstream-connect"), ("5", "now")] {
         press(&mut state, &snap, key);
         for (w, h) in [(80, 24), (40, 12)] {
             let shown = screen(&snap, &mut state, w, h);
@@ -157,8 +159,9 @@ fn a_wrong_pattern_keeps_the_filter_before_and_says_so() {
     let (snap, mut state) = (snapshot(), fresh());
     press(&mut state, &snap, "3/capac");
     let shown = screen(&snap, &mut state, 160, 48);
+    let (panes, _) = shown.split_once("5 Timeline").expect("a timeline");
     assert!(
-        shown.contains("/capac (1)") && shown.contains("1 row") && !shown.contains("▲ upstream-connect"),
+        shown.contains("/capac (1)") && shown.contains("1 row") && !panes.contains("▲ upstream-connect"),
         "{shown}"
     );
     press(&mut state, &snap, "\u{1b}/cap\n/ /(");
@@ -240,6 +243,37 @@ fn crowd() -> Snapshot {
     };
     snap.tunnels.rows = std::sync::Arc::new((0..100_000).map(row).collect());
     snap.tunnels.living = 100_000;
+    snap
+}
+
+/// Everything that a moment may hold at its worst: many tunnels, long lines that all differ, endpoints and findings.
+pub(super) fn worst() -> Snapshot {
+    let mut snap = crowd();
+    let long = |n: usize, what: &str| format!("{what} {n} ").repeat(20);
+    let mut model = Model::new("web1");
+    let from = SourceId::new(&model.host.clone(), SourceKind::ErrorLog);
+    for (c, category) in Category::ALL.into_iter().enumerate() {
+        let entries = (0..400).map(|n| {
+            let mut e = entry(Timestamp::from_secs(NOON), category, &long(n + c * 1_000, "message"));
+            (e.client, e.server) = (Some(format!("2001:db8:{c:x}::{n:x}").into()), Some(long(n, "server").into()));
+            e.upstream = Some(format!("http://10.{c}.{}.{}:8080/ws", n / 250, n % 250).into());
+            e.raw = long(n, "a long line").repeat(4).into();
+            e
+        });
+        let batch = ErrorBatch { entries: entries.collect(), ..ErrorBatch::default() };
+        model.apply(&Stamped { at: Timestamp::from_secs(NOON), from: from.clone(), event: Event::Errors(batch) });
+    }
+    let told = Snapshot::of(&model, &diagnose(&model));
+    (snap.errors, snap.lines) = (told.errors, told.lines);
+    let mut endpoint = snap.endpoints[0].clone();
+    let failure = Failure { phase: Phase::Upgrade, kind: FailureKind::HttpStatus, said: long(7, "the answer was") };
+    let failed = crate::model::probes::Outcome::Failed(failure);
+    endpoint.history = (0..64).map(|s| (Timestamp::from_secs(NOON + s), failed.clone())).collect();
+    endpoint.request = long(7, "X-Header: value");
+    endpoint.answer = Some(Answer { body: long(7, "<p>no</p>").repeat(9), ..Answer::default() });
+    snap.endpoints = vec![endpoint; 40];
+    snap.tunnels.rows = std::sync::Arc::new(snap.tunnels.rows[..1_000].to_vec());
+    snap.findings = vec![snap.findings[0].clone(); 100];
     snap
 }
 
@@ -415,8 +449,8 @@ fn a_raw_line_is_marked_and_a_forged_field_is_not() {
 #[test]
 fn errors_are_walked_in_order_of_time() {
     let (snap, mut state) = (busy(30), fresh());
-    // From any pane, without looking at the errors at all: the newest first.
-    press(&mut state, &snap, "1E");
+    // Over a raw line from one to the other, whatever category.
+    press(&mut state, &snap, "3V\n");
     assert!(screen(&snap, &mut state, 120, 40).contains("31 of 31"));
     press(&mut state, &snap, "EE");
     assert!(screen(&snap, &mut state, 120, 40).contains("29 of 31"));
@@ -424,7 +458,7 @@ fn errors_are_walked_in_order_of_time() {
     let shown = screen(&snap, &mut state, 120, 40);
     assert!(shown.contains("31 of 31") && shown.contains("this is the newest error line"), "{shown}");
     // In a narrowing only through it, and in a list the selection walks.
-    press(&mut state, &snap, "\u{1b}3\n");
+    press(&mut state, &snap, "\u{1b}\u{1b}3\n");
     while !screen(&snap, &mut state, 120, 40).contains("▎lines") {
         press(&mut state, &snap, "v");
     }
@@ -502,7 +536,7 @@ fn no_key_and_no_size_ever_panics() {
         seed % n
     };
     let small = |n: u64| u16::try_from(n).expect("small");
-    let keys: Vec<char> = "?\t123345jkgG\n\n\u{1b}/frzsSdpt!:a(vVeE>".chars().collect();
+    let keys: Vec<char> = "?\t123345jkgG\n\n\u{1b}/frzsSdpt!:a(vVeE>+-=5+-[]".chars().collect();
     for round in 0..60 {
         let mut state = ScreenState::new(None, round % 7 == 0);
         for step in 0..60 {

@@ -363,6 +363,8 @@ pub const CHECK: &str = "✔";
 pub const FOCUS: &str = "▎";
 /// Beside the selected row.
 pub const SELECTED: &str = "›";
+/// Where watching began.
+pub const BEGAN: &str = "▸";
 /// A rule between panes.
 pub const RULE: &str = "─";
 /// A rule between neighbours.
@@ -385,6 +387,7 @@ const PLAIN: &[(&str, &str)] = &[
     (CHECK, "o"),
     (FOCUS, "|"),
     (SELECTED, ">"),
+    (BEGAN, ">"),
     (RULE, "-"),
     (UPRIGHT, "|"),
     ("└", "`"),
@@ -514,7 +517,7 @@ mod tests {
 
     #[test]
     fn every_sign_is_one_column_and_has_a_stand_in() {
-        for sign in [OK, WARN, BAD, DRAINING, IDLE, NONE, CHECK, FOCUS, SELECTED, RULE, UPRIGHT, BAR, HALF_BAR] {
+        for sign in [OK, WARN, BAD, DRAINING, IDLE, NONE, CHECK, FOCUS, SELECTED, BEGAN, RULE, UPRIGHT, BAR, HALF_BAR] {
             assert_eq!(sign.width(), 1, "{sign}");
             assert!(PLAIN.iter().any(|(s, a)| *s == sign && a.is_ascii()), "{sign}");
         }

@@ -98,7 +98,8 @@ impl Kept {
     }
 
     /// About how many bytes it takes.
-    pub(super) fn weight(&self) -> usize {
+    #[must_use]
+    pub fn weight(&self) -> usize {
         self.entry.raw.len() * 2 + self.entry.request.as_ref().map_or(0, Text::len) + 512
     }
 }

@@ -43,6 +43,27 @@ impl Splits {
         }
     }
 
+    /// The same with at most about so many names of each kind; what the others add up to stays told as bounds.
+    #[must_use]
+    pub fn thinned(self: &Arc<Self>, names: usize) -> Arc<Self> {
+        if self.0.iter().all(|s| s.top.len() <= names) {
+            return Arc::clone(self);
+        }
+        let thin = |split: &Split| {
+            let mut top = Top::new(names);
+            top.merge(split.top.clone());
+            Split { top, without: split.without }
+        };
+        Arc::new(Self(self.0.each_ref().map(thin)))
+    }
+
+    /// About how many bytes they take.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let names = self.0.iter().flat_map(|s| s.top.iter());
+        size_of::<Self>() + names.map(|(name, _)| name.len() + 96).sum::<usize>()
+    }
+
     /// One of them; `None` for the category, by which they are told apart already.
     #[must_use]
     pub fn get(&self, by: By) -> Option<&Split> {

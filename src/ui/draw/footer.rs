@@ -50,7 +50,7 @@ pub(super) fn draw(buf: &mut Buffer, line: Rect, snap: &Snapshot, state: &Screen
         let end = matches!(b.action, Action::Help | Action::Quit);
         if end { &mut right } else { &mut left }.push(seg);
     }
-    if let Some(hints) = own_hints(state) {
+    if let Some(hints) = own_hints(snap, state) {
         let segs = hints.iter().map(|(a, word, leave)| Seg::new(hint(look, state.keys.shown(*a), word)).leaves(*leave));
         left = segs.collect();
     }
@@ -58,11 +58,13 @@ pub(super) fn draw(buf: &mut Buffer, line: Rect, snap: &Snapshot, state: &Screen
 }
 
 /// What the key line says where the usual hints do not help.
-fn own_hints(state: &ScreenState) -> Option<keys::Hints> {
+fn own_hints(snap: &Snapshot, state: &ScreenState) -> Option<keys::Hints> {
     match state.popup {
         Some(Popup::Row(Pane::Errors, _)) => Some(keys::OVER_LINE),
         Some(_) => Some(keys::OVER_PANES),
         None if state.is_deep() && state.drill.view == View::Lines => Some(keys::AMONG_LINES),
+        None if state.focus == Pane::Timeline && snap.past.cursor.is_some() => Some(keys::IN_THE_PAST),
+        None if state.focus == Pane::Timeline => Some(keys::ON_TIMELINE),
         None => state.is_deep().then_some(keys::AMONG_ERRORS),
     }
 }

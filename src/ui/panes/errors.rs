@@ -6,7 +6,8 @@ use crate::event::SourceKind;
 use crate::event::log::Level;
 use crate::human;
 
-use super::super::snapshot::Snapshot;
+use super::super::snapshot::past::What;
+use super::super::snapshot::{HALF_HOUR, Snapshot};
 use super::super::snapshot::error::{ErrorRow, SPANS};
 use super::super::table::{Column, Sort};
 use super::super::text::{Look, Seg};
@@ -128,7 +129,8 @@ pub fn facts(snap: &Snapshot, look: &Look) -> Vec<Seg> {
     }
     let muted = |said: String| vec![look.span(Tone::Muted, said)];
     // A span that grew by the second would write by the second, with nothing new to say.
-    let span = snap.past.began().map_or_else(|| "in 30 min".to_owned(), |s| format!("since {}", look.minute(s)));
+    let began = snap.past.known(What::Errors).filter(|began| snap.now.since(*began) < HALF_HOUR);
+    let span = began.map_or_else(|| "in 30 min".to_owned(), |began| format!("since {}", look.minute(began)));
     let mut out = vec![Seg::new(muted(format!("{} {span}", human::grouped(snap.errors_lately)))).leaves(2)];
     let per_minute: f64 = snap.errors.iter().map(|r| r.per_minute).sum();
     if per_minute >= 0.05 {

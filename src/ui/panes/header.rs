@@ -48,19 +48,29 @@ pub fn draw_place(buf: &mut Buffer, line: Rect, snap: &Snapshot, frozen: bool, l
     if let Some(workers) = workers(snap, look) {
         left.push(Seg::new(workers).leaves(6));
     }
-    let clock = look.clock(snap.now);
     // A present that ticked every second would write every second, with nothing new to say.
-    let (tone, word, clock): (Tone, Cow<'_, str>, String) = match snap.past.cursor {
-        Some(at) => (Tone::Warn, format!("−{}", human::span(snap.past.now.since(at))).into(), clock),
-        None if frozen => (Tone::Warn, "FROZEN".into(), clock),
-        None => (Tone::Good, "LIVE".into(), look.minute(snap.now)),
-    };
+    let is_live = snap.past.cursor.is_none() && !frozen;
     // Before the first event there is no moment to show.
-    let clock = if snap.since.is_some() { clock } else { "--:--".to_owned() };
-    let moment = vec![look.span(tone, word.into_owned()), look.span(Tone::Plain, format!(" {clock}"))];
+    let clock = match snap.since {
+        None => "--:--".to_owned(),
+        Some(_) if is_live => look.minute(snap.now),
+        Some(_) => look.clock(snap.now),
+    };
+    let moment = vec![moment(snap, frozen, look), look.span(Tone::Plain, format!(" {clock}"))];
     let shown: Vec<&Source> = snap.sources.iter().filter(|s| s.kind != SourceKind::Process || is_bad(s)).collect();
     let lights = Seg::new(lights(&shown, look)).shrinks(7, shown.iter().map(|s| sign(s, look)).collect()).leaves(3);
     put_ends(buf, line, left, vec![lights, Seg::new(moment)]);
+}
+
+/// `LIVE`, `FROZEN`, or how long ago it was what the panes show.
+#[must_use]
+pub fn moment(snap: &Snapshot, frozen: bool, look: &Look) -> Span<'static> {
+    let (tone, word): (Tone, Cow<'_, str>) = match snap.past.cursor {
+        Some(_) => (Tone::Warn, format!("−{}", human::span(snap.past.now.since(snap.now))).into()),
+        None if frozen => (Tone::Warn, "FROZEN".into()),
+        None => (Tone::Good, "LIVE".into()),
+    };
+    look.span(tone, word.into_owned())
 }
 
 fn strong(look: &Look) -> ratatui::style::Style {

@@ -10,4 +10,5 @@ pub mod groups;
 pub mod handshakes;
 pub mod header;
 pub mod life;
+pub mod strips;
 pub mod timeline;

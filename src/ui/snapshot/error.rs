@@ -56,7 +56,7 @@ pub struct ErrorRow {
 #[derive(Clone, Debug)]
 pub struct Series {
     /// One count a bucket, oldest first.
-    counts: Vec<u64>,
+    counts: Vec<u32>,
     /// The number (time / width) of the newest bucket.
     newest: i64,
 }
@@ -65,8 +65,9 @@ impl Series {
     /// What the ring holds.
     #[must_use]
     pub fn of(buckets: &Buckets, now: Timestamp) -> Self {
-        let bucket = Duration::from_secs(BUCKET_S.unsigned_abs());
-        Self { counts: buckets.series(now, CELLS, bucket), newest: now.secs().div_euclid(BUCKET_S) }
+        let newest = now.secs().div_euclid(BUCKET_S);
+        let oldest = newest - i64::try_from(CELLS).unwrap_or(0);
+        Self { counts: (oldest + 1..=newest).map(|number| buckets.at(number)).collect(), newest }
     }
 
     /// The last `span` buckets in `cells` columns. Columns stand on multiples of their width, so that old ones never change.
@@ -77,7 +78,7 @@ impl Series {
         for (back, n) in (0_i64..).zip(self.counts.iter().rev()) {
             let ago = self.newest.div_euclid(per) - (self.newest - back).div_euclid(per);
             match usize::try_from(ago).ok().and_then(|ago| cells.checked_sub(ago + 1)) {
-                Some(at) => out[at] += n,
+                Some(at) => out[at] += u64::from(*n),
                 None => break,
             }
         }
@@ -105,7 +106,7 @@ fn row(category: Category, tally: &Tally, model: &Model) -> ErrorRow {
         last: tally.latest.map(|t| now.since(t)),
         first: tally.first,
         by_level: tally.by_level.clone(),
-        past: Series::of(&tally.buckets, now),
+        past: Series::of(tally.buckets.recent(), now),
         words: last.map_or_else(String::new, words),
         peer: last.and_then(|e| e.peer().map(str::to_owned)),
         splits: Arc::clone(&tally.splits),
@@ -138,7 +139,7 @@ pub fn ended(model: &Model, lines: &[Arc<Kept>]) -> Vec<AccessEntry> {
 }
 
 /// What clients do to themselves stays quiet; so does what nginx itself thinks minor.
-fn light(category: Category, tally: &Tally) -> Light {
+pub(super) fn light(category: Category, tally: &Tally) -> Light {
     let quiet = matches!(
         category,
         Category::ClientClosed | Category::ClientProtocol | Category::RoutingStatic | Category::LifecycleConfig

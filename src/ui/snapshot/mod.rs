@@ -37,7 +37,7 @@ const RATE_SPAN: Duration = Duration::from_secs(10);
 const MEASURED: Duration = Duration::from_secs(1);
 
 /// What the title of the Errors pane counts over.
-const HALF_HOUR: Duration = Duration::from_secs(1_800);
+pub const HALF_HOUR: Duration = Duration::from_secs(1_800);
 
 /// One moment of one host.
 #[derive(Clone, Debug)]
@@ -71,7 +71,7 @@ pub struct Snapshot {
     /// Those of the last half hour.
     pub errors_lately: u64,
     /// The kept error-log lines, oldest first.
-    pub lines: Vec<Arc<Kept>>,
+    pub lines: Arc<Vec<Arc<Kept>>>,
     /// Access-log lines of the same connections.
     pub ended: Vec<AccessEntry>,
     /// The level of the error log that is least talkative, when the configuration tells.
@@ -155,7 +155,7 @@ impl Snapshot {
         let same_timers = before.map(|b| &b.timers).filter(|t| ***t == timers).cloned();
         let told = before.map(|b| (b.verdict, b.verdict_since));
         let version = model.masters().iter().find_map(|m| m.version).or(model.site.as_ref().and_then(|s| s.version));
-        let lines = model.errors.kept();
+        let lines = Arc::new(model.errors.kept());
         let logs = model.site.iter().flat_map(|s| &s.error_logs);
         Self {
             now: model.now,
@@ -173,10 +173,10 @@ impl Snapshot {
             error_total: model.errors.entries,
             errors_lately: model.errors.by_category.values().map(|t| t.buckets.within(model.now, HALF_HOUR)).sum(),
             ended: error::ended(model, &lines),
+            past: Past::of(model, &lines),
             lines,
             log_level: logs.map(|l| l.level).min(),
             findings,
-            past: Past::of(model),
             timers: same_timers.unwrap_or_else(|| Arc::new(timers)),
             headroom,
             measured,
@@ -191,11 +191,11 @@ impl Snapshot {
         self.processes == processes(model)
     }
 
-    /// This moment beside the timeline of the present.
+    /// This moment beside the timeline of the present; `at` is the moment that was asked for.
     #[must_use]
-    pub fn seen_from(&self, present: &Self) -> Self {
+    pub fn seen_from(&self, present: &Self, at: Timestamp) -> Self {
         let mut past = present.past.clone();
-        past.cursor = Some(self.now);
+        past.cursor = Some(at);
         Self { past, ..self.clone() }
     }
 
@@ -253,7 +253,7 @@ fn sources(model: &Model) -> Vec<Source> {
 
 fn headroom(model: &Model) -> Headroom {
     let c = &model.connections;
-    let rate = |b: &crate::model::stats::Buckets| b.within(model.now, RATE_SPAN) as f64 / RATE_SPAN.as_secs_f64();
+    let rate = |b: &crate::model::stats::Track| b.within(model.now, RATE_SPAN) as f64 / RATE_SPAN.as_secs_f64();
     Headroom {
         slots: model.slots(),
         fds: model.fds(),

@@ -57,19 +57,26 @@ impl Tunnels {
         shown.or_else(|| self.before.iter().find(|r| r.id == id))
     }
 
-    /// The same with at most so many living rows, those that end soonest; the counts stay.
+    /// The same with at most so many living rows, those that end soonest, and half as many that ended; the counts stay.
     #[must_use]
     pub fn thinned(&self, most: usize) -> Self {
         let (living, ended) = self.rows.split_at(self.rows.partition_point(|r| r.ended.is_none()));
-        if living.len() <= most {
-            return self.clone();
+        let mut kept = self.clone();
+        if self.before.len() > most / 2 {
+            kept.before = Arc::new(self.before.iter().take(most / 2).cloned().collect());
+        }
+        if living.len() <= most && ended.len() <= most / 2 {
+            return kept;
         }
         let mut by_end: Vec<&TunnelRow> = living.iter().collect();
-        by_end.select_nth_unstable_by_key(most, |r| r.left.unwrap_or(Duration::MAX));
-        by_end.truncate(most);
-        by_end.sort_by_key(|r| r.id);
-        let kept = by_end.into_iter().chain(ended.iter().take(most)).cloned().collect();
-        Self { rows: Arc::new(kept), ..self.clone() }
+        if by_end.len() > most {
+            by_end.select_nth_unstable_by_key(most, |r| r.left.unwrap_or(Duration::MAX));
+            by_end.truncate(most);
+            by_end.sort_by_key(|r| r.id);
+        }
+        let rows = by_end.into_iter().chain(ended.iter().take(most / 2)).cloned().collect();
+        kept.rows = Arc::new(rows);
+        kept
     }
 
     /// The same after what `model` has learnt since, built anew only when that shows.
