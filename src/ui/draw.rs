@@ -76,8 +76,10 @@ fn framed(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenState
     header::draw_verdict(buf, inset(layout::take(&mut rest, 1)), snap, look);
     put_rule(buf, layout::take(&mut rest, 1), theme::RULE, look);
     footer::draw(buf, inset(layout::take_bottom(&mut rest, 1)), snap, state, look);
-    if area.height >= 16 {
-        put_rule(buf, layout::take_bottom(&mut rest, 1), theme::RULE, look);
+    if area.height >= 16 || state.editing.is_some() {
+        let line = layout::take_bottom(&mut rest, 1);
+        put_rule(buf, line, theme::RULE, look);
+        footer::draw_hint(buf, inset(line), state, look);
     }
     body(buf, rest, snap, state, look);
     draw_popup(buf, rest, snap, state, look);
@@ -193,7 +195,7 @@ fn tab_spans(
 fn draw_strip(buf: &mut Buffer, area: Rect, snap: &Snapshot, with_past: bool, look: &Look) {
     let mut rest = area;
     if with_past {
-        timeline::draw(buf, layout::take(&mut rest, 3), snap, look);
+        timeline::draw(buf, layout::take(&mut rest, 3), snap, None, look);
     }
     let muted = |s: String| Seg::new(vec![look.span(Tone::Muted, s)]);
     let mut facts = connections::facts(snap, look);
@@ -254,7 +256,7 @@ fn pane(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, state: &mut S
                 table(buf, body, pane, columns, &snap.errors, &order, state, look);
             }
             Pane::Findings => list(buf, body, snap, &order, state, look),
-            Pane::Timeline => timeline::draw(buf, body, snap, look),
+            Pane::Timeline => timeline::draw(buf, body, snap, state.filter(pane), look),
         }
         spot.first_row = (!matches!(pane, Pane::Findings | Pane::Timeline)).then_some(body.y + 1);
     }
@@ -393,7 +395,9 @@ fn title(
         left.push(Seg::new(vec![look.span(Tone::Accent, format!("grouped by {}", by.word()))]).leaves(1));
     }
     if let Some(filter) = state.filter(pane) {
-        let said = format!("/{} ({shown})", filter.text);
+        // Of the timeline the filter narrows what is counted, and not only how many rows there are.
+        let rows = if pane == Pane::Timeline { String::new() } else { format!(" ({shown})") };
+        let said = format!("/{}{rows}", filter.text);
         left.push(Seg::new(vec![look.span(Tone::Accent, said)]).leaves(1));
     }
     if let Some((_, key)) = choice.sort.and_then(|s| view::sortable(state, pane).into_iter().find(|(i, _)| *i == s)) {
@@ -401,7 +405,7 @@ fn title(
         right.insert(0, Seg::new(vec![look.span(Tone::Muted, format!("by {key} {sign}"))]).leaves(2));
     }
     // An empty pane says it in its rows.
-    if let Some(hint) = empty::poor_sight(pane, snap, look).filter(|_| shown > 0) {
+    if let Some(hint) = empty::poor_sight(pane, snap, look).filter(|_| shown > 0 && pane != Pane::Timeline) {
         right = vec![hint];
     }
     put_ends(buf, if tabbed { margin(line) } else { inset(line) }, left, right);

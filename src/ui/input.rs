@@ -10,6 +10,7 @@ use super::copy;
 use super::drill::View;
 use super::filter;
 use super::keys::Action;
+use super::line::{FilterLine, Step};
 use super::narrow;
 use super::palette::{self, Choice, Palette};
 use super::pane::Pane;
@@ -18,26 +19,28 @@ use super::snapshot::Snapshot;
 use super::state::{Effect, Popup, ScreenState, Spot};
 use super::theme::Theme;
 use super::view;
+use crate::report::filter::quoted;
 use crate::report::sockets::By;
 
 /// Rows that one notch of the wheel moves.
 const NOTCH: usize = 3;
-/// The longest filter that can be typed.
-const LONGEST_FILTER: usize = 200;
 /// What terminals take by OSC 52, in bytes before Base64: xterm's limit is the least (100,000 bytes with the sequence).
 const MOST_COPIED: usize = 74_000;
 
 /// Answers one key.
 ///
-/// A terminal sends Esc and a letter typed right after it as the same bytes as Alt with that letter, and no Alt is used
-/// here: so it is read as the two keys.
+/// A terminal sends Esc and a letter typed right after it as the same bytes as Alt with that letter. Alt is used only in the
+/// filter line, for two letters: elsewhere it is read as the two keys.
 ///
 /// Terminals that tell of releases tell of them apart (kitty's keyboard protocol): one stroke is one key.
 pub fn handle_key(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent) -> Effect {
     if key.kind == KeyEventKind::Release {
         return Effect::None;
     }
-    if let (KeyCode::Char(_), true) = (key.code, key.modifiers.contains(KeyModifiers::ALT)) {
+    let moves = |c| state.editing.is_some() && matches!(c, 'b' | 'f');
+    if let (KeyCode::Char(c), true) = (key.code, key.modifiers.contains(KeyModifiers::ALT))
+        && !moves(c)
+    {
         one_key(state, snap, KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE));
         return one_key(state, snap, KeyEvent::new(key.code, key.modifiers - KeyModifiers::ALT));
     }
@@ -50,8 +53,8 @@ fn one_key(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent) -> Effect {
     if action == Some(Action::Interrupt) {
         return Effect::Interrupt;
     }
-    if let Some(text) = state.editing.take() {
-        edit(state, text, key);
+    if let Some(line) = state.editing.take() {
+        edit(state, snap, line, key);
         return Effect::None;
     }
     if state.popup == Some(Popup::Palette) {
@@ -64,33 +67,69 @@ fn one_key(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent) -> Effect {
     }
 }
 
-/// One key of the filter line. What is typed is in force at once; a wrong pattern leaves the filter before in force.
-fn edit(state: &mut ScreenState, mut text: String, key: KeyEvent) {
+/// One key of the filter line. What is typed is in force at once; what is wrong leaves the filter before in force.
+fn edit(state: &mut ScreenState, snap: &Snapshot, mut line: FilterLine, key: KeyEvent) {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    let alone = !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+    let by = if alone { Step::Letter } else { Step::Word };
     match key.code {
-        KeyCode::Esc => {
-            set_filter(state, "");
-            return;
-        }
-        KeyCode::Enter => return,
-        KeyCode::Backspace => {
-            text.pop();
-        }
-        KeyCode::Char('u') if key.modifiers.contains(KeyModifiers::CONTROL) => text.clear(),
-        KeyCode::Char(c)
-            if !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) && text.len() < LONGEST_FILTER =>
-        {
-            text.push(c);
-        }
+        KeyCode::Esc => return state.set_filter(line.pane, line.before),
+        // A wrong one cannot be kept: it stays where it can be mended.
+        KeyCode::Enter if line.wrong.is_none() => return state.history.keep(line.pane, line.text().trim()),
+        KeyCode::BackTab => _ = line.complete(false),
+        KeyCode::Tab => _ = line.complete(!key.modifiers.contains(KeyModifiers::SHIFT)),
+        KeyCode::Up => line.recall(&state.history, true),
+        KeyCode::Down => line.recall(&state.history, false),
+        KeyCode::Left => line.step(by, false),
+        KeyCode::Right => line.step(by, true),
+        KeyCode::Home => line.step(Step::Line, false),
+        KeyCode::End => line.step(Step::Line, true),
+        KeyCode::Backspace => line.remove(by, false),
+        KeyCode::Delete => line.remove(by, true),
+        KeyCode::Char('b') if !alone => line.step(by_alt(key), false),
+        KeyCode::Char('f') if !alone => line.step(by_alt(key), true),
+        KeyCode::Char('a') if control => line.step(Step::Line, false),
+        KeyCode::Char('e') if control => line.step(Step::Line, true),
+        KeyCode::Char('u') if control => line.remove(Step::Line, false),
+        KeyCode::Char('k') if control => line.remove(Step::Line, true),
+        KeyCode::Char('w') if control => line.remove(Step::Word, false),
+        KeyCode::Char('d') if control => line.remove(Step::Letter, true),
+        KeyCode::Char('h') if control => line.remove(Step::Letter, false),
+        KeyCode::Char('p') if control => line.recall(&state.history, true),
+        KeyCode::Char('n') if control => line.recall(&state.history, false),
+        KeyCode::Char(c) if alone => line.insert(c.encode_utf8(&mut [0; 4])),
         _ => {}
     }
-    set_filter(state, &text);
-    state.editing = Some(text);
+    try_out(state, snap, line);
 }
 
-fn set_filter(state: &mut ScreenState, text: &str) {
-    match filter::parse(state.focus, text) {
-        Ok(filter) => state.set_filter(state.focus, filter),
-        Err(said) => state.notice = Some(said),
+/// Alt moves by words, Ctrl with the same letter by characters.
+fn by_alt(key: KeyEvent) -> Step {
+    if key.modifiers.contains(KeyModifiers::ALT) { Step::Word } else { Step::Letter }
+}
+
+/// Puts what was typed in force as far as it makes sense, and looks how it may go on.
+fn try_out(state: &mut ScreenState, snap: &Snapshot, mut line: FilterLine) {
+    line.wrong = match filter::parse(line.pane, line.text()) {
+        Ok(filter) => {
+            state.set_filter(line.pane, filter);
+            None
+        }
+        Err(wrong) => Some(wrong),
+    };
+    if line.chosen().is_none() {
+        line.offered = filter::complete(snap, state, line.pane, line.head());
+    }
+    state.editing = Some(line);
+}
+
+/// Takes text that was pasted, where there is a line to put it in; elsewhere its letters would be keys.
+pub fn handle_paste(state: &mut ScreenState, snap: &Snapshot, text: &str) {
+    if let Some(mut line) = state.editing.take() {
+        line.insert(text);
+        try_out(state, snap, line);
+    } else if state.popup == Some(Popup::Palette) {
+        text.chars().filter(|c| !c.is_control()).for_each(|c| state.palette.push(c));
     }
 }
 
@@ -219,7 +258,7 @@ fn act(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
         Action::PreviousPane => state.focus = state.focus.step(Pane::ALL.len() - 1),
         Action::Focus(pane) => state.focus = pane,
         Action::Back => back(state),
-        Action::Filter => start_filter(state),
+        Action::Filter => start_filter(state, snap),
         Action::Freeze => state.frozen = !state.frozen,
         Action::Zoom => state.zoomed = !state.zoomed,
         Action::Sort => next_sort(state),
@@ -248,13 +287,9 @@ fn open(state: &mut ScreenState, popup: Popup) {
     state.popup_scroll = 0;
 }
 
-fn start_filter(state: &mut ScreenState) {
-    if state.focus == Pane::Timeline {
-        state.notice = Some("the timeline has no filter; Tab to another pane".to_owned());
-        return;
-    }
-    let text = state.filter(state.focus).map(|f| f.text.clone());
-    state.editing = Some(text.unwrap_or_default());
+fn start_filter(state: &mut ScreenState, snap: &Snapshot) {
+    let line = FilterLine::new(state.focus, state.filter(state.focus).cloned());
+    try_out(state, snap, line);
 }
 
 fn next_sort(state: &mut ScreenState) {
@@ -317,16 +352,7 @@ fn open_group(state: &mut ScreenState, snap: &Snapshot, id: u64) {
             state.set_filter(Pane::Connections, filter);
             state.group = None;
         }
-        Err(said) => state.notice = Some(said),
-    }
-}
-
-/// A value of a filter, in quotes where it needs them.
-fn quoted(text: &str) -> String {
-    if text.chars().any(|c| c.is_whitespace() || matches!(c, '"' | '\'' | '\\')) {
-        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-    } else {
-        text.to_owned()
+        Err(wrong) => state.notice = Some(wrong.to_string()),
     }
 }
 

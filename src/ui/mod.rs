@@ -10,6 +10,7 @@ pub mod input;
 pub mod keys;
 pub mod layout;
 pub mod light;
+pub mod line;
 pub mod memo;
 pub mod memory;
 pub mod narrow;
@@ -31,7 +32,7 @@ pub mod view;
 mod tests;
 
 pub use draw::draw;
-pub use input::{handle_key, handle_mouse};
+pub use input::{handle_key, handle_mouse, handle_paste};
 pub use keys::{KEYS, Keymap};
 pub use snapshot::Snapshot;
 pub use state::{AUTO_THEME, Effect, ScreenState};

@@ -18,6 +18,7 @@ use super::snapshot::finding::FindingRow;
 use super::state::{Popup, ScreenState};
 use super::text::{Look, spans_width, wrap, wrap_exact};
 use super::theme::Tone;
+use crate::report::filter::Filter;
 
 /// Columns of the names at the left.
 const NAME: usize = 12;
@@ -121,7 +122,7 @@ pub fn page(
             row.finding.id.to_owned()
         }
         Popup::Row(Pane::Timeline, _) => {
-            marks(&mut page, snap);
+            marks(&mut page, snap, state.filter(Pane::Timeline));
             "Timeline".to_owned()
         }
     };
@@ -158,8 +159,8 @@ fn help(page: &mut Page<'_>, keys: &Keymap) {
         page.lines.push(Line::from(line));
     }
     page.head("Filter");
-    page.exact("words, key:value, idle>30s, /regex/ and !not: all must fit; Esc clears it", Tone::Plain);
-    page.exact("errors: category level message upstream client location server host worker", Tone::Muted);
+    page.exact("words, key:value, idle>30s, /regex/ and !not: all must fit; Tab completes, ↑ ↓ recall", Tone::Plain);
+    page.exact("Enter keeps it, Esc takes back what was typed; Esc again clears what was kept", Tone::Muted);
     page.head("Panes");
     for (name, shows) in PANES {
         page.pair(name, shows);
@@ -233,11 +234,15 @@ fn finding(page: &mut Page<'_>, row: &FindingRow) {
     }
 }
 
-fn marks(page: &mut Page<'_>, snap: &Snapshot) {
+fn marks(page: &mut Page<'_>, snap: &Snapshot, filter: Option<&Filter>) {
     if snap.past.marks.is_empty() {
         page.exact("Nothing has changed since the program started.", Tone::Plain);
     }
-    for mark in snap.past.marks.iter().rev() {
+    let passing = panes::timeline::marks(snap, filter);
+    if passing.is_empty() && !snap.past.marks.is_empty() {
+        page.exact("No mark passes the filter.", Tone::Plain);
+    }
+    for mark in passing.into_iter().rev().filter_map(|at| snap.past.marks.get(at)) {
         let (sign, tone) = super::panes::timeline::sign(mark);
         let at = page.look.clock(mark.at);
         page.toned(&at, &format!("{sign} {}", mark.said), tone);

@@ -6,6 +6,7 @@ use super::drill::Drill;
 use super::filter::Filter;
 use super::ids::Ids;
 use super::keys::Keymap;
+use super::line::{FilterLine, History};
 use super::memo::Memo;
 use super::palette::Palette;
 use super::pane::Pane;
@@ -120,7 +121,9 @@ pub struct ScreenState {
     pub(super) popup: Option<Popup>,
     pub(super) popup_scroll: usize,
     /// The filter being typed.
-    pub(super) editing: Option<String>,
+    pub(super) editing: Option<FilterLine>,
+    /// The filters typed before.
+    pub(super) history: History,
     /// One sentence in the key line, until the next key.
     pub(super) notice: Option<String>,
     pub(super) spots: Vec<Spot>,
@@ -155,6 +158,7 @@ impl ScreenState {
             popup: None,
             popup_scroll: 0,
             editing: None,
+            history: History::default(),
             notice: None,
             spots: Vec::new(),
             size: (0, 0),

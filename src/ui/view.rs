@@ -9,13 +9,13 @@ use super::ids::Ids;
 use super::memo::Answer;
 use super::narrow::{self, Rows};
 use super::pane::Pane;
-use super::panes::{connections, error_lines, error_names, errors, findings, groups, handshakes};
+use super::panes::{connections, error_lines, error_names, errors, findings, groups, handshakes, timeline};
 use super::snapshot::Snapshot;
 use super::state::ScreenState;
 use super::table::{Column, order};
 
 /// The rows of a pane that pass its filter, by their place in the snapshot; below the categories of the
-/// Errors pane by their place in [`narrow::rows`].
+/// Errors pane by their place in [`narrow::rows`], those of the timeline are its marks.
 #[must_use]
 pub fn shown(snap: &Snapshot, state: &ScreenState, pane: Pane) -> Arc<Vec<usize>> {
     let choice = state.pane(pane);
@@ -34,7 +34,7 @@ pub fn shown(snap: &Snapshot, state: &ScreenState, pane: Pane) -> Arc<Vec<usize>
             rows => (0..rows.len()).collect(),
         },
         Pane::Findings => order(&snap.findings, &findings::COLUMNS, filter, sort, &look, |i| i),
-        Pane::Timeline => Vec::new(),
+        Pane::Timeline => timeline::marks(snap, filter),
     })
 }
 

@@ -1,16 +1,16 @@
 //! The rows of the Errors pane: one category of error-log entries each; and the lines that are kept of them.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::log::{AccessEntry, Category, ErrorEntry, Level};
+use crate::event::log::{AccessEntry, Category, Level};
 use crate::model::Model;
 use crate::model::errors::Tally;
 use crate::model::errors::kept::Kept;
 use crate::model::errors::split::Splits;
 use crate::model::stats::{BUCKET_S, Buckets};
+pub use crate::report::entries::words;
 use crate::time::Timestamp;
 
 use super::super::light::Light;
@@ -56,7 +56,7 @@ pub struct ErrorRow {
 #[derive(Clone, Debug)]
 pub struct Series {
     /// One count a bucket, oldest first.
-    counts: Vec<u64>,
+    counts: Arc<Vec<u64>>,
     /// The number (time / width) of the newest bucket.
     newest: i64,
 }
@@ -66,7 +66,13 @@ impl Series {
     #[must_use]
     pub fn of(buckets: &Buckets, now: Timestamp) -> Self {
         let bucket = Duration::from_secs(BUCKET_S.unsigned_abs());
-        Self { counts: buckets.series(now, CELLS, bucket), newest: now.secs().div_euclid(BUCKET_S) }
+        Self { counts: Arc::new(buckets.series(now, CELLS, bucket)), newest: now.secs().div_euclid(BUCKET_S) }
+    }
+
+    /// The counts of the half hour, oldest first.
+    #[must_use]
+    pub fn counts(&self) -> Arc<Vec<u64>> {
+        Arc::clone(&self.counts)
     }
 
     /// The last `span` buckets in `cells` columns. Columns stand on multiples of their width, so that old ones never change.
@@ -113,20 +119,6 @@ fn row(category: Category, tally: &Tally, model: &Model) -> ErrorRow {
     }
 }
 
-/// A message as one sentence, without the names in it that have columns of their own.
-#[must_use]
-pub fn words(e: &ErrorEntry) -> String {
-    let mut said = e.message.to_string();
-    if let Some(errno) = e.errno {
-        let _ = write!(said, " ({errno})");
-    }
-    if let Some(action) = &e.action {
-        said.push_str(" while ");
-        said.push_str(action);
-    }
-    said
-}
-
 /// The access-log lines that belong to the connections of these error-log lines.
 #[must_use]
 pub fn ended(model: &Model, lines: &[Arc<Kept>]) -> Vec<AccessEntry> {
@@ -156,18 +148,17 @@ mod tests {
 
     #[test]
     fn a_sparkline_loses_nothing_in_its_span_and_stands_still() {
-        let mut series = Series { counts: vec![0; CELLS], newest: 1_000 };
-        series.counts[359] = 2;
-        series.counts[350] = 3;
-        series.counts[340] = 4;
+        let mut counts = vec![0; CELLS];
+        (counts[359], counts[350], counts[340]) = (2, 3, 4);
+        let mut series = Series { counts: Arc::new(counts.clone()), newest: 1_000 };
         for (span, cells) in [(30, 30), (30, 15), (30, 10), (360, 30), (360, 10)] {
             assert_eq!(series.cells(span, cells).iter().sum::<u64>(), 9, "{span} in {cells}");
         }
         let before = series.cells(360, 30);
         // One bucket later, within the same column, nothing has moved.
-        series.counts.remove(0);
-        series.counts.push(0);
-        series.newest += 1;
+        counts.remove(0);
+        counts.push(0);
+        series = Series { counts: Arc::new(counts), newest: series.newest + 1 };
         assert_eq!(series.cells(360, 30), before);
         assert!(series.cells(30, 0).is_empty());
     }

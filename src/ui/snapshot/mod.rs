@@ -147,6 +147,9 @@ impl Snapshot {
         let version = model.masters().iter().find_map(|m| m.version).or(model.site.as_ref().and_then(|s| s.version));
         let lines = model.errors.kept();
         let logs = model.site.iter().flat_map(|s| &s.error_logs);
+        let mut errors = error::rows(model);
+        let past = Past::of(model, &errors);
+        errors.extend(backend::rows(model));
         Self {
             now: model.now,
             host: model.host.to_string(),
@@ -158,14 +161,14 @@ impl Snapshot {
             counts: [Severity::Critical, Severity::Warning, Severity::Info].map(|s| diagnosis.count(s)),
             endpoints: endpoint::rows(model),
             tunnels,
-            errors: error::rows(model).into_iter().chain(backend::rows(model)).collect(),
+            errors,
             error_total: model.errors.entries,
             errors_lately: model.errors.by_category.values().map(|t| t.buckets.within(model.now, HALF_HOUR)).sum(),
             ended: error::ended(model, &lines),
             lines,
             log_level: logs.map(|l| l.level).min(),
             findings: finding::rows(diagnosis, findings, model.since, model.now),
-            past: Past::of(model),
+            past,
             headroom,
             measured,
             guides: [guide(model), log_guide(model)],

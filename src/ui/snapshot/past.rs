@@ -1,11 +1,14 @@
 //! The last half hour in buckets, and how to lay it over any number of columns.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::Model;
 use crate::model::marks::Mark;
 use crate::model::stats::BUCKET_S;
 use crate::time::Timestamp;
+
+use super::error::ErrorRow;
 
 /// Buckets of the half hour.
 const CELLS: usize = 360;
@@ -15,6 +18,8 @@ const CELLS: usize = 360;
 pub struct Past {
     /// Error-log entries per bucket, oldest first.
     pub errors: Vec<u64>,
+    /// The same of each category that occurred.
+    pub by_category: Vec<(&'static str, Arc<Vec<u64>>)>,
     /// Tunnels that ended per bucket, oldest first.
     pub deaths: Vec<u64>,
     /// Oldest first.
@@ -30,9 +35,9 @@ pub struct Past {
 }
 
 impl Past {
-    /// The past of a model.
+    /// The past of a model with these categories of errors.
     #[must_use]
-    pub fn of(model: &Model) -> Self {
+    pub fn of(model: &Model, categories: &[ErrorRow]) -> Self {
         let (now, bucket) = (model.now, Duration::from_secs(BUCKET_S.unsigned_abs()));
         let errors = model.errors.series(now, CELLS, bucket);
         let closed = model.connections.died.series(now, CELLS, bucket);
@@ -44,7 +49,8 @@ impl Past {
         let watched = model.since.map_or(0, |s| newest - s.secs().div_euclid(BUCKET_S));
         let age = (CELLS - first).max(usize::try_from(watched).unwrap_or(0)).clamp(1, CELLS);
         let marks = model.marks.iter().cloned().collect();
-        Self { errors, deaths, marks, now, cursor: None, newest, age }
+        let by_category = categories.iter().map(|r| (r.name, r.past.counts())).collect();
+        Self { errors, by_category, deaths, marks, now, cursor: None, newest, age }
     }
 
     /// How many of `room` columns the half hour takes: as many as whole buckets give, and one since the newest is not full.
