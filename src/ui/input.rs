@@ -8,9 +8,9 @@ use crate::model::errors::kept::By as ErrorsBy;
 
 use super::copy;
 use super::drill::View;
+use super::edit;
 use super::filter;
 use super::keys::Action;
-use super::line::{FilterLine, Step};
 use super::narrow;
 use super::palette::{self, Choice, Palette};
 use super::pane::Pane;
@@ -54,7 +54,7 @@ fn one_key(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent) -> Effect {
         return Effect::Interrupt;
     }
     if let Some(line) = state.editing.take() {
-        edit(state, snap, line, key);
+        edit::key(state, snap, line, key);
         return Effect::None;
     }
     if state.popup == Some(Popup::Palette) {
@@ -64,72 +64,6 @@ fn one_key(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent) -> Effect {
         Some(action) if state.popup.is_some() => in_popup(state, snap, action),
         Some(action) => act(state, snap, action),
         None => Effect::None,
-    }
-}
-
-/// One key of the filter line. What is typed is in force at once; what is wrong leaves the filter before in force.
-fn edit(state: &mut ScreenState, snap: &Snapshot, mut line: FilterLine, key: KeyEvent) {
-    let control = key.modifiers.contains(KeyModifiers::CONTROL);
-    let alone = !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
-    let by = if alone { Step::Letter } else { Step::Word };
-    match key.code {
-        KeyCode::Esc => return state.set_filter(line.pane, line.before),
-        // A wrong one cannot be kept: it stays where it can be mended.
-        KeyCode::Enter if line.wrong.is_none() => return state.history.keep(line.pane, line.text().trim()),
-        KeyCode::BackTab => _ = line.complete(false),
-        KeyCode::Tab => _ = line.complete(!key.modifiers.contains(KeyModifiers::SHIFT)),
-        KeyCode::Up => line.recall(&state.history, true),
-        KeyCode::Down => line.recall(&state.history, false),
-        KeyCode::Left => line.step(by, false),
-        KeyCode::Right => line.step(by, true),
-        KeyCode::Home => line.step(Step::Line, false),
-        KeyCode::End => line.step(Step::Line, true),
-        KeyCode::Backspace => line.remove(by, false),
-        KeyCode::Delete => line.remove(by, true),
-        KeyCode::Char('b') if !alone => line.step(by_alt(key), false),
-        KeyCode::Char('f') if !alone => line.step(by_alt(key), true),
-        KeyCode::Char('a') if control => line.step(Step::Line, false),
-        KeyCode::Char('e') if control => line.step(Step::Line, true),
-        KeyCode::Char('u') if control => line.remove(Step::Line, false),
-        KeyCode::Char('k') if control => line.remove(Step::Line, true),
-        KeyCode::Char('w') if control => line.remove(Step::Word, false),
-        KeyCode::Char('d') if control => line.remove(Step::Letter, true),
-        KeyCode::Char('h') if control => line.remove(Step::Letter, false),
-        KeyCode::Char('p') if control => line.recall(&state.history, true),
-        KeyCode::Char('n') if control => line.recall(&state.history, false),
-        KeyCode::Char(c) if alone => line.insert(c.encode_utf8(&mut [0; 4])),
-        _ => {}
-    }
-    try_out(state, snap, line);
-}
-
-/// Alt moves by words, Ctrl with the same letter by characters.
-fn by_alt(key: KeyEvent) -> Step {
-    if key.modifiers.contains(KeyModifiers::ALT) { Step::Word } else { Step::Letter }
-}
-
-/// Puts what was typed in force as far as it makes sense, and looks how it may go on.
-fn try_out(state: &mut ScreenState, snap: &Snapshot, mut line: FilterLine) {
-    line.wrong = match filter::parse(line.pane, line.text()) {
-        Ok(filter) => {
-            state.set_filter(line.pane, filter);
-            None
-        }
-        Err(wrong) => Some(wrong),
-    };
-    if line.chosen().is_none() {
-        line.offered = filter::complete(snap, state, line.pane, line.head());
-    }
-    state.editing = Some(line);
-}
-
-/// Takes text that was pasted, where there is a line to put it in; elsewhere its letters would be keys.
-pub fn handle_paste(state: &mut ScreenState, snap: &Snapshot, text: &str) {
-    if let Some(mut line) = state.editing.take() {
-        line.insert(text);
-        try_out(state, snap, line);
-    } else if state.popup == Some(Popup::Palette) {
-        text.chars().filter(|c| !c.is_control()).for_each(|c| state.palette.push(c));
     }
 }
 
@@ -258,7 +192,7 @@ fn act(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
         Action::PreviousPane => state.focus = state.focus.step(Pane::ALL.len() - 1),
         Action::Focus(pane) => state.focus = pane,
         Action::Back => back(state),
-        Action::Filter => start_filter(state, snap),
+        Action::Filter => edit::start(state, snap),
         Action::Freeze => state.frozen = !state.frozen,
         Action::Zoom => state.zoomed = !state.zoomed,
         Action::Sort => next_sort(state),
@@ -285,11 +219,6 @@ fn act(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
 fn open(state: &mut ScreenState, popup: Popup) {
     state.popup = Some(popup);
     state.popup_scroll = 0;
-}
-
-fn start_filter(state: &mut ScreenState, snap: &Snapshot) {
-    let line = FilterLine::new(state.focus, state.filter(state.focus).cloned());
-    try_out(state, snap, line);
 }
 
 fn next_sort(state: &mut ScreenState) {

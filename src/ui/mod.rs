@@ -4,6 +4,7 @@ pub mod background;
 pub mod copy;
 pub mod draw;
 pub mod drill;
+mod edit;
 pub mod filter;
 pub mod ids;
 pub mod input;
@@ -32,7 +33,8 @@ pub mod view;
 mod tests;
 
 pub use draw::draw;
-pub use input::{handle_key, handle_mouse, handle_paste};
+pub use edit::handle_paste;
+pub use input::{handle_key, handle_mouse};
 pub use keys::{KEYS, Keymap};
 pub use snapshot::Snapshot;
 pub use state::{AUTO_THEME, Effect, ScreenState};

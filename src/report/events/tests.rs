@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::event::socket::TcpState;
+use crate::event::socket::{Listener, TcpState};
 use crate::event::{SourceId, SourceKind};
 use crate::time::Timestamp;
 
