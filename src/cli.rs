@@ -61,6 +61,7 @@ Examples:
 const STREAM_EXAMPLES: &str = "\
 Examples:
   wspulse stream | jq -c 'select(.event == \"errors\") | .data.entries[].message'
+  wspulse stream --filter 'kind:errors client:10.0.0.0/8'
   wspulse stream --for 1m > morning.jsonl";
 
 const LOGS_EXAMPLES: &str = "\
@@ -68,6 +69,7 @@ Examples:
   wspulse logs                                      the logs that nginx's configuration names
   wspulse logs '/var/log/nginx/*.log*'              all of them, rotated and packed ones too
   wspulse logs error.log --since 2h --category upstream-connect,upstream-timeout
+  wspulse logs access.log --filter 'status=101 lifetime<10s client:10.0.0.0/8'
   wspulse logs access.log --log-format '$remote_addr [$time_local] \"$request\" $status $request_time'
   wspulse logs error.log --tz Europe/Berlin --since '2026-11-21 14:00' --until '2026-11-21 14:30'
   kubectl logs deploy/ingress | wspulse logs -
@@ -503,6 +505,9 @@ pub struct StreamArgs {
     /// End after this time [default: go on until interrupted]
     #[arg(long = "for", value_name = "TIME", value_parser = human::parse_span)]
     pub duration: Option<Duration>,
+    /// Only events for which all of this holds, batches narrowed to those of their entries: 'kind:errors level=error'
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
+    pub filter: Option<String>,
 }
 
 /// `logs`.
@@ -526,6 +531,9 @@ pub struct LogsArgs {
     /// Only entries whose line matches
     #[arg(long, value_name = "REGEX")]
     pub grep: Option<String>,
+    /// Only entries for which all of this holds: 'category:upstream client:10.0.0.0/8', 'status=101 lifetime>1m'
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
+    pub filter: Option<String>,
     /// The time zone in which the error logs were written: Europe/Berlin, +02:00 [default: this machine's]
     #[arg(long, value_name = "ZONE", allow_hyphen_values = true)]
     pub tz: Option<String>,

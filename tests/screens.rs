@@ -228,6 +228,28 @@ fn a_filter_keeps_what_fits_and_a_wrong_one_says_so() {
 }
 
 #[test]
+fn the_filter_line_offers_how_to_go_on_and_marks_what_is_wrong() {
+    let snapshot = snapshot("demo");
+    for (name, keys) in [
+        ("completion", "2/state:open cl"),
+        ("values", "3/category:\t\t"),
+        ("wrong", "2/state:open idle>30x"),
+        ("wrong_key", "2/cleint:10.0.0.7"),
+    ] {
+        for size in [(160, 48), (80, 24), (40, 12)] {
+            let mut state = screen();
+            press(&mut state, &snapshot, keys);
+            let text = draw(&snapshot, &mut state, size);
+            insta::assert_snapshot!(format!("filter_{name}_{}x{}", size.0, size.1), text);
+        }
+    }
+    let mut state = ScreenState::new(Some("mono"), true).in_utc();
+    press(&mut state, &snapshot, "2/idle>30x");
+    let text = draw(&snapshot, &mut state, (80, 24));
+    assert!(text.is_ascii() && !text.contains('?'), "{text}");
+}
+
+#[test]
 fn tunnels_are_grouped_and_a_group_opens_into_its_tunnels() {
     let snapshot = snapshot("demo");
     let mut state = screen();

@@ -126,8 +126,8 @@ fn a_filter_keeps_what_fits_and_a_wrong_one_says_where() {
     assert_eq!(legs("client:10.0.0.0/8"), 0);
     assert_eq!(legs("left>0"), 0, "unknown fulfils no comparison");
     for (args, said) in [
-        (["--filter", "open idle>30x"], "idle>30x: '30x' is no time span, at 10"),
-        (["--filter", "colour:red"], "no key 'colour', at 0; known here are client, worker"),
+        (["--filter", "open idle>30x"], "  open idle>30x\n            ^"),
+        (["--filter", "colour:red"], "no key 'colour'; known here are client, worker"),
         (["--sort", "colour"], "no column 'colour'; there are client, worker"),
     ] {
         let out = watching(&port, &args);

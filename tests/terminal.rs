@@ -18,9 +18,12 @@ fn demo(rows: u16, cols: u16) -> Terminal {
 /// What a terminal must get back: the alternate screen left, the cursor shown, the mouse released.
 fn assert_given_back(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    for (sequence, what) in
-        [("\u{1b}[?1049l", "the main screen"), ("\u{1b}[?25h", "the cursor"), ("\u{1b}[?1000l", "the mouse")]
-    {
+    for (sequence, what) in [
+        ("\u{1b}[?1049l", "the main screen"),
+        ("\u{1b}[?25h", "the cursor"),
+        ("\u{1b}[?1000l", "the mouse"),
+        ("\u{1b}[?2004l", "pasting"),
+    ] {
         let back = text.rfind(sequence).unwrap_or_else(|| panic!("{what} was not given back"));
         let taken = text.rfind(&sequence.replace('l', "h")).filter(|_| sequence.ends_with('l'));
         assert!(taken.is_none_or(|t| t < back), "{what} was taken again");
@@ -52,6 +55,23 @@ fn the_dashboard_fills_answers_keys_and_quits() {
     t.send("q");
     assert_eq!(t.ended().code(), Some(0));
     t.until("the main screen", |_| String::from_utf8_lossy(&t.bytes()).contains("\u{1b}[?1049l"));
+    assert_given_back(&t.bytes());
+}
+
+#[test]
+fn what_is_pasted_into_the_filter_line_is_text_and_elsewhere_nothing() {
+    let mut t = demo(24, 80);
+    t.shows("Handshakes");
+    t.send("\u{1b}[200~q\u{1b}[201~3/");
+    t.shows("Enter keep");
+    t.send("\u{1b}[200~category:upstr\nerrno>x\u{1b}[201~");
+    t.until("the text and what is wrong with it", |s| {
+        s.contains("/category:upstr errno>x") && s.contains("'x' is no size")
+    });
+    t.send("\u{7f}1\r");
+    t.until("the filter kept", |s| s.contains("/category:upstr errno>1 (") && !s.contains("Enter keep"));
+    t.send("q");
+    assert_eq!(t.ended().code(), Some(0));
     assert_given_back(&t.bytes());
 }
 

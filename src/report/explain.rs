@@ -126,7 +126,7 @@ pub fn nearest(name: &str) -> Vec<&'static str> {
 }
 
 /// How unlike two names are: edits (Levenshtein), none for a part that stands in the other as a whole.
-fn far(typed: &str, id: &str) -> usize {
+pub(super) fn far(typed: &str, id: &str) -> usize {
     if !typed.is_empty() && (id.contains(typed) || typed.contains(id)) {
         return 0;
     }

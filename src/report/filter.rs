@@ -10,6 +10,7 @@
 //!
 //! Letters count the same in both cases. What is not known fulfils no comparison, and no negated one either.
 
+mod complete;
 mod read;
 
 use std::borrow::Cow;
@@ -17,6 +18,10 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use regex::Regex;
+
+use crate::human;
+
+pub use complete::{Completion, complete, quoted};
 
 /// How the values of a key are read and compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +53,34 @@ impl Key {
     }
 }
 
+/// The keys of two tables in one of `N`, which is the sum of their lengths.
+pub(super) const fn joined<const A: usize, const B: usize, const N: usize>(a: [Key; A], b: [Key; B]) -> [Key; N] {
+    assert!(A + B == N, "the length of both tables together");
+    let mut all = [Key::new("", Kind::Text); N];
+    let mut at = 0;
+    while at < N {
+        all[at] = if at < A { a[at] } else { b[at - A] };
+        at += 1;
+    }
+    all
+}
+
 /// What is known of one row, by key.
 pub trait Fields {
     /// The value as shown; `None` when it is not known or there is no such key.
     fn text(&self, key: &str) -> Option<Cow<'_, str>>;
     /// The value as a number, time spans in seconds; `None` when it is not known or is none.
     fn number(&self, key: &str) -> Option<f64>;
+}
+
+impl<F: Fields + ?Sized> Fields for &F {
+    fn text(&self, key: &str) -> Option<Cow<'_, str>> {
+        (**self).text(key)
+    }
+
+    fn number(&self, key: &str) -> Option<f64> {
+        (**self).number(key)
+    }
 }
 
 /// A filter that was understood.
@@ -162,6 +189,27 @@ impl fmt::Display for Wrong {
 }
 
 impl std::error::Error for Wrong {}
+
+/// Columns of a filter that are shown before the place where it is wrong, and behind it.
+const AROUND: (usize, usize) = (60, 30);
+
+impl Wrong {
+    /// What is wrong and what would be right, without the place.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        self.help.as_ref().map_or_else(|| self.said.clone(), |help| format!("{}; {help}", self.said))
+    }
+
+    /// The filter `text` as typed, and a line with a caret below the place; what is far from it is left out.
+    #[must_use]
+    pub fn pointed(&self, text: &str) -> (String, String) {
+        let (before, behind) = text.split_at_checked(self.at).unwrap_or((text, ""));
+        let (before, behind) = (human::visible(before.as_bytes()), human::visible(behind.as_bytes()));
+        let before = human::cut_front(&before, AROUND.0);
+        let caret = format!("{}^", " ".repeat(human::width(&before)));
+        (format!("{before}{}", human::cut_end(&behind, AROUND.1)), caret)
+    }
+}
 
 impl Filter {
     /// Reads what was typed, where these keys can be named; `None` when nothing was typed. A quote or pattern whose end is

@@ -3,6 +3,8 @@
 //! [`Report`] is the public shape `wspulse.report/1`; `text`, `markdown` and `json` draw it and add nothing of their own.
 
 mod data;
+pub mod entries;
+pub mod events;
 mod explain;
 pub mod filter;
 pub mod guide;

@@ -243,6 +243,10 @@ impl Face {
     fn input(&self, state: &mut ScreenState, input: &Input) -> Effect {
         match input {
             Input::Key(key) if key.kind != KeyEventKind::Release => ui::handle_key(state, self.shown(), *key),
+            Input::Paste(text) => {
+                ui::handle_paste(state, self.shown(), text);
+                Effect::None
+            }
             Input::Mouse(mouse) => ui::handle_mouse(state, self.shown(), *mouse),
             _ => Effect::None,
         }

@@ -11,6 +11,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::cli::Format;
 use crate::diagnose::diagnose;
 use crate::event::{Sense, Sight, SourceKind};
+use crate::report::events::Narrower;
+use crate::report::filter::Filter;
 use crate::report::{self, Report, Teller};
 use crate::settings::Settings;
 use crate::time::Clock;
@@ -48,17 +50,25 @@ impl Ending {
     }
 }
 
-/// Prints every event as a JSON line, for `duration` or until interrupted; without a duration, a log that is piped in ends
-/// it with its own end.
+/// Prints every event, or what of it passes a filter, as a JSON line, for `duration` or until interrupted; without a
+/// duration, a log that is piped in ends it with its own end.
 ///
 /// # Errors
 /// When stdout cannot be written.
-pub async fn stream(settings: Settings, duration: Option<Duration>) -> anyhow::Result<ExitCode> {
+pub async fn stream(
+    settings: Settings,
+    duration: Option<Duration>,
+    filter: Option<Filter>,
+) -> anyhow::Result<ExitCode> {
     let mut writer = EventWriter::begin(BufWriter::new(io::stdout()), &settings.host, Clock.now())?;
     let mut session = Session::start(settings)?;
+    let mut narrower = filter.map(Narrower::new);
     let ending = until_the_end(&mut session, duration, |session| {
         for event in session.latest() {
-            writer.write(event)?;
+            match &mut narrower {
+                None => writer.write(event)?,
+                Some(narrower) => narrower.narrow(event).map_or(Ok(()), |left| writer.write(&left))?,
+            }
         }
         writer.flush()
     })

@@ -15,14 +15,17 @@ use self::formats::Named;
 use self::progress::said;
 use super::meter::Meter;
 use super::when::{self, End};
+use super::wish;
 use crate::cli::{ColorMode, Format, LogsArgs};
 use crate::event::log::{Category, Level};
 use crate::event::site::Site;
 use crate::human;
 use crate::nginx::category;
+use crate::report::entries::LOG_KEYS;
+use crate::report::filter;
 use crate::report::{self, Facts, LogFile, LogsReport};
 use crate::source::history::{
-    self, BackendFile, BackendOutcome, FileOutcome, Filter, LogKind, Outcome, Progress, Request,
+    self, BackendFile, BackendOutcome, Choice, FileOutcome, Filter, LogEntry, LogKind, Outcome, Progress, Request,
 };
 use crate::time::{Clock, Zone};
 
@@ -41,9 +44,7 @@ pub async fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
     let site = formats::site(args.nginx_conf.as_deref(), args.files.is_empty())?;
     let named = formats::formats(args.log_format.as_deref(), site.as_ref())?;
     let request = request(args, site.as_ref(), &named)?;
-    let filter = &request.filter;
-    let filtered =
-        filter.since.is_some() || filter.until.is_some() || !filter.categories.is_empty() || filter.grep.is_some();
+    let filtered = request.filter.is_set();
     let zone = request.zone;
     let (outcome, backend) = match read(request, args.backend_logs.clone()).await? {
         Ended::Read(outcome, backend) => (*outcome, backend),
@@ -93,6 +94,7 @@ fn request(args: &LogsArgs, site: Option<&Site>, named: &[Named]) -> anyhow::Res
         until: moment(&args.until, End::Until, "--until")?,
         categories: args.categories.iter().map(|c| category(c)).collect::<anyhow::Result<_>>()?,
         grep: args.grep.as_deref().map(Regex::new).transpose().context("--grep is no regular expression")?,
+        choice: wish::filter(args.filter.as_deref(), &LOG_KEYS)?.map(choice),
     };
     if let (Some(since), Some(until)) = (filter.since, filter.until)
         && since > until
@@ -108,6 +110,16 @@ fn request(args: &LogsArgs, site: Option<&Site>, named: &[Named]) -> anyhow::Res
     }
     let formats = named.iter().map(|n| n.format.clone()).collect();
     Ok(Request { paths, formats, filter, zone, threads: None })
+}
+
+/// The entries that pass a filter.
+fn choice(filter: filter::Filter) -> Choice {
+    Choice::new(move |entry| match entry {
+        LogEntry::Error(e) => filter.passes(e),
+        LogEntry::Access(e) => filter.passes(e),
+        LogEntry::Backend(e) => filter.passes(e),
+        LogEntry::Handshake(h) => filter.passes(h),
+    })
 }
 
 fn category(word: &str) -> anyhow::Result<Category> {

@@ -24,6 +24,7 @@ pub mod start;
 pub mod stream;
 pub mod terminal;
 pub mod when;
+mod wish;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write};
@@ -40,6 +41,7 @@ use self::inputs::Missing;
 use self::when::End;
 use crate::cli::{Cli, Command, DemoArgs, LookArgs};
 use crate::human;
+use crate::report::events::EVENT_KEYS;
 use crate::settings::Settings;
 use crate::source::config::is_dump_file;
 use crate::source::probe;
@@ -86,9 +88,10 @@ pub fn main(start: Start) -> anyhow::Result<ExitCode> {
             }
             Some(Command::Demo(args)) => demo(&args, &chosen).await,
             Some(Command::Stream(args)) => {
+                let filter = wish::filter(args.filter.as_deref(), &EVENT_KEYS)?;
                 // A stream begins with the present unless it is told otherwise.
                 let settings = Settings { reach: None, ..settings(&args.look, Missing::Awaited)? };
-                headless::stream(settings, args.duration).await
+                headless::stream(settings, args.duration, filter).await
             }
         }
     });

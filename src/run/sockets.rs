@@ -12,13 +12,13 @@ use crate::cli::{Format, GroupBy, LookArgs, SocketMode, SocketsArgs};
 use crate::event::{Event, Sense, Sight, SourceKind, Stamped};
 use crate::human;
 use crate::model::Model;
-use crate::report::filter::Filter;
 use crate::report::sockets::{By, KEYS, Meter, Sockets, Watched, Wish, sockets_json, sockets_markdown, sockets_text};
 use crate::settings::Settings;
 use crate::time::Clock;
 
 use super::out;
 use super::session::Session;
+use super::wish;
 
 /// How long one look takes when nobody said: rates need two samples and pairs a few.
 const LOOK: Duration = Duration::from_millis(1_500);
@@ -52,7 +52,7 @@ pub fn look_args(args: &SocketsArgs) -> LookArgs {
 /// # Errors
 /// When a filter or a column cannot be understood, the socket tables cannot be read, or stdout cannot be written.
 pub async fn run(args: &SocketsArgs, mut settings: Settings) -> anyhow::Result<ExitCode> {
-    let wish = wish(args)?;
+    let wish = wished(args)?;
     let face = Face::of(args, &settings);
     settings.follow_logs = false;
     let span = if args.watch { settings.interval } else { args.duration.unwrap_or(LOOK) };
@@ -83,7 +83,7 @@ pub async fn run(args: &SocketsArgs, mut settings: Settings) -> anyhow::Result<E
     }
 }
 
-fn wish(args: &SocketsArgs) -> anyhow::Result<Wish> {
+fn wished(args: &SocketsArgs) -> anyhow::Result<Wish> {
     let group_by = args.group_by.map(|by| match by {
         GroupBy::Client => By::Client,
         GroupBy::Upstream => By::Upstream,
@@ -91,10 +91,9 @@ fn wish(args: &SocketsArgs) -> anyhow::Result<Wish> {
         GroupBy::Worker => By::Worker,
         GroupBy::State => By::State,
     });
-    let filter = args.filter.as_deref().map(|f| Filter::parse(f, &KEYS)).transpose();
     let order = args.sort.as_deref().map(|s| Wish::order(s, group_by)).transpose();
     Ok(Wish {
-        filter: filter.map_err(|e| anyhow::anyhow!("--filter {e}"))?.flatten(),
+        filter: wish::filter(args.filter.as_deref(), &KEYS)?,
         group_by,
         order: order.map_err(|e| anyhow::anyhow!("--sort: {e}"))?,
     })

@@ -8,7 +8,7 @@ use std::panic;
 use std::thread;
 
 use crossterm::cursor;
-use crossterm::event::{DisableMouseCapture, EnableMouseCapture};
+use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture};
 use crossterm::execute;
 use crossterm::terminal::{
     EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
@@ -34,7 +34,7 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Takes the terminal over: raw mode, alternate screen, mouse.
+    /// Takes the terminal over: raw mode, alternate screen, mouse, and what is pasted told apart from what is typed.
     ///
     /// # Errors
     /// When stdout is no terminal or does not obey.
@@ -42,7 +42,7 @@ impl Screen {
         restore_on_panic();
         enable_raw_mode()?;
         let mut out = BufWriter::with_capacity(FRAME_BYTES, io::stdout());
-        if let Err(e) = execute!(out, EnterAlternateScreen, EnableMouseCapture, cursor::Hide) {
+        if let Err(e) = execute!(out, EnterAlternateScreen, EnableMouseCapture, EnableBracketedPaste, cursor::Hide) {
             restore();
             return Err(e);
         }
@@ -85,7 +85,9 @@ impl Drop for Screen {
 
 /// Gives the terminal back, as far as it still obeys.
 fn restore() {
-    let _ = execute!(io::stdout(), EndSynchronizedUpdate, DisableMouseCapture, LeaveAlternateScreen, cursor::Show);
+    let mut out = io::stdout();
+    let _ = execute!(out, EndSynchronizedUpdate, DisableBracketedPaste, DisableMouseCapture);
+    let _ = execute!(out, LeaveAlternateScreen, cursor::Show);
     let _ = disable_raw_mode();
 }
 

@@ -12,6 +12,7 @@ use ratatui::text::Span;
 
 use crate::human;
 
+use super::happenings;
 use super::ids::Ids;
 use super::layout::{self, Size};
 use super::pane::Pane;
@@ -81,8 +82,10 @@ fn framed(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenState
     header::draw_verdict(buf, inset(layout::take(&mut rest, 1)), snap, look);
     put_rule(buf, layout::take(&mut rest, 1), theme::RULE, look);
     footer::draw(buf, inset(layout::take_bottom(&mut rest, 1)), snap, state, look);
-    if area.height >= 16 {
-        put_rule(buf, layout::take_bottom(&mut rest, 1), theme::RULE, look);
+    if area.height >= 16 || state.editing.is_some() {
+        let line = layout::take_bottom(&mut rest, 1);
+        put_rule(buf, line, theme::RULE, look);
+        footer::draw_hint(buf, inset(line), state, look);
     }
     body(buf, rest, snap, state, look);
     if state.popup.is_none() {
@@ -285,6 +288,8 @@ fn place(offset: usize, page: usize, all: usize) -> Option<String> {
 
 /// The timeline, and below it what its details say, where there is room for that.
 fn past(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenState, titled: bool, look: &Look) {
+    let narrowed = state.filter(Pane::Timeline).map(|f| snap.with_past(happenings::narrowed(&snap.past, f)));
+    let snap = narrowed.as_ref().unwrap_or(snap);
     let rows = strips::rows(&snap.past, area.width, usize::from(area.height)).0.len();
     let mut rest = area;
     let strip = layout::take(&mut rest, u16::try_from(rows).unwrap_or(u16::MAX));
@@ -437,7 +442,9 @@ fn title(
         left.push(Seg::new(vec![look.span(Tone::Accent, format!("grouped by {}", by.word()))]).leaves(1));
     }
     if let Some(filter) = state.filter(pane) {
-        let said = format!("/{} ({shown})", filter.text);
+        // Of the timeline the filter narrows what is counted, and not only how many rows there are.
+        let rows = if pane == Pane::Timeline { String::new() } else { format!(" ({shown})") };
+        let said = format!("/{}{rows}", filter.text);
         left.push(Seg::new(vec![look.span(Tone::Accent, said)]).leaves(1));
     }
     if let Some((_, key)) = choice.sort.and_then(|s| view::sortable(state, pane).into_iter().find(|(i, _)| *i == s)) {
@@ -448,7 +455,7 @@ fn title(
         right.insert(0, Seg::new(vec![look.span(Tone::Muted, said)]).leaves(6));
     }
     // An empty pane says it in its rows.
-    if let Some(hint) = empty::poor_sight(pane, snap, look).filter(|_| shown > 0) {
+    if let Some(hint) = empty::poor_sight(pane, snap, look).filter(|_| shown > 0 && pane != Pane::Timeline) {
         right = vec![hint];
     }
     put_ends(buf, if tabbed { margin(line) } else { inset(line) }, left, right);

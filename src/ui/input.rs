@@ -8,6 +8,7 @@ use crate::model::errors::kept::By as ErrorsBy;
 
 use super::copy;
 use super::drill::View;
+use super::edit;
 use super::filter;
 use super::keys::Action;
 use super::moments;
@@ -19,26 +20,28 @@ use super::snapshot::Snapshot;
 use super::state::{Effect, Popup, ScreenState, Spot};
 use super::theme::Theme;
 use super::view;
+use crate::report::filter::quoted;
 use crate::report::sockets::By;
 
 /// Rows that one notch of the wheel moves.
 const NOTCH: usize = 3;
-/// The longest filter that can be typed.
-const LONGEST_FILTER: usize = 200;
 /// What terminals take by OSC 52, in bytes before Base64: xterm's limit is the least (100,000 bytes with the sequence).
 const MOST_COPIED: usize = 74_000;
 
 /// Answers one key.
 ///
-/// A terminal sends Esc and a letter typed right after it as the same bytes as Alt with that letter, and no Alt is used
-/// here: so it is read as the two keys.
+/// A terminal sends Esc and a letter typed right after it as the same bytes as Alt with that letter. Alt is used only in the
+/// filter line, for two letters: elsewhere it is read as the two keys.
 ///
 /// Terminals that tell of releases tell of them apart (kitty's keyboard protocol): one stroke is one key.
 pub fn handle_key(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent) -> Effect {
     if key.kind == KeyEventKind::Release {
         return Effect::None;
     }
-    if let (KeyCode::Char(_), true) = (key.code, key.modifiers.contains(KeyModifiers::ALT)) {
+    let moves = |c| state.editing.is_some() && matches!(c, 'b' | 'f');
+    if let (KeyCode::Char(c), true) = (key.code, key.modifiers.contains(KeyModifiers::ALT))
+        && !moves(c)
+    {
         one_key(state, snap, KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE));
         return one_key(state, snap, KeyEvent::new(key.code, key.modifiers - KeyModifiers::ALT));
     }
@@ -51,8 +54,8 @@ fn one_key(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent) -> Effect {
     if action == Some(Action::Interrupt) {
         return Effect::Interrupt;
     }
-    if let Some(text) = state.editing.take() {
-        edit(state, text, key);
+    if let Some(line) = state.editing.take() {
+        edit::key(state, snap, line, key);
         return Effect::None;
     }
     if state.popup == Some(Popup::Palette) {
@@ -62,36 +65,6 @@ fn one_key(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent) -> Effect {
         Some(action) if state.popup.is_some() => in_popup(state, snap, action),
         Some(action) => act(state, snap, action),
         None => Effect::None,
-    }
-}
-
-/// One key of the filter line. What is typed is in force at once; a wrong pattern leaves the filter before in force.
-fn edit(state: &mut ScreenState, mut text: String, key: KeyEvent) {
-    match key.code {
-        KeyCode::Esc => {
-            set_filter(state, "");
-            return;
-        }
-        KeyCode::Enter => return,
-        KeyCode::Backspace => {
-            text.pop();
-        }
-        KeyCode::Char('u') if key.modifiers.contains(KeyModifiers::CONTROL) => text.clear(),
-        KeyCode::Char(c)
-            if !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) && text.len() < LONGEST_FILTER =>
-        {
-            text.push(c);
-        }
-        _ => {}
-    }
-    set_filter(state, &text);
-    state.editing = Some(text);
-}
-
-fn set_filter(state: &mut ScreenState, text: &str) {
-    match filter::parse(state.focus, text) {
-        Ok(filter) => state.set_filter(state.focus, filter),
-        Err(said) => state.notice = Some(said),
     }
 }
 
@@ -222,7 +195,7 @@ fn act(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
         Action::PreviousPane => state.focus = state.focus.step(Pane::ALL.len() - 1),
         Action::Focus(pane) => state.focus = pane,
         Action::Back => back(state),
-        Action::Filter => start_filter(state),
+        Action::Filter => edit::start(state, snap),
         Action::Freeze => state.frozen = !state.frozen,
         Action::Zoom => state.zoomed = !state.zoomed,
         Action::Sort => next_sort(state),
@@ -255,15 +228,6 @@ fn act(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
 fn open(state: &mut ScreenState, popup: Popup) {
     state.popup = Some(popup);
     state.popup_scroll = 0;
-}
-
-fn start_filter(state: &mut ScreenState) {
-    if state.focus == Pane::Timeline {
-        state.notice = Some("the timeline has no filter; Tab to another pane".to_owned());
-        return;
-    }
-    let text = state.filter(state.focus).map(|f| f.text.clone());
-    state.editing = Some(text.unwrap_or_default());
 }
 
 fn next_sort(state: &mut ScreenState) {
@@ -326,16 +290,7 @@ fn open_group(state: &mut ScreenState, snap: &Snapshot, id: u64) {
             state.set_filter(Pane::Connections, filter);
             state.group = None;
         }
-        Err(said) => state.notice = Some(said),
-    }
-}
-
-/// A value of a filter, in quotes where it needs them.
-fn quoted(text: &str) -> String {
-    if text.chars().any(|c| c.is_whitespace() || matches!(c, '"' | '\'' | '\\')) {
-        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-    } else {
-        text.to_owned()
+        Err(wrong) => state.notice = Some(wrong.to_string()),
     }
 }
 

@@ -6,11 +6,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::log::{Level, Text};
+use crate::event::log::Level;
 use crate::event::tally::top::Counted;
 use crate::model::errors::kept::{By, Kept};
 use crate::model::errors::split::Split;
-use crate::report::filter::{Fields, Key, Kind};
+use crate::report::filter::Fields;
 
 use super::drill::{Condition, View};
 use super::filter::Filter;
@@ -91,56 +91,25 @@ pub fn lines<'a>(snap: &'a Snapshot, state: &ScreenState) -> Vec<&'a Arc<Kept>> 
     snap.lines.iter().filter(fits).collect()
 }
 
-/// What a filter of the Errors pane can name.
-pub static KEYS: &[Key] = &[
-    Key::new("category", Kind::Text),
-    Key::new("level", Kind::Text),
-    Key::new("message", Kind::Text),
-    Key::new("upstream", Kind::Address),
-    Key::new("client", Kind::Address),
-    Key::new("location", Kind::Text),
-    Key::new("server", Kind::Text),
-    Key::new("path", Kind::Text),
-    Key::new("request", Kind::Text),
-    Key::new("host", Kind::Text),
-    Key::new("worker", Kind::Amount),
-    Key::new("connection", Kind::Amount),
-    Key::new("errno", Kind::Amount),
-    Key::new("line", Kind::Text),
-];
-
-/// A kept line as a filter sees it.
-struct Facts<'a>(&'a Kept);
+/// A kept line as a filter sees it: the entry, its location and shape as they are known here.
+pub(super) struct Facts<'a>(pub(super) &'a Kept);
 
 impl Fields for Facts<'_> {
     fn text(&self, key: &str) -> Option<Cow<'_, str>> {
-        let (line, e) = (self.0, &self.0.entry);
-        let named = |by| line.key(by).map(Cow::Borrowed);
-        let text = |t: &Option<Text>| t.as_ref().map(|t| Cow::Owned(t.to_string()));
+        let named = |by| self.0.key(by).map(Cow::Borrowed);
         match key {
             "category" => named(By::Category),
-            "level" => Some(Cow::Borrowed(e.level.word())),
-            "message" => Some(Cow::Owned(words(e))),
             "upstream" => named(By::Upstream),
             "client" => named(By::Client),
             "location" => named(By::Location),
             "server" => named(By::Server),
-            "path" => e.path().map(Cow::Borrowed),
-            "request" => text(&e.request),
-            "host" => text(&e.host),
-            "worker" => Some(Cow::Owned(e.pid.to_string())),
-            "connection" => e.connection.map(|c| Cow::Owned(c.to_string())),
-            "errno" => e.errno.map(|c| Cow::Owned(c.to_string())),
-            "line" => Some(Cow::Borrowed(line.text())),
-            _ => None,
+            "line" => Some(Cow::Borrowed(self.0.text())),
+            _ => self.0.entry.text(key),
         }
     }
 
     fn number(&self, key: &str) -> Option<f64> {
-        match key {
-            "worker" | "connection" | "errno" => self.text(key)?.parse().ok(),
-            _ => None,
-        }
+        self.0.entry.number(key)
     }
 }
 

@@ -173,8 +173,8 @@ fn help(page: &mut Page<'_>, keys: &Keymap) {
         page.lines.push(Line::from(line));
     }
     page.head("Filter");
-    page.exact("words, key:value, idle>30s, /regex/ and !not: all must fit; Esc clears it", Tone::Plain);
-    page.exact("errors: category level message upstream client location server host worker", Tone::Muted);
+    page.exact("words, key:value, idle>30s, /regex/ and !not: all must fit; Tab completes, ↑ ↓ recall", Tone::Plain);
+    page.exact("Enter keeps it, Esc takes back what was typed; Esc again clears what was kept", Tone::Muted);
     page.head("Panes");
     for (name, shows) in PANES {
         page.pair(name, shows);

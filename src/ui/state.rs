@@ -9,6 +9,7 @@ use super::drill::Drill;
 use super::filter::Filter;
 use super::ids::Ids;
 use super::keys::Keymap;
+use super::line::{FilterLine, History};
 use super::memo::{Answered, Memo, Wish};
 use super::palette::Palette;
 use super::pane::Pane;
@@ -168,7 +169,9 @@ pub struct ScreenState {
     /// How many rows the layer has taken.
     pub(super) layer: Layer,
     /// The filter being typed.
-    pub(super) editing: Option<String>,
+    pub(super) editing: Option<FilterLine>,
+    /// The filters typed before.
+    pub(super) history: History,
     /// One sentence in the key line, until the next key.
     pub(super) notice: Option<String>,
     pub(super) spots: Vec<Spot>,
@@ -207,6 +210,7 @@ impl ScreenState {
             popup_scroll: 0,
             layer: Layer::default(),
             editing: None,
+            history: History::default(),
             notice: None,
             spots: Vec::new(),
             span: Span::default(),

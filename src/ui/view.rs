@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::model::errors::kept::By;
 
 use super::drill::View;
+use super::happenings;
 use super::ids::Ids;
 use super::memo::{Answer, Wish};
 use super::narrow::{self, Rows};
@@ -15,7 +16,7 @@ use super::state::ScreenState;
 use super::table::{Column, order};
 
 /// The rows of a pane that pass its filter, by their place in the snapshot; below the categories of the
-/// Errors pane by their place in [`narrow::rows`].
+/// Errors pane by their place in [`narrow::rows`], those of the timeline are its marks.
 #[must_use]
 pub fn shown(snap: &Snapshot, state: &ScreenState, pane: Pane) -> Arc<Vec<usize>> {
     let choice = state.pane(pane);
@@ -34,7 +35,7 @@ pub fn shown(snap: &Snapshot, state: &ScreenState, pane: Pane) -> Arc<Vec<usize>
             rows => (0..rows.len()).collect(),
         },
         Pane::Findings => order(&snap.findings, &findings::COLUMNS, filter, sort, &look, |i| i),
-        Pane::Timeline => Vec::new(),
+        Pane::Timeline => happenings::marks(&snap.past, filter),
     })
 }
 

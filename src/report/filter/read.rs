@@ -2,11 +2,14 @@
 
 use regex::{Regex, RegexBuilder};
 
+use super::super::explain::far;
 use super::{Comparison, Key, Kind, Network, Term, Test, Wrong, address};
 use crate::human;
 
 /// The most memory that a typed pattern may take.
 const PATTERN_SIZE: usize = 1 << 20;
+/// Letters by which a key may be longer or shorter than what was typed for it.
+const LONGER: usize = 3;
 /// The value that fits what is not known.
 pub(super) const UNKNOWN: &str = "unknown";
 
@@ -15,7 +18,7 @@ pub(super) fn terms(text: &str, keys: &[Key]) -> Result<Vec<Term>, Wrong> {
     let mut reader = Reader { text, at: 0, begun: 0, keys };
     let mut terms = Vec::new();
     loop {
-        reader.at = text.len() - reader.rest().trim_start().len();
+        reader.skip_blanks();
         if reader.rest().is_empty() {
             return Ok(terms);
         }
@@ -31,17 +34,49 @@ struct Reader<'a> {
     keys: &'a [Key],
 }
 
-/// A value, whether it stood in quotes, and where.
-struct Value {
-    text: String,
-    at: usize,
+/// A value without its quotes, and where it stood with them.
+pub(super) struct Value {
+    pub(super) text: String,
+    pub(super) at: usize,
+    /// It stood in quotes, of which the second may still be missing.
+    pub(super) quote: Option<char>,
+    /// Nothing more can belong to it.
+    pub(super) closed: bool,
+}
+
+/// What a term is made of, before anybody asks whether it makes sense.
+pub(super) enum Part<'a> {
+    /// A regular expression without its slashes.
+    Pattern(&'a str),
+    /// A key, an operator, a value.
+    Comparison(&'a str, &'static str, Value),
+    /// A word.
+    Word(Value),
 }
 
 const OPERATORS: [&str; 7] = [">=", "<=", "!=", ">", "<", "=", ":"];
 
+/// The term at the very end of `text`, which is still being typed, without its `!`; `None` where the next one begins.
+pub(super) fn last(text: &str) -> Option<Part<'_>> {
+    let mut reader = Reader { text, at: 0, begun: 0, keys: &[] };
+    let mut last = None;
+    loop {
+        let end = reader.at;
+        reader.skip_blanks();
+        if reader.rest().is_empty() {
+            return last.filter(|_| end == text.len());
+        }
+        last = Some(reader.part().1);
+    }
+}
+
 impl<'a> Reader<'a> {
     fn rest(&self) -> &'a str {
         &self.text[self.at..]
+    }
+
+    fn skip_blanks(&mut self) {
+        self.at = self.text.len() - self.rest().trim_start().len();
     }
 
     fn wrong(&self, at: usize, said: impl Into<String>) -> Wrong {
@@ -52,27 +87,37 @@ impl<'a> Reader<'a> {
 
     /// One term; `None` for a lone `!`, which is the beginning of one.
     fn term(&mut self) -> Result<Option<Term>, Wrong> {
+        let (not, part) = self.part();
+        let test = match part {
+            Part::Pattern(pattern) => {
+                let at = self.begun + usize::from(not);
+                compiled(pattern).map(Test::Pattern).map_err(|(said, inside)| {
+                    self.wrong(at + inside.map_or(0, |i| i + 1), format!("this is no pattern: {said}"))
+                })?
+            }
+            Part::Comparison(name, op, value) => return self.comparison(not, name, op, &value).map(Some),
+            Part::Word(value) if value.text.is_empty() => return Ok(None),
+            Part::Word(value) => Test::Word(value.text.to_lowercase()),
+        };
+        Ok(Some(Term { not, test }))
+    }
+
+    /// What the term here is made of, and whether it is negated.
+    fn part(&mut self) -> (bool, Part<'a>) {
         self.begun = self.at;
         let not = self.rest().starts_with('!');
         self.at += usize::from(not);
-        let test = if self.rest().starts_with('/') {
-            Some(self.pattern()?)
-        } else if let Some((key, op)) = self.key_and_operator() {
-            return Ok(Some(self.comparison(not, key, op)?));
+        let part = if let Some(body) = self.rest().strip_prefix('/') {
+            let end = pattern_end(body);
+            self.at = (self.at + 1 + end + 1).min(self.text.len());
+            Part::Pattern(&body[..end])
+        } else if let Some((name, op)) = self.key_and_operator() {
+            self.at += name.len() + op.len();
+            Part::Comparison(name, op, self.value())
         } else {
-            let word = self.value().text.to_lowercase();
-            (!word.is_empty()).then_some(Test::Word(word))
+            Part::Word(self.value())
         };
-        Ok(test.map(|test| Term { not, test }))
-    }
-
-    fn pattern(&mut self) -> Result<Test, Wrong> {
-        let at = self.at;
-        let body = &self.rest()[1..];
-        let end = pattern_end(body);
-        let pattern = &body[..end];
-        self.at = (at + 1 + end + 1).min(self.text.len());
-        compiled(pattern).map(Test::Pattern).map_err(|said| self.wrong(at, format!("this is no pattern: {said}")))
+        (not, part)
     }
 
     /// The word and the operator behind it, when the word looks like a key: letters alone, and what follows is neither an
@@ -87,24 +132,31 @@ impl<'a> Reader<'a> {
         (!no_key).then_some((&rest[..end], op))
     }
 
-    fn comparison(&mut self, not: bool, name: &str, op: &'static str) -> Result<Term, Wrong> {
-        let at = self.at;
+    fn comparison(&self, not: bool, name: &str, op: &'static str, value: &Value) -> Result<Term, Wrong> {
         let key = self.keys.iter().find(|k| k.name.eq_ignore_ascii_case(name)).ok_or_else(|| {
             let known: Vec<&str> = self.keys.iter().map(|k| k.name).collect();
-            let help = format!("known here are {}; text with a colon goes in quotes", known.join(", "));
-            Wrong { help: Some(help), ..self.wrong(at, format!("there is no key '{name}'")) }
+            let meant = self.meant(name).map_or_else(String::new, |key| format!("did you mean '{key}'? "));
+            let help = format!("{meant}known here are {}; text with a colon goes in quotes", known.join(", "));
+            Wrong { help: Some(help), ..self.wrong(self.begun + usize::from(not), format!("there is no key '{name}'")) }
         })?;
-        self.at += name.len() + op.len();
-        let value = self.value();
         if value.text.is_empty() {
             return Err(self.wrong(value.at, format!("a value is missing behind {op}")));
         }
         let test = match op {
             ":" => contains(*key, &value.text),
-            "=" | "!=" => self.is(*key, &value)?,
-            _ => self.compares(*key, op, &value)?,
+            "=" | "!=" => self.is(*key, value)?,
+            _ => self.compares(*key, op, value)?,
         };
         Ok(Term { not: not != (op == "!="), test })
+    }
+
+    /// The key that is most like `name`, where one is.
+    fn meant(&self, name: &str) -> Option<&'static str> {
+        let name = name.to_ascii_lowercase();
+        let unlike = |key: &&'static str| (far(&name, key), key.len().abs_diff(name.len()));
+        let near = self.keys.iter().map(|k| k.name).min_by_key(unlike)?;
+        let (edits, longer) = unlike(&near);
+        (name.len() > 1 && edits <= (name.len() / 3).max(1) && longer <= LONGER).then_some(near)
     }
 
     fn is(&self, key: Key, value: &Value) -> Result<Test, Wrong> {
@@ -148,14 +200,14 @@ impl<'a> Reader<'a> {
         let Some(quote) = rest.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
             let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
             self.at += end;
-            return Value { text: rest[..end].to_owned(), at };
+            return Value { text: rest[..end].to_owned(), at, quote: None, closed: false };
         };
         let mut text = String::new();
         let mut escaped = false;
         for (i, c) in rest.char_indices().skip(1) {
             if c == quote && !escaped {
                 self.at += i + 1;
-                return Value { text, at };
+                return Value { text, at, quote: Some(quote), closed: true };
             }
             if escaped && c != quote && c != '\\' {
                 text.push('\\');
@@ -166,7 +218,7 @@ impl<'a> Reader<'a> {
             }
         }
         self.at = self.text.len();
-        Value { text, at }
+        Value { text, at, quote: Some(quote), closed: false }
     }
 }
 
@@ -201,10 +253,22 @@ fn pattern_end(text: &str) -> usize {
     text.len()
 }
 
-fn compiled(pattern: &str) -> Result<Regex, String> {
+/// The pattern, or what is wrong with it and at which byte.
+fn compiled(pattern: &str) -> Result<Regex, (String, Option<usize>)> {
     let built = RegexBuilder::new(pattern).case_insensitive(true).size_limit(PATTERN_SIZE).build();
     built.map_err(|e| {
         let said = e.to_string();
-        said.lines().last().unwrap_or("").trim_start_matches("error: ").to_owned()
+        let said = said.lines().last().unwrap_or("").trim_start_matches("error: ").to_owned();
+        (said, broken_at(pattern))
     })
+}
+
+/// The byte at which a pattern stops making sense; `None` when it does and is only too large.
+fn broken_at(pattern: &str) -> Option<usize> {
+    let at = match regex_syntax::Parser::new().parse(pattern).err()? {
+        regex_syntax::Error::Parse(e) => e.span().start.offset,
+        regex_syntax::Error::Translate(e) => e.span().start.offset,
+        _ => return None,
+    };
+    pattern.is_char_boundary(at).then_some(at)
 }

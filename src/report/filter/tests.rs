@@ -172,13 +172,22 @@ fn a_wrong_filter_is_told_with_its_place() {
         ("colour:red", 0, "no key 'colour'"),
         ("!colour:red", 1, "no key 'colour'"),
         ("localhost:80", 0, "no key 'localhost'"),
-        ("open /(/", 5, "no pattern"),
+        ("open /(/", 6, "no pattern"),
+        ("!/ab[c/", 4, "unclosed"),
+        ("größe /a(/", 10, "no pattern"),
         (r"/\w{1000}{1000}/", 0, "no pattern"),
     ];
     for (text, at, said) in cases {
         let w = wrong(text);
         assert!(w.at == at && w.to_string().contains(said) && !w.to_string().contains('\n'), "{text}: {w} ({})", w.at);
     }
+    for (typed, meant) in
+        [("cleint", "client"), ("stat", "state"), ("Locations", "location"), ("retransmit", "retransmits")]
+    {
+        let help = wrong(&format!("{typed}:x")).help.expect("help");
+        assert!(help.starts_with(&format!("did you mean '{meant}'?")), "{typed}: {help}");
+    }
+    assert!(!wrong("localhost:80").to_string().contains("did you mean"));
     let known = wrong("colour:red").help.expect("the keys");
     assert!(KEYS.iter().all(|k| known.contains(k.name)), "{known}");
     assert!(passes("\"state:op\"") != passes("state:op"), "in quotes it is a word");
@@ -196,7 +205,83 @@ fn what_is_still_being_typed_is_taken_as_far_as_it_goes() {
     assert!(quoted.passes(&[("location", r#"xa"b\c\dx"#)][..]));
 }
 
+/// What was typed so far, with the cursor at `▏`, and the first ways to go on, each with what stands before it.
+fn offered(head: &str) -> Vec<String> {
+    let known = |key: &Key| match key.name {
+        "client" => vec!["10.1.2.3".to_owned(), "10.1.9.9".to_owned(), "203.0.113.9".to_owned()],
+        "location" => vec!["/ws".to_owned(), "/ws/Chat \"room\"".to_owned(), "C:\\x y".to_owned(), String::new()],
+        _ => Vec::new(),
+    };
+    let completion = complete(head, &KEYS, &known);
+    completion.candidates.iter().map(|c| format!("{}{c}", &head[..completion.from])).collect()
+}
+
+#[test]
+fn keys_operators_and_values_are_offered() {
+    let cases: [(&str, &[&str]); 16] = [
+        ("", &["client:", "location:", "state:", "worker:", "idle>"]),
+        ("cli", &["client:"]),
+        ("!CLI", &["!client:"]),
+        ("open st", &["open state:"]),
+        ("idle", &["idle>", "idle<", "idle>=", "idle<="]),
+        ("client", &["client:", "client=", "client!="]),
+        ("client:10.1", &["client:10.1.2.3", "client:10.1.9.9"]),
+        ("!client=.9", &["!client=10.1.9.9", "!client=203.0.113.9"]),
+        ("location:c", &["location:\"C:\\\\x y\"", "location:\"/ws/Chat \\\"room\\\"\""]),
+        ("location='/ws/", &["location=\"/ws/Chat \\\"room\\\"\""]),
+        ("idle>", &["idle>10s", "idle>30s"]),
+        ("idle>4", &["idle>4s", "idle>4m", "idle>4h", "idle>4ms"]),
+        ("bytes<=1.5", &["bytes<=1.5k", "bytes<=1.5M"]),
+        ("idle>x", &[]),
+        ("location:\"/ws\"", &[]),
+        ("/a|b", &[]),
+    ];
+    for (head, wanted) in cases {
+        let all = offered(head);
+        assert!(all.len() >= wanted.len() && all.iter().zip(wanted).all(|(a, b)| a == b), "{head}: {all:?}");
+        assert!(!wanted.is_empty() || all.is_empty(), "{head}: {all:?}");
+    }
+    assert!(offered("client:10.1.2.3 ").len() == KEYS.len(), "behind a blank begins the next term");
+}
+
 proptest! {
+    #[test]
+    fn what_is_offered_is_a_filter_or_the_beginning_of_one(
+        before in "(open |idle>3s |!/x y/ )?",
+        head in "[!]?([a-z]{0,4}|client|idle|rtt|bytes|location|State)([:=<>]|!=|<=|>=)?(\"|')?[a-z0-9./\\\\ ]{0,4}",
+        values in prop::collection::vec("\\PC{0,12}", 0..5),
+    ) {
+        let typed = format!("{before}{head}");
+        let completion = complete(&typed, &KEYS, &|_| values.clone());
+        prop_assert!(typed.is_char_boundary(completion.from));
+        let earlier = &typed[..typed[..completion.from].rfind(' ').unwrap_or(0)];
+        // What is wrong before stays so.
+        prop_assume!(Filter::parse(earlier, &KEYS).is_ok());
+        for candidate in completion.candidates {
+            let done = format!("{}{candidate}", &typed[..completion.from]);
+            let is_begun = candidate.ends_with([':', '=', '<', '>']) && Filter::parse(&format!("{done}1"), &KEYS).is_ok();
+            let read = Filter::parse(&done, &KEYS);
+            prop_assert!(is_begun || read.is_ok(), "{typed:?} -> {done:?}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_in_quotes_is_read_as_it_was(value in "\\PC{1,20}") {
+        let filter = Filter::parse(&format!("location={}", quoted(&value)), &KEYS).expect("understood").expect("a term");
+        prop_assert!(filter.passes(&[("location", value.as_str())][..]), "{value:?}");
+    }
+
+    #[test]
+    fn nothing_that_stands_before_the_cursor_keeps_it_from_going_on(text in "[a-z:=<>!/\"' .0-9\\\\(ü]{0,40}|\\PC{0,30}") {
+        let completion = complete(&text, &KEYS, &|_| vec!["a b".to_owned()]);
+        prop_assert!(completion.from <= text.len() && text.is_char_boundary(completion.from));
+        if let Err(w) = Filter::parse(&text, &KEYS) {
+            let (typed, caret) = w.pointed(&text);
+            prop_assert!(!typed.contains('\n') && caret.trim_start() == "^");
+            prop_assert!(human::width(&caret) <= human::width(&typed) + 1, "{typed}\n{caret}");
+        }
+    }
+
     #[test]
     fn nothing_that_can_be_typed_panics_and_every_place_is_inside(text in "[a-z:=<>!/\"' .0-9\\\\(ü]{0,40}|\\PC{0,30}") {
         match Filter::parse(&text, &KEYS) {

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use super::cut::{Cutter, Lines};
 use super::open::{open, said, unpacked};
 use super::plan::spread;
-use super::request::Filter;
+use super::request::{Filter, LogEntry};
 use crate::event::backend::BackendSum;
 use crate::nginx::backend;
 use crate::nginx::error::TimeCache;
@@ -94,7 +94,8 @@ impl Lines for Counts<'_> {
         self.sum.lines += 1;
         self.sum.overlong += u64::from(overlong);
         let Some(entry) = backend::entry(line, &mut self.times) else { return };
-        if self.filter.is_none_or(|f| f.admits(entry.at, None, line)) {
+        let chosen = |f: &Filter| f.chooses(|| Some(&entry), |e| LogEntry::Backend(e));
+        if self.filter.is_none_or(|f| f.admits(entry.at, None, line) && chosen(f)) {
             self.sum.add(entry);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use foldhash::quality::RandomState;
 
-use super::request::Filter;
+use super::request::{Filter, LogEntry};
 use crate::event::handshake::{Attempts, Handshake, Head};
 use crate::event::log::Category;
 use crate::nginx::debug::{self, Handshakes};
@@ -104,7 +104,7 @@ fn add(attempts: &mut Attempts, handshakes: Vec<Handshake>, filter: Option<&Filt
     }
 }
 
-/// A handshake counts when its request came in time, debug output is asked for, and one of its lines matches.
+/// A handshake counts when its request came in time, debug output is asked for, one of its lines matches, and it is chosen.
 fn admits(filter: &Filter, h: &Handshake) -> bool {
     let heads = [Some(&h.request), h.upstream_request.as_ref(), h.upstream_answer.as_ref(), h.answer.as_ref()];
     let lines = |head: &Head| {
@@ -113,6 +113,7 @@ fn admits(filter: &Filter, h: &Handshake) -> bool {
     };
     let mut lines = heads.into_iter().flatten().flat_map(lines);
     lines.any(|line| filter.admits(Some(h.at), Some(Category::Other), line.as_bytes()))
+        && filter.chooses(|| Some(h), |h| LogEntry::Handshake(h))
 }
 
 /// The parts of one log put together in their order.

@@ -9,7 +9,7 @@ use super::cut::{LINE_CAP, Lines};
 use super::debug::{self, DebugPart};
 use super::messages::{Messages, Seen};
 use super::names::Names;
-use super::request::Filter;
+use super::request::{Filter, LogEntry};
 use crate::event::log::{Category, Level};
 use crate::event::tally::lifecycle::{Incident, Lifecycle};
 use crate::event::tally::rate::Rate;
@@ -286,12 +286,17 @@ impl<'r> ErrorFold<'r> {
         }
     }
 
+    /// Whether an entry whose time is in `self.at` counts.
+    fn is_wanted(&self, filter: &Filter, category: Category, line: &[u8]) -> bool {
+        let read = || Some(error::entry_of_category(&error::parse(line)?, line, self.at, category));
+        filter.admits(Some(self.at), Some(category), line) && filter.chooses(read, |e| LogEntry::Error(e))
+    }
+
     fn debug(&mut self, line: &[u8], message: &[u8], overlong: bool) {
         let headless = &mut self.headless;
         let part = self.debug.get_or_insert_with(|| Box::new(DebugPart::behind(std::mem::take(headless))));
         part.entry(line, message, self.at, self.filter);
-        let category = Some(Category::Other);
-        if self.filter.is_none_or(|f| f.admits(Some(self.at), category, line)) {
+        if self.filter.is_none_or(|f| self.is_wanted(f, Category::Other, line)) {
             self.messages.count_debug();
             self.common.entry(overlong);
             self.moment();
@@ -343,7 +348,7 @@ impl Lines for ErrorFold<'_> {
             debug.passed_over();
         }
         let (seen, talkers) = self.read(level, text);
-        if self.filter.is_some_and(|f| !f.admits(Some(self.at), Some(seen.category), line)) {
+        if self.filter.is_some_and(|f| !self.is_wanted(f, seen.category, line)) {
             return self.common.left_out();
         }
         if seen.category == Category::LifecycleConfig {
@@ -393,6 +398,12 @@ impl<'r> AccessFold<'r> {
         }
     }
 
+    /// Whether an entry of this time counts.
+    fn is_wanted(&self, filter: &Filter, at: Option<Timestamp>, line: &[u8]) -> bool {
+        let read = || self.format.parse(line, at.unwrap_or_default());
+        filter.admits(at, None, line) && filter.chooses(read, |e| LogEntry::Access(e))
+    }
+
     fn talkers(&mut self, line: &[u8], read: &AccessLine<'_>) {
         if let Some(client) = read.client {
             self.common.client(client, skim::whole_dotted(client));
@@ -428,7 +439,7 @@ impl Lines for AccessFold<'_> {
             self.common.no_entry(line, !line.is_empty(), overlong);
             return;
         };
-        if self.filter.is_some_and(|f| !f.admits(read.at, None, line)) {
+        if self.filter.is_some_and(|f| !self.is_wanted(f, read.at, line)) {
             return self.common.left_out();
         }
         self.common.entry(overlong);

@@ -20,5 +20,5 @@ mod work;
 mod tests;
 
 pub use backend::{BackendFile, BackendOutcome, read_backend_logs};
-pub use request::{FileOutcome, Filter, LogKind, Outcome, Progress, Request};
+pub use request::{Choice, FileOutcome, Filter, LogEntry, LogKind, Outcome, Progress, Request};
 pub use work::read;

@@ -1,12 +1,15 @@
 //! What to read and what to count of it, and what came out.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use regex::bytes::Regex;
 
-use crate::event::handshake::Attempts;
-use crate::event::log::Category;
+use crate::event::backend::BackendEntry;
+use crate::event::handshake::{Attempts, Handshake};
+use crate::event::log::{AccessEntry, Category, ErrorEntry};
 use crate::event::tally::Tally;
 use crate::nginx::access::Format;
 use crate::time::{Timestamp, Zone};
@@ -37,15 +40,58 @@ pub struct Filter {
     pub categories: Vec<Category>,
     /// Only whose line, without those that continue it, matches.
     pub grep: Option<Regex>,
+    /// Only those that are chosen by what is in them; asked last, since an entry must be read whole for it.
+    pub choice: Option<Choice>,
+}
+
+/// An entry of a log as a choice sees it.
+#[derive(Clone, Copy, Debug)]
+pub enum LogEntry<'a> {
+    /// Of an error log.
+    Error(&'a ErrorEntry),
+    /// Of an access log.
+    Access(&'a AccessEntry),
+    /// Of a backend's own log.
+    Backend(&'a BackendEntry),
+    /// An attempt that debug lines of an error log tell of.
+    Handshake(&'a Handshake),
+}
+
+/// Chooses entries by what is in them.
+#[derive(Clone)]
+pub struct Choice(Arc<dyn Fn(LogEntry<'_>) -> bool + Send + Sync>);
+
+impl Choice {
+    /// Those for which this is true.
+    pub fn new(wanted: impl Fn(LogEntry<'_>) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(wanted))
+    }
+}
+
+impl fmt::Debug for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Choice(..)")
+    }
 }
 
 impl Filter {
     /// Whether anything is left out.
-    pub(super) fn is_set(&self) -> bool {
-        self.since.is_some() || self.until.is_some() || !self.categories.is_empty() || self.grep.is_some()
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        let by_time = self.since.is_some() || self.until.is_some();
+        by_time || !self.categories.is_empty() || self.grep.is_some() || self.choice.is_some()
     }
 
-    /// Whether an entry counts. One without a time is before and after nothing.
+    /// Whether an entry is chosen by what is in it; `read` reads it whole, which is done only for a choice.
+    pub(super) fn chooses<E>(
+        &self,
+        read: impl FnOnce() -> Option<E>,
+        seen: impl for<'a> FnOnce(&'a E) -> LogEntry<'a>,
+    ) -> bool {
+        self.choice.as_ref().is_none_or(|choice| read().is_some_and(|entry| choice.0(seen(&entry))))
+    }
+
+    /// Whether an entry counts but for [`Filter::chooses`]. One without a time is before and after nothing.
     pub(super) fn admits(&self, at: Option<Timestamp>, category: Option<Category>, line: &[u8]) -> bool {
         let in_time = match at {
             Some(at) => self.since.is_none_or(|s| at >= s) && self.until.is_none_or(|u| at <= u),

@@ -59,7 +59,8 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, st
     }
     let poor = poor(pane, snap);
     let said = if let Some(filter) = state.filter(pane) {
-        vec![(Tone::Muted, format!("nothing matches /{}; Esc clears the filter", filter.text))]
+        let way = if state.editing.is_some() { "takes it back" } else { "clears the filter" };
+        vec![(Tone::Muted, format!("nothing matches /{}; Esc {way}", filter.text))]
     } else if poor.is_empty() {
         vec![(Tone::Muted, calm(pane, snap).to_owned())]
     } else {

@@ -44,7 +44,11 @@ pub enum Row {
 #[must_use]
 pub fn rows(past: &Past, width: u16, height: usize) -> (Vec<Row>, bool) {
     let by_weight = [Row::Errors, Row::Marks, Row::Ended, Row::Probes, Row::Opened];
-    let some = by_weight.iter().filter(|r| **r != Row::Probes || !past.probes.is_empty());
+    let some = by_weight.iter().filter(|r| match r {
+        Row::Probes => !past.probes.is_empty(),
+        Row::Marks => true,
+        row => !past.left_out.contains(&what(**row)),
+    });
     let taken: Vec<Row> = some.take(height).copied().collect();
     let mut spare = height - taken.len();
     let named = spare > 0 && width >= ROOMY;

@@ -8,8 +8,10 @@ use crate::model::errors::kept::Kept;
 use crate::model::marks::{Mark, MarkKind};
 use crate::model::probes::Turn;
 
+use super::super::happenings;
 use super::super::light::Light;
 use super::super::moments;
+use super::super::pane::Pane;
 use super::super::panes::timeline;
 use super::super::scale::Scale;
 use super::super::snapshot::Snapshot;
@@ -24,6 +26,8 @@ const LISTED: usize = 200;
 
 /// Writes the page, and returns its title.
 pub(super) fn write(page: &mut Page<'_>, snap: &Snapshot, state: &ScreenState) -> String {
+    let narrowed = state.filter(Pane::Timeline).map(|f| snap.with_past(happenings::narrowed(&snap.past, f)));
+    let snap = narrowed.as_ref().unwrap_or(snap);
     let scale = moments::scale(snap, state);
     let window = moments::around(snap, &scale);
     let title = title(page, snap, &scale, window);

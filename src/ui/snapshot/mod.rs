@@ -196,6 +196,12 @@ impl Snapshot {
     pub fn seen_from(&self, present: &Self, at: Timestamp) -> Self {
         let mut past = present.past.clone();
         past.cursor = Some(at);
+        self.with_past(past)
+    }
+
+    /// The same moment with another timeline.
+    #[must_use]
+    pub fn with_past(&self, past: Past) -> Self {
         Self { past, ..self.clone() }
     }
 

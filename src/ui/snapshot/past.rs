@@ -44,6 +44,8 @@ pub struct Past {
     pub began: Option<Timestamp>,
     /// The moment that is asked for, when it is not the present.
     pub cursor: Option<Timestamp>,
+    /// What a filter leaves out.
+    pub left_out: Vec<What>,
     /// Since when errors, openings and ends are known; `None` when they are not.
     known: [Option<Timestamp>; 3],
     /// Buckets of the half hour since the oldest thing that is known.
@@ -120,6 +122,7 @@ impl Past {
             now: model.now,
             began: model.since,
             cursor: None,
+            left_out: Vec::new(),
         }
     }
 
