@@ -119,7 +119,7 @@ pub fn facts(snap: &Snapshot, look: &Look) -> Vec<Seg> {
     }
     let muted = |said: String| vec![look.span(Tone::Muted, said)];
     // A span that grew by the second would write by the second, with nothing new to say.
-    let span = snap.past.began().map_or_else(|| "in 30 min".to_owned(), |s| format!("since {}", look.minute(s)));
+    let span = snap.past.began.map_or_else(|| "in 30 min".to_owned(), |s| format!("since {}", look.minute(s)));
     let mut out = vec![Seg::new(muted(format!("{} {span}", human::grouped(snap.errors_lately)))).leaves(2)];
     let per_minute: f64 = snap.errors.iter().map(|r| r.per_minute).sum();
     if per_minute >= 0.05 {

@@ -27,6 +27,8 @@ pub struct Past {
     newest: i64,
     /// Buckets since the oldest thing that is known.
     pub age: usize,
+    /// Since when something is known; `None` when that is the whole half hour.
+    pub began: Option<Timestamp>,
 }
 
 impl Past {
@@ -44,14 +46,11 @@ impl Past {
         let watched = model.since.map_or(0, |s| newest - s.secs().div_euclid(BUCKET_S));
         let age = (CELLS - first).max(usize::try_from(watched).unwrap_or(0)).clamp(1, CELLS);
         let marks = model.marks.iter().cloned().collect();
-        Self { errors, deaths, marks, now, cursor: None, newest, age }
-    }
-
-    /// Since when something is known; `None` when that is the whole half hour.
-    #[must_use]
-    pub fn began(&self) -> Option<Timestamp> {
-        let ago = i64::try_from(self.age).ok().filter(|_| self.age < CELLS)?;
-        Some(Timestamp::from_secs((self.newest - ago) * BUCKET_S))
+        // What a log tells of the time before us is known as well.
+        let bucket_of = |place: usize| newest - i64::try_from(CELLS - 1 - place).unwrap_or(0);
+        let told = (first < CELLS).then(|| Timestamp::from_secs(bucket_of(first) * BUCKET_S));
+        let began = told.into_iter().chain(model.since).min().filter(|_| age < CELLS);
+        Self { errors, deaths, marks, now, cursor: None, newest, age, began }
     }
 
     /// How many of `room` columns the half hour takes: as many as whole buckets give, and one since the newest is not full.
@@ -115,9 +114,17 @@ mod tests {
 
     #[test]
     fn what_is_known_begins_at_one_moment_however_long_it_is_looked_at() {
-        let began = |newest, age| Past { newest, age, ..Past::default() }.began().map(Timestamp::secs);
-        assert_eq!([began(1_000, 10), began(1_100, 110)], [Some(4_950); 2]);
-        assert_eq!(began(1_350, 360), None, "the whole half hour");
+        let mut model = Model::new("h");
+        let mut began = |s: i64| {
+            model.now = Timestamp::from_secs(s);
+            model.since.get_or_insert(model.now);
+            Past::of(&model).began.map(Timestamp::secs)
+        };
+        assert_eq!(
+            [began(5_003), began(5_400), began(9_000)],
+            [Some(5_003), Some(5_003), None],
+            "then the whole half hour"
+        );
     }
 
     #[test]
