@@ -3,7 +3,7 @@
 mod support;
 
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use support::nginx::{self, Nginx};
 use support::terminal::Terminal;
@@ -255,8 +255,8 @@ fn rests(t: &Terminal, span: Duration) -> usize {
 }
 
 /// Seconds of the minute, as the clock on the screen counts them too.
-fn second() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs() % 60
+fn second() -> i64 {
+    wspulse::time::Clock.now().secs().rem_euclid(60)
 }
 
 #[test]

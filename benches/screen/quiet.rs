@@ -34,8 +34,8 @@ pub fn three() -> io::Result<()> {
         screen.draw(|frame| {
             ui::draw(frame, frame.area(), &snap, &mut state);
             // In three rows, so that the cursor goes to each.
-            for (i, y) in [10, 14, 18].into_iter().enumerate() {
-                let digit = char::from_digit((n + i as u32) % 10, 10).unwrap_or('0').to_string();
+            for (i, y) in (0..).zip([10, 14, 18]) {
+                let digit = char::from_digit((n + i) % 10, 10).unwrap_or('0').to_string();
                 frame.buffer_mut().set_string(40, y, digit, Style::new().green());
             }
         })?;
@@ -90,7 +90,9 @@ fn processor(nginx: &Path, htop: Command) -> io::Result<()> {
         // Both over the same time: what else the machine does disturbs both.
         let (a, b, begun) = (ours.worked()?, theirs.worked()?, Instant::now());
         let written = watch(&mut ours, &mut theirs, SPAN)?;
-        let share = |now: Duration, then: Duration| (now - then).as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0;
+        let share = |now: Duration, then: Duration| {
+            now.saturating_sub(then).as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0
+        };
         let (a, b) = (share(ours.worked()?, a), share(theirs.worked()?, b));
         let each = [a, b, a / b, written as f64 / SPAN.as_secs_f64()];
         each.into_iter().zip(&mut figures).for_each(|(figure, all)| all.push(figure));

@@ -120,14 +120,16 @@ async fn show(
                 dirty = false;
             }
             answered = sorting.next() => {
-                answered.into_iter().for_each(|a| state.learn(a));
+                state.learn(answered.context("an order of the tunnels could not be worked out")?);
                 dirty = true;
             }
             new = beside.next() => {
                 // While frozen nothing is drawn but the answer to a key, and to what it asked for.
                 let said = new?;
                 dirty |= said.is_some() || !state.is_frozen();
-                said.into_iter().for_each(|s| state.say(s));
+                if let Some(said) = said {
+                    state.say(said);
+                }
             }
         }
     }
