@@ -16,6 +16,12 @@ use crate::ui::{AUTO_THEME, KEYS, THEMES};
 
 /// Of all users of this machine.
 const OF_THE_MACHINE: &str = "/etc/wspulse/config.toml";
+/// Files that the program reads or writes by itself, besides nginx's, and what each is for.
+pub const FILES: [(&str, &str); 3] = [
+    ("$XDG_CONFIG_HOME/wspulse/config.toml", "your settings; without XDG_CONFIG_HOME below ~/.config"),
+    (OF_THE_MACHINE, "settings of all users, under yours"),
+    ("./wspulse-TIME.md", "a report, written by w"),
+];
 /// The longest settings file, in bytes.
 const LONGEST: u64 = 1 << 20;
 

@@ -10,6 +10,7 @@ mod inputs;
 pub mod judge;
 pub mod lint;
 pub mod logs;
+pub mod manual;
 mod meter;
 pub mod out;
 pub mod plan;
@@ -67,7 +68,9 @@ pub fn main(start: Start) -> anyhow::Result<ExitCode> {
     if redacts(&cli) {
         human::redact::hide_addresses();
     }
-    if !opens_screen(&cli) {
+    // What a shell reads at its start depends on no settings and complains of none.
+    let apart = matches!(cli.command, Some(Command::Completions(_) | Command::Man(_)));
+    if !opens_screen(&cli) && !apart {
         chosen.warnings.iter().for_each(|w| out::complain(&format!("wspulse: {w}")));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -90,6 +93,8 @@ pub fn main(start: Start) -> anyhow::Result<ExitCode> {
                 let settings = Settings { reach: None, ..settings(&args.look, Missing::Awaited)? };
                 headless::stream(settings, args.duration).await
             }
+            Some(Command::Completions(args)) => manual::completions(args.shell),
+            Some(Command::Man(args)) => manual::run(&args),
         }
     });
     runtime.shutdown_timeout(FAREWELL);
@@ -130,8 +135,8 @@ const fn redacts(cli: &Cli) -> bool {
         Some(Command::Logs(args)) => args.redact,
         Some(Command::Route(args)) => args.redact,
         Some(Command::Demo(args)) => args.redact,
-        // What lint prints is to be applied, and explain knows no host.
-        Some(Command::Lint(_) | Command::Explain(_)) => false,
+        // What lint prints is to be applied, and the others know no host.
+        Some(Command::Lint(_) | Command::Explain(_) | Command::Completions(_) | Command::Man(_)) => false,
     }
 }
 

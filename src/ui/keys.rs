@@ -165,6 +165,14 @@ pub static KEYS: &[Binding] = &[
     key("interrupt", &[Char('c')], "Ctrl-C", "quit, exit code 130", Action::Interrupt).control(),
 ];
 
+/// What the mouse does.
+pub static MOUSE: &[(&str, &str)] = &[
+    ("wheel", "scroll what is under the pointer"),
+    ("click", "focus a pane, select a row"),
+    ("double-click", "details, further in"),
+    ("click over a page", "close it"),
+];
+
 /// What the key line hints at besides help and quit: the word for each key, and when it leaves.
 pub type Hints = &'static [(Action, &'static str, u8)];
 

@@ -35,7 +35,7 @@ mod tests;
 
 pub use draw::draw;
 pub use input::{handle_key, handle_mouse};
-pub use keys::{KEYS, Keymap};
+pub use keys::{KEYS, Keymap, MOUSE};
 pub use snapshot::Snapshot;
 pub use state::{AUTO_THEME, Effect, ScreenState};
 pub use theme::{THEMES, Theme};
