@@ -243,7 +243,7 @@ impl Face {
     fn input(&self, state: &mut ScreenState, input: &Input) -> Effect {
         match input {
             Input::Key(key) if key.kind != KeyEventKind::Release => ui::handle_key(state, self.shown(), *key),
-            Input::Mouse(mouse) => ui::handle_mouse(state, self.shown(), *mouse),
+            Input::Mouse(mouse) => ui::handle_mouse(state, self.shown(), *mouse, Instant::now().into_std()),
             _ => Effect::None,
         }
     }

@@ -12,6 +12,8 @@ use super::view;
 
 /// The longest text that can be typed.
 const LONGEST: usize = 80;
+/// Lines above the first entry.
+pub(super) const HEAD: usize = 2;
 /// Columns of the names.
 const NAME: usize = 34;
 

@@ -1,14 +1,15 @@
 //! What the person at the screen has chosen: focus, selection, order, filter, layers. Nothing here is known of the host.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ratatui::layout::Rect;
+use crossterm::event::KeyCode;
+use ratatui::layout::{Position, Rect};
 
-use super::drill::Drill;
+use super::drill::{Drill, View};
 use super::filter::Filter;
 use super::ids::Ids;
-use super::keys::Keymap;
+use super::keys::{Action, Keymap};
 use super::memo::{Answered, Memo, Wish};
 use super::palette::Palette;
 use super::pane::Pane;
@@ -116,15 +117,34 @@ pub struct PaneState {
     pub wide: Vec<u16>,
 }
 
-/// Where a pane's rows stood in the last frame: what a click means.
+/// A part of the last frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Spot {
-    /// Whose.
-    pub pane: Pane,
-    /// The whole pane.
+    /// Where it is. What was drawn later lies above.
     pub area: Rect,
-    /// The line of its first row, when rows are one line each.
-    pub first_row: Option<u16>,
+    /// What a click on it means.
+    pub what: Target,
+}
+
+/// What lies under the pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A pane, or its tab.
+    Pane(Pane),
+    /// The row at this place of a pane's order.
+    Row(Pane, usize),
+    /// The head of what a pane can be sorted by.
+    Head(Pane, usize),
+    /// A way of telling errors apart.
+    View(View),
+    /// A hint: what its key does.
+    Act(Action),
+    /// A hint at a key that has its meaning here alone.
+    Press(KeyCode),
+    /// The page over the panes.
+    Page,
+    /// The entry at this place of the palette.
+    Entry(usize),
 }
 
 /// Where the columns of the timeline stood in the last frame: what a click means.
@@ -175,6 +195,8 @@ pub struct ScreenState {
     /// How much of the past the timeline shows.
     pub(super) span: Span,
     pub(super) strip: Option<Strip>,
+    /// The last click that may be the first of two.
+    pub(super) clicked: Option<(Instant, Position)>,
     pub(super) size: (u16, u16),
 }
 
@@ -211,6 +233,7 @@ impl ScreenState {
             spots: Vec::new(),
             span: Span::default(),
             strip: None,
+            clicked: None,
             size: (0, 0),
         }
     }

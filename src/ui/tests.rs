@@ -1,8 +1,6 @@
 //! Stories of the whole screen: whatever is pressed at whatever size, it never panics, and it says how things are.
 
-mod time;
-
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::Terminal;
@@ -17,6 +15,9 @@ use crate::model::connections::TunnelState;
 use crate::model::tunnels::Confidence;
 use crate::report::sockets::TunnelRow;
 use crate::time::Timestamp;
+
+mod mouse;
+mod time;
 
 use super::{Effect, ScreenState, Snapshot, draw, handle_key, handle_mouse};
 
@@ -491,21 +492,6 @@ fn every_level_has_its_filter_and_names_are_told_with_a_key() {
 }
 
 #[test]
-fn a_second_click_goes_in() {
-    let (snap, mut state) = (busy(40), fresh());
-    press(&mut state, &snap, "3");
-    let shown = screen(&snap, &mut state, 160, 48);
-    let row = shown.lines().position(|l| l.contains("▲ upstream-closed")).expect("a row");
-    let row = u16::try_from(row).expect("small");
-    let left = MouseEventKind::Down(MouseButton::Left);
-    let click = MouseEvent { kind: left, column: 10, row, modifiers: KeyModifiers::NONE };
-    handle_mouse(&mut state, &snap, click);
-    assert!(!screen(&snap, &mut state, 160, 48).contains("Errors ›"), "the first one selects");
-    handle_mouse(&mut state, &snap, click);
-    assert!(screen(&snap, &mut state, 160, 48).contains("Errors › upstream-closed"));
-}
-
-#[test]
 fn what_was_counted_and_is_not_kept_says_so() {
     let (snap, mut state) = (busy(2_000), fresh());
     press(&mut state, &snap, "3/closed\n\n");
@@ -551,7 +537,7 @@ fn no_key_and_no_size_ever_panics() {
             let kind = kinds[usize::try_from(random(3)).expect("small")];
             let mouse =
                 MouseEvent { kind, column: small(random(170)), row: small(random(50)), modifiers: KeyModifiers::NONE };
-            handle_mouse(&mut state, snap, mouse);
+            handle_mouse(&mut state, snap, mouse, Instant::now());
         }
     }
     for (w, h) in [(1, 1), (2, 9), (24, 8), (300, 2), (3, 60)] {

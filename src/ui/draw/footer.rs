@@ -1,16 +1,16 @@
 //! The last line of the screen: a notice, the filter being typed, or the keys that help where one is.
 
+use crossterm::event::KeyCode;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Span;
 
 use crate::human;
 
-use super::super::drill::View;
+use super::super::hints;
 use super::super::keys::{self, Action};
-use super::super::pane::Pane;
 use super::super::snapshot::Snapshot;
-use super::super::state::{Popup, ScreenState};
+use super::super::state::{Popup, ScreenState, Spot, Target};
 use super::super::text::{Look, Seg, put_ends};
 use super::super::theme::Tone;
 use super::super::view;
@@ -19,52 +19,49 @@ fn hint(look: &Look, key: &str, word: &str) -> Vec<Span<'static>> {
     vec![look.span(Tone::Accent, key.to_owned()), look.span(Tone::Muted, format!(" {word}"))]
 }
 
-/// Draws the line.
-pub(super) fn draw(buf: &mut Buffer, line: Rect, snap: &Snapshot, state: &ScreenState, look: &Look) {
+/// Draws the line. Tells which hint is where.
+pub(super) fn draw(buf: &mut Buffer, line: Rect, snap: &Snapshot, state: &ScreenState, look: &Look) -> Vec<Spot> {
     if let Some(notice) = state.notice.as_ref().filter(|_| state.editing.is_none()) {
         put_ends(buf, line, vec![Seg::new(vec![look.span(Tone::Warn, notice.clone())])], Vec::new());
-        return;
+        return Vec::new();
     }
     if let Some(text) = &state.editing {
-        let n = view::shown(snap, state, state.focus).len();
-        let typed =
-            vec![look.span(Tone::Accent, "/"), look.span(Tone::Plain, text.clone()), look.span(Tone::Accent, "▏")];
-        let keys = vec![
-            Seg::new(vec![look.span(Tone::Muted, human::counted(n as u64, "row", "rows"))]).leaves(1),
-            Seg::new(hint(look, "Enter", "keep")).leaves(2),
-            Seg::new(hint(look, "Esc", "clear")).leaves(3),
-        ];
-        let wrong = state.notice.as_ref().map(|n| vec![Seg::new(vec![look.span(Tone::Warn, n.clone())]).leaves(1)]);
-        put_ends(buf, line, vec![Seg::new(typed)], wrong.unwrap_or(keys));
-        return;
+        draw_filter(buf, line, text, snap, state, look);
+        return Vec::new();
     }
     if state.popup == Some(Popup::Palette) {
-        let left = keys::IN_PALETTE.iter().map(|(key, word)| Seg::new(hint(look, key, word))).collect();
-        put_ends(buf, line, left, Vec::new());
-        return;
+        let one = |(at, (key, _, word)): (usize, &(&str, KeyCode, &str))| Seg::new(hint(look, key, word)).tagged(at);
+        let places = put_ends(buf, line, keys::IN_PALETTE.iter().enumerate().map(one).collect(), Vec::new());
+        let spot = |(at, area): (usize, Rect)| {
+            let (_, code, _) = keys::IN_PALETTE.get(at)?;
+            Some(Spot { area, what: Target::Press(*code) })
+        };
+        return places.into_iter().filter_map(spot).collect();
     }
-    let (mut left, mut right) = (Vec::new(), Vec::new());
-    for (b, shown) in state.keys.lines().filter(|(_, shown)| !shown.is_empty()) {
-        let Some((word, leave)) = b.hint else { continue };
-        let seg = Seg::new(hint(look, shown, word)).leaves(leave);
-        let end = matches!(b.action, Action::Help | Action::Quit);
-        if end { &mut right } else { &mut left }.push(seg);
-    }
-    if let Some(hints) = own_hints(snap, state) {
-        let segs = hints.iter().map(|(a, word, leave)| Seg::new(hint(look, state.keys.shown(*a), word)).leaves(*leave));
-        left = segs.collect();
-    }
-    put_ends(buf, line, left, right);
+    let here = hints::hints(snap, state);
+    let one = |(at, (action, word, leave)): (usize, &(Action, &'static str, u8))| {
+        let shown = Some(state.keys.shown(*action)).filter(|shown| !shown.is_empty())?;
+        Some(Seg::new(hint(look, shown, word)).leaves(*leave).tagged(at))
+    };
+    let left = here.iter().enumerate().filter_map(one).collect();
+    let right = hints::ALWAYS.iter().enumerate().filter_map(|(at, h)| one((at + here.len(), h))).collect();
+    let spot = |(at, area): (usize, Rect)| {
+        let (action, ..) = here.iter().chain(hints::ALWAYS).nth(at)?;
+        Some(Spot { area, what: Target::Act(*action) })
+    };
+    put_ends(buf, line, left, right).into_iter().filter_map(spot).collect()
 }
 
-/// What the key line says where the usual hints do not help.
-fn own_hints(snap: &Snapshot, state: &ScreenState) -> Option<keys::Hints> {
-    match state.popup {
-        Some(Popup::Row(Pane::Errors, _)) => Some(keys::OVER_LINE),
-        Some(_) => Some(keys::OVER_PANES),
-        None if state.is_deep() && state.drill.view == View::Lines => Some(keys::AMONG_LINES),
-        None if state.focus == Pane::Timeline && snap.past.cursor.is_some() => Some(keys::IN_THE_PAST),
-        None if state.focus == Pane::Timeline => Some(keys::ON_TIMELINE),
-        None => state.is_deep().then_some(keys::AMONG_ERRORS),
-    }
+/// The filter that is being typed.
+fn draw_filter(buf: &mut Buffer, line: Rect, text: &str, snap: &Snapshot, state: &ScreenState, look: &Look) {
+    let n = view::shown(snap, state, state.focus).len();
+    let typed =
+        vec![look.span(Tone::Accent, "/"), look.span(Tone::Plain, text.to_owned()), look.span(Tone::Accent, "▏")];
+    let keys = vec![
+        Seg::new(vec![look.span(Tone::Muted, human::counted(n as u64, "row", "rows"))]).leaves(1),
+        Seg::new(hint(look, "Enter", "keep")).leaves(2),
+        Seg::new(hint(look, "Esc", "clear")).leaves(3),
+    ];
+    let wrong = state.notice.as_ref().map(|n| vec![Seg::new(vec![look.span(Tone::Warn, n.clone())]).leaves(1)]);
+    put_ends(buf, line, vec![Seg::new(typed)], wrong.unwrap_or(keys));
 }

@@ -1,13 +1,15 @@
 //! The layer over the panes: a page of details, with as many rows as it needs and no more.
 
+use crossterm::event::KeyCode;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::{Clear, Widget as _};
 
 use super::super::layout;
+use super::super::palette;
 use super::super::popup;
 use super::super::snapshot::Snapshot;
-use super::super::state::{Popup, ScreenState};
+use super::super::state::{Popup, ScreenState, Spot, Target};
 use super::super::text::{Look, Seg, nth_line, put, put_ends, put_line, put_rule};
 use super::super::theme::{self, Tone};
 
@@ -49,7 +51,9 @@ pub(super) fn draw(buf: &mut Buffer, screen: Rect, body: Rect, snap: &Snapshot, 
     if part {
         put(buf, layout::take(&mut layer, 1), &[look.span(Tone::Accent, theme::RULE.repeat(usize::from(whole.width)))]);
     }
+    state.spots.push(Spot { area: layer, what: Target::Page });
     let head = layout::take(&mut layer, 1);
+    state.spots.push(Spot { area: head, what: Target::Press(KeyCode::Esc) });
     if !part && !low {
         put_rule(buf, layout::take(&mut layer, 1), theme::RULE, look);
     }
@@ -64,7 +68,11 @@ pub(super) fn draw(buf: &mut Buffer, screen: Rect, body: Rect, snap: &Snapshot, 
     put_ends(buf, super::inset(head), vec![title], right.into_iter().collect());
     let inner = super::margin(layer);
     for (i, line) in lines.iter().skip(state.popup_scroll).take(room).enumerate() {
-        put_line(buf, nth_line(inner, u16::try_from(i).unwrap_or(u16::MAX)), line);
+        let place = nth_line(inner, u16::try_from(i).unwrap_or(u16::MAX));
+        put_line(buf, place, line);
+        if let Some(at) = (i + state.popup_scroll).checked_sub(palette::HEAD).filter(|_| which == Popup::Palette) {
+            state.spots.push(Spot { area: place, what: Target::Entry(at) });
+        }
     }
 }
 
