@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -133,11 +134,11 @@ fn key_table() -> String {
     let mut out = "| key | does | in `[keys]` |\n|---|---|---|\n".to_owned();
     for b in KEYS {
         let keys: Vec<String> = b.shown.split(' ').map(|k| format!("`{}`", cell(k))).collect();
-        out += &format!("| {} | {} | `{}` |\n", keys.join(" "), cell(b.does), b.name);
+        let _ = writeln!(out, "| {} | {} | `{}` |", keys.join(" "), cell(b.does), b.name);
     }
     out += "\n| mouse | does |\n|---|---|\n";
     for (what, does) in MOUSE {
-        out += &format!("| {what} | {} |\n", cell(does));
+        let _ = writeln!(out, "| {what} | {} |", cell(does));
     }
     out
 }

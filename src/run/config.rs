@@ -12,7 +12,7 @@ use crate::cli::Cli;
 use crate::human;
 use crate::settings::file::{self, Contents, Item};
 use crate::settings::layers::{self, Known, Laid, Origin, Value};
-use crate::ui::{AUTO_THEME, KEYS, THEMES};
+use crate::ui::{AUTO_THEME, KEYS, Keymap, THEMES};
 
 /// Of all users of this machine.
 const OF_THE_MACHINE: &str = "/etc/wspulse/config.toml";
@@ -30,12 +30,14 @@ const LONGEST: u64 = 1 << 20;
 pub struct Start {
     /// What is meant.
     pub cli: Cli,
-    /// Other keys for actions of the dashboard.
-    pub keys: Vec<Item>,
+    /// The keys of the dashboard.
+    pub keys: Keymap,
     /// What in the files does not count, and why.
     pub warnings: Vec<String>,
     /// Values from files and environment that are in force.
     pub values: Vec<Value>,
+    /// Where an action was given its keys.
+    bound: Vec<(String, Origin)>,
     typed: Vec<OsString>,
 }
 
@@ -64,13 +66,38 @@ pub fn start(typed: Vec<OsString>, env: &dyn Fn(&str) -> Option<String>) -> anyh
             }
         }
     }
-    let keys = files.iter().flat_map(|(_, c)| c.keys.clone()).collect();
+    let (mut keys, mut bound) = (Keymap::default(), Vec::new());
+    for (path, contents) in &files {
+        warnings.extend(bind(&mut keys, path, &contents.keys));
+        bound.extend(contents.keys.iter().map(|i| (i.name.clone(), Origin::File(path.clone(), i.line))));
+    }
     let Laid { cli, values, refused } = layers::under(&typed, layers::lay(&files, env))?;
     warnings.extend(refused);
     if named.is_some() && !warnings.is_empty() {
         anyhow::bail!("{}", warnings.join("\n"));
     }
-    Ok(Start { cli, keys, warnings, values, typed })
+    Ok(Start { cli, keys, warnings, values, bound, typed })
+}
+
+/// Gives actions the keys that a file gives them. What cannot be given is told, and so is a key that the file gives twice.
+fn bind(keys: &mut Keymap, path: &str, items: &[Item]) -> Vec<String> {
+    let mut told = Vec::new();
+    for (n, item) in items.iter().enumerate() {
+        let place = format!("{path}:{}:{}", item.line, item.column);
+        let taken = match keys.give(&item.name, &item.values) {
+            Ok(taken) => taken,
+            Err(said) => {
+                told.push(format!("{place}: {said}; it does not count"));
+                continue;
+            }
+        };
+        for (key, before) in taken.iter().filter_map(|t| Some((&t.key, items[..n].iter().find(|i| i.name == t.from)?)))
+        {
+            let (now, then, line) = (&item.name, &before.name, before.line);
+            told.push(format!("{place}: '{key}' is given to {now} here and to {then} in line {line}; it counts here"));
+        }
+    }
+    told
 }
 
 /// The file given by `--config`.
@@ -89,8 +116,12 @@ fn usual(env: &dyn Fn(&str) -> Option<String>) -> Vec<PathBuf> {
 }
 
 fn read(path: &Path, known: &[Known]) -> io::Result<Contents> {
+    let kind = fs::metadata(path)?;
+    if kind.is_dir() {
+        return Err(io::Error::other("it is a directory"));
+    }
     // A FIFO would be waited for, and a device never ends.
-    if !fs::metadata(path)?.is_file() {
+    if !kind.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }
     let mut bytes = Vec::new();
@@ -98,8 +129,7 @@ fn read(path: &Path, known: &[Known]) -> io::Result<Contents> {
     if bytes.len() as u64 > LONGEST {
         return Err(io::Error::other("it is longer than 1 MiB"));
     }
-    let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))?;
-    Ok(file::read(&text, known))
+    Ok(file::read_bytes(&bytes, known))
 }
 
 /// Every option with its value and where that was said.
@@ -117,8 +147,11 @@ pub fn print(start: &Start) -> String {
         let _ = writeln!(out, "{:<44} # {origin}", format!("{} = {value}", known.name));
     }
     let _ = writeln!(out, "\n[keys]");
-    for item in &start.keys {
-        let _ = writeln!(out, "{} = {}", item.name, list(&item.values));
+    for (binding, keys) in start.keys.written() {
+        let given = start.bound.iter().rev().find(|(name, _)| name == binding.name);
+        let origin = given.map_or(&Origin::BuiltIn, |(_, origin)| origin);
+        let lost = if given.is_none() && keys != binding.written() { ", without what other actions took" } else { "" };
+        let _ = writeln!(out, "{:<44} # {origin}{lost}", format!("{} = {}", binding.name, list(&keys)));
     }
     out
 }

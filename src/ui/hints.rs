@@ -160,16 +160,26 @@ static OVER_FINDING: Hints = &[
     (Action::Back, "back", 1),
     (Action::Down, "scroll", 2),
     (Action::Copy, "copy fix", 3),
+    (Action::Filter, "search", 5),
     (Action::Report, "report", 4),
 ];
 
 /// Over any other page.
-static OVER_PAGE: Hints = &[(Action::Back, "back", 1), (Action::Down, "scroll", 2)];
+static OVER_PAGE: Hints = &[(Action::Back, "back", 1), (Action::Down, "scroll", 2), (Action::Filter, "search", 3)];
+
+/// While a page is searched.
+static SOUGHT: Hints = &[
+    (Action::NextMatch, "next", 1),
+    (Action::PreviousMatch, "previous", 1),
+    (Action::Filter, "search", 2),
+    (Action::Back, "back", 1),
+];
 
 /// What helps now, besides [`ALWAYS`].
 #[must_use]
 pub fn hints(snap: &Snapshot, state: &ScreenState) -> Hints {
     match state.popup {
+        Some(_) if state.seek.is_some() => SOUGHT,
         Some(Popup::Row(Pane::Errors, _)) => OVER_LINE,
         Some(Popup::Row(Pane::Handshakes, _)) => OVER_ENDPOINT,
         Some(Popup::Row(Pane::Connections, _)) => OVER_TUNNEL,

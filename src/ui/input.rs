@@ -14,6 +14,7 @@ use super::narrow;
 use super::palette::{self, Choice, Palette};
 use super::pane::Pane;
 use super::panes::groups;
+use super::seek;
 use super::snapshot::Snapshot;
 use super::state::{Effect, Popup, ScreenState};
 use super::theme::Theme;
@@ -50,6 +51,10 @@ fn one_key(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent) -> Effect {
     }
     if let Some(text) = state.editing.take() {
         edit(state, text, key);
+        return Effect::None;
+    }
+    if state.seek.as_ref().is_some_and(|s| s.typing) {
+        seek::key(state, key);
         return Effect::None;
     }
     if state.popup == Some(Popup::Palette) {
@@ -95,16 +100,19 @@ fn set_filter(state: &mut ScreenState, text: &str) {
 
 /// One key of the palette.
 fn in_palette(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent, action: Option<Action>) -> Effect {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    let last = palette::matches(state, &state.palette.text).len().saturating_sub(1);
+    state.palette.at = state.palette.at.min(last);
     match key.code {
         KeyCode::Esc => state.popup = None,
+        KeyCode::Backspace if state.palette.text.is_empty() => state.popup = None,
         KeyCode::Backspace => state.palette.pop(),
         KeyCode::Up | KeyCode::BackTab => state.palette.at = state.palette.at.saturating_sub(1),
-        KeyCode::Down | KeyCode::Tab => {
-            let last = palette::matches(state, &state.palette.text).len().saturating_sub(1);
-            state.palette.at = (state.palette.at + 1).min(last);
-        }
+        KeyCode::Char('p') if control => state.palette.at = state.palette.at.saturating_sub(1),
+        KeyCode::Down | KeyCode::Tab => state.palette.at = (state.palette.at + 1).min(last),
+        KeyCode::Char('n') if control => state.palette.at = (state.palette.at + 1).min(last),
         KeyCode::Enter => return choose(state, snap),
-        KeyCode::Char('u') if key.modifiers.contains(KeyModifiers::CONTROL) => state.palette = Palette::default(),
+        KeyCode::Char('u') if control => state.palette = Palette::default(),
         KeyCode::Char(c) if !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) => {
             state.palette.push(c);
         }
@@ -135,6 +143,10 @@ fn choose(state: &mut ScreenState, snap: &Snapshot) -> Effect {
             state.focus = Pane::Connections;
             state.group = *by;
             state.grouped.selected = None;
+        }
+        Choice::View(view) => {
+            state.focus = Pane::Errors;
+            state.drill.show(*view, &mut state.panes[Pane::Errors.index()]);
         }
     }
     Effect::None
@@ -167,6 +179,9 @@ fn in_popup(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect 
         Action::Top => state.popup_scroll = 0,
         Action::Bottom => state.popup_scroll = usize::MAX,
         Action::Back | Action::Details => state.popup = None,
+        Action::Filter => seek::start(state),
+        Action::NextMatch => seek::go(state, true),
+        Action::PreviousMatch => seek::go(state, false),
         Action::Help if state.popup == Some(Popup::Help) => state.popup = None,
         Action::Findings if state.popup == Some(Popup::Findings) => state.popup = None,
         Action::Help
@@ -245,6 +260,9 @@ fn act(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
         Action::NextError | Action::PreviousError => return walk(state, snap, action == Action::NextError),
         Action::Closer => moments::zoom(state, true),
         Action::Further => moments::zoom(state, false),
+        Action::NextMatch | Action::PreviousMatch => {
+            state.notice = Some("over a page / searches, and n goes to the next place; in a pane / filters".to_owned());
+        }
         Action::Down
         | Action::Up
         | Action::Top
@@ -262,6 +280,7 @@ fn act(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
 fn open(state: &mut ScreenState, popup: Popup) {
     state.popup = Some(popup);
     state.popup_scroll = 0;
+    state.seek = None;
 }
 
 fn start_filter(state: &mut ScreenState) {

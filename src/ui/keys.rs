@@ -67,6 +67,10 @@ pub enum Action {
     NextError,
     /// The error written before this one.
     PreviousError,
+    /// To the next place of what is searched for on a page.
+    NextMatch,
+    /// And to the place before.
+    PreviousMatch,
     /// To the moment before the one that is shown.
     Earlier,
     /// To the moment after it, and at last to the present.
@@ -136,7 +140,7 @@ pub static KEYS: &[Binding] = &[
     key("page-up", &[PageUp, Char('b')], "PgUp b", "one page up", Action::PageUp),
     key("half-page-down", &[Char('d')], "Ctrl-D", "half a page down", Action::HalfDown).control(),
     key("half-page-up", &[Char('u')], "Ctrl-U", "half a page up", Action::HalfUp).control(),
-    key("filter", &[Char('/')], "/", "filter the rows", Action::Filter),
+    key("filter", &[Char('/')], "/", "filter; search a page", Action::Filter),
     key("sort", &[Char('s')], "s", "sort by the next column", Action::Sort),
     key("reverse", &[Char('S')], "S", "sort the other way round", Action::Reverse),
     key("details", &[Enter], "Enter", "details, further in", Action::Details),
@@ -145,6 +149,8 @@ pub static KEYS: &[Binding] = &[
     key("previous-view", &[Char('V'), Char('h'), Left], "V h ←", "the view before", Action::PreviousView),
     key("next-error", &[Char('e')], "e", "next error in time", Action::NextError),
     key("previous-error", &[Char('E')], "E", "error before in time", Action::PreviousError),
+    key("next-match", &[Char('n')], "n", "page: next place of /", Action::NextMatch),
+    key("previous-match", &[Char('N')], "N", "page: the place before", Action::PreviousMatch),
     key("earlier", &[Char('[')], "[", "back in time", Action::Earlier),
     key("later", &[Char(']')], "]", "forth in time, to LIVE", Action::Later),
     key("shorter-span", &[Char('+'), Char('=')], "+ =", "timeline: a shorter span", Action::Closer),
@@ -168,7 +174,7 @@ pub static KEYS: &[Binding] = &[
 pub static MOUSE: &[(&str, &str)] = &[
     ("wheel", "scroll what lies under it"),
     ("click", "focus a pane, select a row"),
-    ("double click", "details, further in"),
+    ("double-click", "details, further in"),
     ("click a head", "sort by it; again: other way"),
     ("click a tab", "go there; views of Errors too"),
     ("click a hint", "do what the key line says"),
@@ -247,6 +253,15 @@ impl Binding {
     }
 }
 
+/// A key that an action lost to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The key, as written.
+    pub key: String,
+    /// The action that had it.
+    pub from: &'static str,
+}
+
 /// Which key does what on this screen: the table, with the settings file's own keys laid over it.
 #[derive(Clone, Debug)]
 pub struct Keymap {
@@ -273,10 +288,10 @@ impl Keymap {
     ///
     /// # Errors
     /// One sentence about a name or a key that there is not; nothing is changed then.
-    pub fn give(&mut self, name: &str, keys: &[String]) -> Result<(), String> {
+    pub fn give(&mut self, name: &str, keys: &[String]) -> Result<Vec<Taken>, String> {
         let Some(at) = self.bound.iter().position(|b| b.binding.name == name) else {
-            let names: Vec<&str> = KEYS.iter().map(|b| b.name).collect();
-            return Err(format!("there is no action '{name}'; there are {}", names.join(", ")));
+            let name = name.escape_default();
+            return Err(format!("there is no action '{name}'; 'wspulse --print-config-template' lists them"));
         };
         if self.bound[at].binding.action == Action::Interrupt {
             return Err("Ctrl-C always quits and cannot be given another key".to_owned());
@@ -291,16 +306,24 @@ impl Keymap {
             }
             strokes.push(stroke);
         }
-        for other in &mut self.bound {
-            let before = other.strokes.len();
+        let mut taken = Vec::new();
+        for other in self.bound.iter_mut().filter(|b| b.binding.name != name) {
+            let before = taken.len();
+            let lost = other.strokes.iter().filter(|s| strokes.contains(s)).map(|s| s.written().into_owned());
+            taken.extend(lost.map(|key| Taken { key, from: other.binding.name }));
             other.strokes.retain(|s| !strokes.contains(s));
-            if other.strokes.len() != before {
+            if taken.len() != before {
                 other.shown = written(&other.strokes);
             }
         }
         self.bound[at].shown = written(&strokes);
         self.bound[at].strokes = strokes;
-        Ok(())
+        Ok(taken)
+    }
+
+    /// Every action with its keys as the settings file writes them.
+    pub fn written(&self) -> impl Iterator<Item = (&'static Binding, Vec<String>)> {
+        self.bound.iter().map(|b| (b.binding, b.strokes.iter().map(|s| s.written().into_owned()).collect()))
     }
 
     /// Every line of the table with how its keys are written now; nothing where it has none.
@@ -399,7 +422,7 @@ mod tests {
     #[test]
     fn what_cannot_be_given_changes_nothing() {
         let mut map = Keymap::default();
-        assert!(map.give("quitt", &["x".into()]).is_err_and(|e| e.contains("there are next-pane")));
+        assert!(map.give("quitt", &["x".into()]).is_err_and(|e| e.contains("no action 'quitt'")));
         assert!(map.give("quit", &["xx".into()]).is_err_and(|e| e.contains("no key 'xx'")));
         assert!(map.give("quit", &["Ctrl-C".into()]).is_err());
         assert!(map.give("interrupt", &["x".into()]).is_err());

@@ -22,6 +22,7 @@ pub mod pane;
 pub mod panes;
 pub mod popup;
 pub mod scale;
+pub mod seek;
 pub mod seen;
 pub mod snapshot;
 pub mod sort;

@@ -111,9 +111,11 @@ fn wheel(state: &mut ScreenState, snap: &Snapshot, at: Position, down: bool) {
     let step = |from: usize| if down { from.saturating_add(NOTCH) } else { from.saturating_sub(NOTCH) };
     if let Some(popup) = state.popup {
         if popup == Popup::Palette {
-            state.palette.at = step(state.palette.at);
+            let code = if down { KeyCode::Down } else { KeyCode::Up };
+            input::handle_key(state, snap, KeyEvent::new(code, KeyModifiers::NONE));
+        } else {
+            state.popup_scroll = step(state.popup_scroll);
         }
-        state.popup_scroll = step(state.popup_scroll);
         return;
     }
     let target = target(state, at);
@@ -126,7 +128,7 @@ fn wheel(state: &mut ScreenState, snap: &Snapshot, at: Position, down: bool) {
     let ids = view::ids(snap, state, pane);
     let choice = state.pane_mut(pane);
     let Some(selected) = choice.place(&ids) else { return };
-    let page = choice.page.max(1);
-    choice.offset = step(choice.offset).min(ids.len().saturating_sub(page));
-    choice.select(&ids, selected.clamp(choice.offset, choice.offset + page - 1));
+    let rows = choice.page.max(1);
+    choice.offset = step(choice.offset).min(ids.len().saturating_sub(rows));
+    choice.select(&ids, selected.clamp(choice.offset, choice.offset + rows - 1));
 }

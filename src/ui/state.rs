@@ -15,6 +15,7 @@ use super::palette::Palette;
 use super::pane::Pane;
 use super::snapshot::tunnel::TunnelRow;
 use super::scale::Span;
+use super::seek::Seek;
 use super::text::Look;
 use super::theme::{Depth, Theme};
 use crate::report::guide::Program;
@@ -187,6 +188,8 @@ pub struct ScreenState {
     pub(super) popup_scroll: usize,
     /// How many rows the layer has taken.
     pub(super) layer: Layer,
+    /// What is searched for on that layer's page.
+    pub(super) seek: Option<Seek>,
     /// The filter being typed.
     pub(super) editing: Option<String>,
     /// One sentence in the key line, until the next key.
@@ -228,6 +231,7 @@ impl ScreenState {
             popup: None,
             popup_scroll: 0,
             layer: Layer::default(),
+            seek: None,
             editing: None,
             notice: None,
             spots: Vec::new(),

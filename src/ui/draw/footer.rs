@@ -29,6 +29,11 @@ pub(super) fn draw(buf: &mut Buffer, line: Rect, snap: &Snapshot, state: &Screen
         draw_filter(buf, line, text, snap, state, look);
         return Vec::new();
     }
+    if let Some(seek) = state.seek.as_ref().filter(|s| s.typing) {
+        let lines = human::counted(seek.found as u64, "line", "lines");
+        draw_typed(buf, line, &seek.text, vec![Seg::new(vec![look.span(Tone::Muted, lines)]).leaves(1)], look);
+        return Vec::new();
+    }
     if state.popup == Some(Popup::Palette) {
         let one = |(at, (key, _, word)): (usize, &(&str, KeyCode, &str))| Seg::new(hint(look, key, word)).tagged(at);
         let places = put_ends(buf, line, keys::IN_PALETTE.iter().enumerate().map(one).collect(), Vec::new());
@@ -40,7 +45,8 @@ pub(super) fn draw(buf: &mut Buffer, line: Rect, snap: &Snapshot, state: &Screen
     }
     let here = hints::hints(snap, state);
     let one = |(at, (action, word, leave)): (usize, &(Action, &'static str, u8))| {
-        let shown = Some(state.keys.shown(*action)).filter(|shown| !shown.is_empty())?;
+        // One key of several is enough here.
+        let shown = state.keys.shown(*action).split(' ').next().filter(|shown| !shown.is_empty())?;
         Some(Seg::new(hint(look, shown, word)).leaves(*leave).tagged(at))
     };
     let left = here.iter().enumerate().filter_map(one).collect();
@@ -55,13 +61,16 @@ pub(super) fn draw(buf: &mut Buffer, line: Rect, snap: &Snapshot, state: &Screen
 /// The filter that is being typed.
 fn draw_filter(buf: &mut Buffer, line: Rect, text: &str, snap: &Snapshot, state: &ScreenState, look: &Look) {
     let n = view::shown(snap, state, state.focus).len();
+    let rows = vec![Seg::new(vec![look.span(Tone::Muted, human::counted(n as u64, "row", "rows"))]).leaves(1)];
+    let wrong = state.notice.as_ref().map(|n| vec![Seg::new(vec![look.span(Tone::Warn, n.clone())]).leaves(1)]);
+    draw_typed(buf, line, text, wrong.unwrap_or(rows), look);
+}
+
+/// What is typed, and at the right what comes of it.
+fn draw_typed(buf: &mut Buffer, line: Rect, text: &str, mut right: Vec<Seg>, look: &Look) {
     let typed =
         vec![look.span(Tone::Accent, "/"), look.span(Tone::Plain, text.to_owned()), look.span(Tone::Accent, "▏")];
-    let keys = vec![
-        Seg::new(vec![look.span(Tone::Muted, human::counted(n as u64, "row", "rows"))]).leaves(1),
-        Seg::new(hint(look, "Enter", "keep")).leaves(2),
-        Seg::new(hint(look, "Esc", "clear")).leaves(3),
-    ];
-    let wrong = state.notice.as_ref().map(|n| vec![Seg::new(vec![look.span(Tone::Warn, n.clone())]).leaves(1)]);
-    put_ends(buf, line, vec![Seg::new(typed)], wrong.unwrap_or(keys));
+    right.push(Seg::new(hint(look, "Enter", "keep")).leaves(2));
+    right.push(Seg::new(hint(look, "Esc", "clear")).leaves(3));
+    put_ends(buf, line, vec![Seg::new(typed)], right);
 }

@@ -118,7 +118,7 @@ fn a_page_is_closed_beside_it_and_not_on_it() {
     hand.click("BROKEN");
     assert!(!hand.shown().contains("focus Errors"));
     hand.keys("?");
-    hand.click("▎Keys");
+    hand.click("▎Help");
     assert!(!hand.shown().contains("focus Errors"), "the title closes it too");
 }
 
