@@ -172,6 +172,24 @@ fn a_folder_in_place_of_the_file_is_told_and_the_program_goes_on() {
 }
 
 #[test]
+fn colours_of_the_file_reach_the_screen_and_are_judged_where_they_are_shown() {
+    let (said, shown) = with_file(b"[colors]\nbad = \"#333333\"\npink = \"#ffffff\"\nwarn = \"red\"\n");
+    assert!(said.len() == 2 && said[0].contains("3:8: there is no colour 'pink'"), "{said:?}");
+    assert!(said[1].starts_with("config.toml:4:8: 'red' is no colour; write it as #86b4f5"), "{said:?}");
+    let line = shown.lines().find(|l| l.starts_with("bad = \"#333333\"")).expect("the colour in force");
+    assert!(line.contains("config.toml:2; contrast 1.7 on black, 12.6 on white"), "{line}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("config.toml");
+    fs::write(&file, "[colors]\nbad = \"#12ab34\"\n").expect("a settings file");
+    let mut command = wspulse();
+    command.arg("demo").arg("--config").arg(file).env("COLORTERM", "truecolor");
+    let mut t = Terminal::start(command, 24, 100);
+    t.until("the colour", |_| String::from_utf8_lossy(&t.bytes()).contains("38;2;18;171;52"));
+    t.send("q");
+    assert_eq!(t.ended().code(), Some(0));
+}
+
+#[test]
 fn every_key_is_shown_with_where_it_was_given() {
     let (said, shown) = with_file(b"[keys]\nzoom = \"f\"\nquit = [\"F10\", \"Ctrl-Q\"]\n");
     assert!(said.is_empty(), "{said:?}");

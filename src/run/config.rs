@@ -12,7 +12,8 @@ use crate::cli::Cli;
 use crate::human;
 use crate::settings::file::{self, Contents, Item};
 use crate::settings::layers::{self, Known, Laid, Origin, Value};
-use crate::ui::{AUTO_THEME, KEYS, Keymap, THEMES};
+use crate::ui::colors::{self, TONES, contrast};
+use crate::ui::{AUTO_THEME, Colors, KEYS, Keymap, THEMES};
 
 /// Of all users of this machine.
 const OF_THE_MACHINE: &str = "/etc/wspulse/config.toml";
@@ -32,12 +33,16 @@ pub struct Start {
     pub cli: Cli,
     /// The keys of the dashboard.
     pub keys: Keymap,
+    /// Colours laid over those of the theme.
+    pub colors: Colors,
     /// What in the files does not count, and why.
     pub warnings: Vec<String>,
     /// Values from files and environment that are in force.
     pub values: Vec<Value>,
     /// Where an action was given its keys.
     bound: Vec<(String, Origin)>,
+    /// Where a tone was given its colour.
+    dyed: Vec<(String, Origin)>,
     typed: Vec<OsString>,
 }
 
@@ -67,8 +72,15 @@ pub fn start(typed: Vec<OsString>, env: &dyn Fn(&str) -> Option<String>) -> anyh
         }
     }
     let (mut keys, mut bound) = (Keymap::default(), Vec::new());
+    let (mut colors, mut dyed) = (Colors::default(), Vec::new());
     for (path, contents) in &files {
         warnings.extend(bind(&mut keys, path, &contents.keys));
+        for item in &contents.colors {
+            match colors.give(&item.name, item.values.first().map_or("", String::as_str)) {
+                Ok(()) => dyed.push((item.name.clone(), Origin::File(path.clone(), item.line))),
+                Err(said) => warnings.push(format!("{path}:{}:{}: {said}; it does not count", item.line, item.column)),
+            }
+        }
         bound.extend(contents.keys.iter().map(|i| (i.name.clone(), Origin::File(path.clone(), i.line))));
     }
     let Laid { cli, values, refused } = layers::under(&typed, layers::lay(&files, env))?;
@@ -76,7 +88,7 @@ pub fn start(typed: Vec<OsString>, env: &dyn Fn(&str) -> Option<String>) -> anyh
     if named.is_some() && !warnings.is_empty() {
         anyhow::bail!("{}", warnings.join("\n"));
     }
-    Ok(Start { cli, keys, warnings, values, bound, typed })
+    Ok(Start { cli, keys, colors, warnings, values, bound, dyed, typed })
 }
 
 /// Gives actions the keys that a file gives them. What cannot be given is told, and so is a key that the file gives twice.
@@ -146,6 +158,7 @@ pub fn print(start: &Start) -> String {
         let (value, origin) = in_force(&known, start, &typed);
         let _ = writeln!(out, "{:<44} # {origin}", format!("{} = {value}", known.name));
     }
+    print_colors(&mut out, start);
     let _ = writeln!(out, "\n[keys]");
     for (binding, keys) in start.keys.written() {
         let given = start.bound.iter().rev().find(|(name, _)| name == binding.name);
@@ -154,6 +167,25 @@ pub fn print(start: &Start) -> String {
         let _ = writeln!(out, "{:<44} # {origin}{lost}", format!("{} = {}", binding.name, list(&keys)));
     }
     out
+}
+
+/// The colours, and how well those that were given can be read.
+fn print_colors(out: &mut String, start: &Start) {
+    let _ = writeln!(out, "\n[colors]");
+    for (at, (name, _)) in TONES.iter().enumerate() {
+        let given = start.dyed.iter().rev().find(|(n, _)| n == name);
+        let _ = match start.colors.get(at).zip(given) {
+            None => writeln!(out, "{:<44} # {}", format!("{name} = the theme's"), Origin::BuiltIn),
+            Some((rgb, (_, origin))) => {
+                let (black, white) = (contrast(rgb, (0, 0, 0)), contrast(rgb, (255, 255, 255)));
+                let value = format!("{name} = \"{}\"", colors::written(rgb));
+                writeln!(
+                    out,
+                    "{value:<44} # {origin}; contrast {black:.1} on black, {white:.1} on white (text needs 4.5)"
+                )
+            }
+        };
+    }
 }
 
 fn in_force(known: &Known, start: &Start, typed: &[(String, Vec<String>)]) -> (String, Origin) {
@@ -229,6 +261,10 @@ pub fn template() -> String {
         };
         let _ = writeln!(out, "# {}\n#{} = {example}", known.help.replace('\n', " "), known.name);
     }
+    out.push_str("\n# Laid over every theme but ansi and mono: #rrggbb.\n[colors]\n");
+    for (name, drawn) in TONES {
+        let _ = writeln!(out, "# {drawn}\n#{name} = \"#86b4f5\"");
+    }
     let _ = writeln!(
         out,
         "\n# One key or a list: \"x\", \"Ctrl-X\", \"F5\", \"Space\", \"PgDn\". Ctrl-C always quits.\n[keys]"
@@ -280,7 +316,7 @@ mod tests {
         let contents = file::read(&spoken, &layers::known());
         assert_eq!(contents.troubles, []);
         assert_eq!(contents.items.len(), layers::known().len());
-        assert_eq!(contents.keys.len(), KEYS.len());
+        assert_eq!((contents.keys.len(), contents.colors.len()), (KEYS.len(), TONES.len()));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::ui::background::{self, Heard, Listener};
 use crate::ui::memo::Answered;
 use crate::ui::memory::Memory;
 use crate::ui::theme::Depth;
-use crate::ui::{self, Effect, Keymap, ScreenState, Snapshot};
+use crate::ui::{self, Colors, Effect, Keymap, ScreenState, Snapshot};
 
 use super::beside::{Beside, Moment, Order};
 use super::program::program;
@@ -137,6 +137,8 @@ async fn show(
 pub struct Choices {
     /// The keys.
     pub keys: Keymap,
+    /// Colours laid over those of the theme.
+    pub colors: Colors,
     /// What of the settings does not count, and why.
     pub warnings: Vec<String>,
 }
@@ -145,6 +147,7 @@ impl Choices {
     fn state(&self, settings: &Settings) -> ScreenState {
         let state = ScreenState::new(settings.theme.as_deref(), settings.ascii).with_keys(self.keys.clone());
         let state = state.redacting(settings.redact).called(program(&env)).sorted_elsewhere();
+        let state = state.with_colors(self.colors);
         let mut state = state.at_depth(Depth::of(&env));
         if let Some(light) = env("COLORFGBG").and_then(|text| background::hinted(&text)) {
             state.set_background(light);

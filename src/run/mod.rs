@@ -62,9 +62,9 @@ pub fn main(start: Start) -> anyhow::Result<ExitCode> {
         out::print(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let Start { cli, keys, warnings, .. } = start;
+    let Start { cli, keys, colors, warnings, .. } = start;
     // The dashboard says them on its own screen.
-    let chosen = Choices { keys, warnings };
+    let chosen = Choices { keys, colors, warnings };
     if redacts(&cli) {
         human::redact::hide_addresses();
     }

@@ -1,7 +1,7 @@
 //! The settings file: TOML turned into the options it stands for, each with its place.
 //!
 //! A file has a section for each heading of `wspulse --help` and in it the long options without their dashes, plus `[keys]`
-//! for the dashboard's keys. What is wrong is told with line and column, and the rest counts.
+//! for the dashboard's keys and `[colors]` for its colours. What is wrong is told with line and column, and the rest counts.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -10,6 +10,8 @@ use super::layers::Known;
 
 /// The section that gives other keys to actions.
 const KEYS: &str = "keys";
+/// The section that gives other colours to tones.
+const COLORS: &str = "colors";
 /// Further mistakes of one file are not told.
 const MAX_TROUBLES: usize = 20;
 
@@ -20,6 +22,8 @@ pub struct Contents {
     pub items: Vec<Item>,
     /// Keys of the dashboard: the action's name, and the keys it shall have.
     pub keys: Vec<Item>,
+    /// Colours of the screen: the tone's name, and the colour it shall have.
+    pub colors: Vec<Item>,
     /// What cannot be understood, at most twenty.
     pub troubles: Vec<Trouble>,
 }
@@ -63,6 +67,7 @@ pub fn read(text: &str, known: &[Known]) -> Contents {
     reader.contents.troubles.sort_by_key(|t| (t.line, t.column));
     reader.contents.items.sort_by_key(|i| (i.line, i.column));
     reader.contents.keys.sort_by_key(|i| (i.line, i.column));
+    reader.contents.colors.sort_by_key(|i| (i.line, i.column));
     reader.contents
 }
 
@@ -84,6 +89,7 @@ pub fn read_bytes(bytes: &[u8], known: &[Known]) -> Contents {
         let torn = |item: &Item| item.values.iter().any(|v| v.contains(char::REPLACEMENT_CHARACTER));
         contents.items.retain(|i| !torn(i));
         contents.keys.retain(|i| !torn(i));
+        contents.colors.retain(|i| !torn(i));
         let at = text.find(char::REPLACEMENT_CHARACTER).unwrap_or(0);
         contents.troubles.insert(0, alone(at, "this is not UTF-8").troubles.remove(0));
     }
@@ -142,14 +148,15 @@ impl Reader<'_> {
             };
             return self.trouble(at, said);
         };
-        if section != KEYS && !self.known.iter().any(|k| k.section == section) {
+        if ![KEYS, COLORS].contains(&section) && !self.known.iter().any(|k| k.section == section) {
             return self.trouble(at, format!("there is no section [{section}]; there are {}", self.sections()));
         }
         for (key, value) in table {
             let name = key.get_ref().as_ref();
-            if section == KEYS {
-                if let Some(item) = self.item(name, value, true) {
-                    self.contents.keys.push(item);
+            if [KEYS, COLORS].contains(&section) {
+                if let Some(item) = self.item(name, value, section == KEYS) {
+                    let into = if section == KEYS { &mut self.contents.keys } else { &mut self.contents.colors };
+                    into.push(item);
                 }
                 continue;
             }
@@ -190,7 +197,7 @@ impl Reader<'_> {
 
     fn sections(&self) -> String {
         let mut all: Vec<String> = Vec::new();
-        for name in self.known.iter().map(|k| k.section.as_str()).chain([KEYS]) {
+        for name in self.known.iter().map(|k| k.section.as_str()).chain([COLORS, KEYS]) {
             let written = format!("[{name}]");
             if !all.contains(&written) {
                 all.push(written);

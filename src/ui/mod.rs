@@ -1,6 +1,7 @@
 //! The screen: draws snapshots, turns keys into choices. Knows no clock, no file and no socket.
 
 pub mod background;
+pub mod colors;
 pub mod copy;
 pub mod draw;
 pub mod drill;
@@ -36,6 +37,7 @@ pub mod view;
 #[cfg(test)]
 mod tests;
 
+pub use colors::Colors;
 pub use draw::draw;
 pub use input::handle_key;
 pub use keys::{KEYS, Keymap, MOUSE};

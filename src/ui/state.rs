@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crossterm::event::KeyCode;
 use ratatui::layout::{Position, Rect};
 
+use super::colors::Colors;
 use super::drill::{Drill, View};
 use super::filter::Filter;
 use super::ids::Ids;
@@ -167,6 +168,8 @@ pub struct ScreenState {
     pub(super) depth: Depth,
     pub(super) ascii: bool,
     pub(super) utc: bool,
+    /// Laid over the theme's own.
+    pub(super) colors: Colors,
     pub(super) keys: Keymap,
     pub(super) palette: Palette,
     /// Addresses are not to be read off the screen.
@@ -216,6 +219,7 @@ impl ScreenState {
             depth: Depth::default(),
             ascii,
             utc: false,
+            colors: Colors::default(),
             keys: Keymap::default(),
             palette: Palette::default(),
             redacted: false,
@@ -291,6 +295,13 @@ impl ScreenState {
         self
     }
 
+    /// The same screen with other colours.
+    #[must_use]
+    pub fn with_colors(mut self, colors: Colors) -> Self {
+        self.colors = colors;
+        self
+    }
+
     /// The same screen with other keys.
     #[must_use]
     pub fn with_keys(mut self, keys: Keymap) -> Self {
@@ -343,7 +354,7 @@ impl ScreenState {
     }
 
     pub(super) fn look(&self, now: Timestamp) -> Look {
-        Look { theme: self.theme, utc: self.utc, now }
+        Look { theme: self.theme.with(&self.colors), utc: self.utc, now }
     }
 
     /// The Errors pane is focused and shows more than its categories: it is what is looked at.

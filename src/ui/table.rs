@@ -326,7 +326,7 @@ mod tests {
     struct Row(&'static str, Option<u32>);
 
     fn look() -> Look {
-        Look { theme: theme::Theme::mono(), utc: true, now: Timestamp::default() }
+        Look { theme: *theme::Theme::mono(), utc: true, now: Timestamp::default() }
     }
 
     static COLUMNS: [Column<Row>; 3] = [

@@ -15,7 +15,7 @@ use super::theme::{Theme, Tone};
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
     /// The colours.
-    pub theme: &'static Theme,
+    pub theme: Theme,
     /// Times are shown in UTC instead of this machine's zone.
     pub utc: bool,
     /// The moment that the screen shows.
@@ -457,7 +457,7 @@ mod tests {
 
     #[test]
     fn a_sentence_that_is_squeezed_leaves_room_for_what_stands_behind_it() {
-        let look = Look { theme: Theme::mono(), utc: true, now: Timestamp::default() };
+        let look = Look { theme: *Theme::mono(), utc: true, now: Timestamp::default() };
         let seg = |s: &'static str| Seg::new(vec![look.span(Tone::Plain, s)]);
         let line = |width: u16| {
             let mut buf = Buffer::empty(Rect::new(0, 0, width, 1));
@@ -488,7 +488,7 @@ mod tests {
 
     #[test]
     fn what_minds_least_gives_way_first() {
-        let look = Look { theme: Theme::mono(), utc: true, now: Timestamp::default() };
+        let look = Look { theme: *Theme::mono(), utc: true, now: Timestamp::default() };
         let seg = |s: &'static str| Seg::new(vec![look.span(Tone::Plain, s)]);
         let line = |width: u16| {
             let mut buf = Buffer::empty(Rect::new(0, 0, width, 1));
@@ -505,7 +505,7 @@ mod tests {
 
     #[test]
     fn hostile_text_is_made_visible_at_the_door() {
-        let look = Look { theme: Theme::dark(), utc: true, now: Timestamp::default() };
+        let look = Look { theme: *Theme::dark(), utc: true, now: Timestamp::default() };
         assert_eq!(look.span(Tone::Plain, "a\x1b[2J\u{202e}").content, "a\\x1b[2J\\u{202e}");
         assert_eq!(look.clock(Timestamp::from_secs(50_551)), "14:02:31");
         assert_eq!(look.minute(Timestamp::from_secs(-1)), "23:59");
