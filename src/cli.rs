@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::human;
 
@@ -138,6 +139,25 @@ A filter: words, key:value, key=value, idle>30s, age<1m, bytes>=1M, client:10.0.
 
 Exit codes: 0 looked, whatever was seen; 2 the socket tables cannot be read, or wrong usage; 130 Ctrl-C.";
 
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  source <(wspulse completions bash)                this shell; the same line in ~/.bashrc: every shell
+  wspulse completions bash > ~/.local/share/bash-completion/completions/wspulse
+  wspulse completions zsh > \"${fpath[1]}/_wspulse\"
+  wspulse completions fish > ~/.config/fish/completions/wspulse.fish
+  wspulse completions powershell | Out-String | Invoke-Expression
+  eval (wspulse completions elvish | slurp)
+
+Exit codes: 0 written, 2 there is no such shell.";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  wspulse man | man -l -                            read it
+  wspulse man check | man -l -                      one command
+  wspulse man > /usr/local/share/man/man1/wspulse.1
+
+Exit codes: 0 written, 2 there is no such command.";
+
 /// The themes of the screen, and the word for the one that fits the terminal's background.
 pub const THEMES: [&str; 10] =
     ["auto", "dark", "light", "contrast", "contrast-light", "colorblind", "colorblind-light", "ansi", "mono", "none"];
@@ -200,6 +220,12 @@ pub enum Command {
     /// What is seen, as JSON lines on stdout
     #[command(after_help = STREAM_EXAMPLES)]
     Stream(StreamArgs),
+    /// A script that completes commands and options in a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArgs),
+    /// The manual page, of everything or of one command, as roff on stdout
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(ManArgs),
 }
 
 /// What to look at.
@@ -650,6 +676,22 @@ pub struct ExplainArgs {
     /// Whether to use colour
     #[arg(long, value_enum)]
     pub color: Option<ColorMode>,
+}
+
+/// `completions`.
+#[derive(Clone, Debug, Args)]
+pub struct CompletionsArgs {
+    /// For which shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub shell: Shell,
+}
+
+/// `man`.
+#[derive(Clone, Debug, Args)]
+pub struct ManArgs {
+    /// Of which command [default: of all]
+    #[arg(value_name = "COMMAND")]
+    pub command: Option<String>,
 }
 
 /// What tunnels are added up by.

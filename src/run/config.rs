@@ -12,10 +12,17 @@ use crate::cli::Cli;
 use crate::human;
 use crate::settings::file::{self, Contents, Item};
 use crate::settings::layers::{self, Known, Laid, Origin, Value};
-use crate::ui::{AUTO_THEME, KEYS, THEMES};
+use crate::ui::colors::{self, TONES, contrast};
+use crate::ui::{AUTO_THEME, Colors, KEYS, Keymap, THEMES};
 
 /// Of all users of this machine.
 const OF_THE_MACHINE: &str = "/etc/wspulse/config.toml";
+/// Files that the program reads or writes by itself, besides nginx's, and what each is for.
+pub const FILES: [(&str, &str); 3] = [
+    ("$XDG_CONFIG_HOME/wspulse/config.toml", "your settings; without XDG_CONFIG_HOME below ~/.config"),
+    (OF_THE_MACHINE, "settings of all users, under yours"),
+    ("./wspulse-TIME.md", "a report, written by w"),
+];
 /// The longest settings file, in bytes.
 const LONGEST: u64 = 1 << 20;
 
@@ -24,12 +31,18 @@ const LONGEST: u64 = 1 << 20;
 pub struct Start {
     /// What is meant.
     pub cli: Cli,
-    /// Other keys for actions of the dashboard.
-    pub keys: Vec<Item>,
+    /// The keys of the dashboard.
+    pub keys: Keymap,
+    /// Colours laid over those of the theme.
+    pub colors: Colors,
     /// What in the files does not count, and why.
     pub warnings: Vec<String>,
     /// Values from files and environment that are in force.
     pub values: Vec<Value>,
+    /// Where an action was given its keys.
+    bound: Vec<(String, Origin)>,
+    /// Where a tone was given its colour.
+    dyed: Vec<(String, Origin)>,
     typed: Vec<OsString>,
 }
 
@@ -58,13 +71,45 @@ pub fn start(typed: Vec<OsString>, env: &dyn Fn(&str) -> Option<String>) -> anyh
             }
         }
     }
-    let keys = files.iter().flat_map(|(_, c)| c.keys.clone()).collect();
+    let (mut keys, mut bound) = (Keymap::default(), Vec::new());
+    let (mut colors, mut dyed) = (Colors::default(), Vec::new());
+    for (path, contents) in &files {
+        warnings.extend(bind(&mut keys, path, &contents.keys));
+        for item in &contents.colors {
+            match colors.give(&item.name, item.values.first().map_or("", String::as_str)) {
+                Ok(()) => dyed.push((item.name.clone(), Origin::File(path.clone(), item.line))),
+                Err(said) => warnings.push(format!("{path}:{}:{}: {said}; it does not count", item.line, item.column)),
+            }
+        }
+        bound.extend(contents.keys.iter().map(|i| (i.name.clone(), Origin::File(path.clone(), i.line))));
+    }
     let Laid { cli, values, refused } = layers::under(&typed, layers::lay(&files, env))?;
     warnings.extend(refused);
     if named.is_some() && !warnings.is_empty() {
         anyhow::bail!("{}", warnings.join("\n"));
     }
-    Ok(Start { cli, keys, warnings, values, typed })
+    Ok(Start { cli, keys, colors, warnings, values, bound, dyed, typed })
+}
+
+/// Gives actions the keys that a file gives them. What cannot be given is told, and so is a key that the file gives twice.
+fn bind(keys: &mut Keymap, path: &str, items: &[Item]) -> Vec<String> {
+    let mut told = Vec::new();
+    for (n, item) in items.iter().enumerate() {
+        let place = format!("{path}:{}:{}", item.line, item.column);
+        let taken = match keys.give(&item.name, &item.values) {
+            Ok(taken) => taken,
+            Err(said) => {
+                told.push(format!("{place}: {said}; it does not count"));
+                continue;
+            }
+        };
+        for (key, before) in taken.iter().filter_map(|t| Some((&t.key, items[..n].iter().find(|i| i.name == t.from)?)))
+        {
+            let (now, then, line) = (&item.name, &before.name, before.line);
+            told.push(format!("{place}: '{key}' is given to {now} here and to {then} in line {line}; it counts here"));
+        }
+    }
+    told
 }
 
 /// The file given by `--config`.
@@ -83,8 +128,12 @@ fn usual(env: &dyn Fn(&str) -> Option<String>) -> Vec<PathBuf> {
 }
 
 fn read(path: &Path, known: &[Known]) -> io::Result<Contents> {
+    let kind = fs::metadata(path)?;
+    if kind.is_dir() {
+        return Err(io::Error::other("it is a directory"));
+    }
     // A FIFO would be waited for, and a device never ends.
-    if !fs::metadata(path)?.is_file() {
+    if !kind.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }
     let mut bytes = Vec::new();
@@ -92,8 +141,7 @@ fn read(path: &Path, known: &[Known]) -> io::Result<Contents> {
     if bytes.len() as u64 > LONGEST {
         return Err(io::Error::other("it is longer than 1 MiB"));
     }
-    let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))?;
-    Ok(file::read(&text, known))
+    Ok(file::read_bytes(&bytes, known))
 }
 
 /// Every option with its value and where that was said.
@@ -110,11 +158,34 @@ pub fn print(start: &Start) -> String {
         let (value, origin) = in_force(&known, start, &typed);
         let _ = writeln!(out, "{:<44} # {origin}", format!("{} = {value}", known.name));
     }
+    print_colors(&mut out, start);
     let _ = writeln!(out, "\n[keys]");
-    for item in &start.keys {
-        let _ = writeln!(out, "{} = {}", item.name, list(&item.values));
+    for (binding, keys) in start.keys.written() {
+        let given = start.bound.iter().rev().find(|(name, _)| name == binding.name);
+        let origin = given.map_or(&Origin::BuiltIn, |(_, origin)| origin);
+        let lost = if given.is_none() && keys != binding.written() { ", without what other actions took" } else { "" };
+        let _ = writeln!(out, "{:<44} # {origin}{lost}", format!("{} = {}", binding.name, list(&keys)));
     }
     out
+}
+
+/// The colours, and how well those that were given can be read.
+fn print_colors(out: &mut String, start: &Start) {
+    let _ = writeln!(out, "\n[colors]");
+    for (at, (name, _)) in TONES.iter().enumerate() {
+        let given = start.dyed.iter().rev().find(|(n, _)| n == name);
+        let _ = match start.colors.get(at).zip(given) {
+            None => writeln!(out, "{:<44} # {}", format!("{name} = the theme's"), Origin::BuiltIn),
+            Some((rgb, (_, origin))) => {
+                let (black, white) = (contrast(rgb, (0, 0, 0)), contrast(rgb, (255, 255, 255)));
+                let value = format!("{name} = \"{}\"", colors::written(rgb));
+                writeln!(
+                    out,
+                    "{value:<44} # {origin}; contrast {black:.1} on black, {white:.1} on white (text needs 4.5)"
+                )
+            }
+        };
+    }
 }
 
 fn in_force(known: &Known, start: &Start, typed: &[(String, Vec<String>)]) -> (String, Origin) {
@@ -190,6 +261,10 @@ pub fn template() -> String {
         };
         let _ = writeln!(out, "# {}\n#{} = {example}", known.help.replace('\n', " "), known.name);
     }
+    out.push_str("\n# Laid over every theme but ansi and mono: #rrggbb.\n[colors]\n");
+    for (name, drawn) in TONES {
+        let _ = writeln!(out, "# {drawn}\n#{name} = \"#86b4f5\"");
+    }
     let _ = writeln!(
         out,
         "\n# One key or a list: \"x\", \"Ctrl-X\", \"F5\", \"Space\", \"PgDn\". Ctrl-C always quits.\n[keys]"
@@ -241,7 +316,7 @@ mod tests {
         let contents = file::read(&spoken, &layers::known());
         assert_eq!(contents.troubles, []);
         assert_eq!(contents.items.len(), layers::known().len());
-        assert_eq!(contents.keys.len(), KEYS.len());
+        assert_eq!((contents.keys.len(), contents.colors.len()), (KEYS.len(), TONES.len()));
     }
 
     #[test]

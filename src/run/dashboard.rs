@@ -13,13 +13,12 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 
 use crate::settings::Settings;
-use crate::settings::file::Item;
 use crate::time::Timestamp;
 use crate::ui::background::{self, Heard, Listener};
 use crate::ui::memo::Answered;
 use crate::ui::memory::Memory;
 use crate::ui::theme::Depth;
-use crate::ui::{self, Effect, Keymap, ScreenState, Snapshot};
+use crate::ui::{self, Colors, Effect, Keymap, ScreenState, Snapshot};
 
 use super::beside::{Beside, Moment, Order};
 use super::program::program;
@@ -138,27 +137,24 @@ async fn show(
 /// What the person has chosen for every screen.
 #[derive(Debug, Default)]
 pub struct Choices {
-    /// Other keys for actions.
-    pub keys: Vec<Item>,
+    /// The keys.
+    pub keys: Keymap,
+    /// Colours laid over those of the theme.
+    pub colors: Colors,
     /// What of the settings does not count, and why.
     pub warnings: Vec<String>,
 }
 
 impl Choices {
     fn state(&self, settings: &Settings) -> ScreenState {
-        let (mut keys, mut warnings) = (Keymap::default(), self.warnings.clone());
-        for item in &self.keys {
-            if let Err(e) = keys.give(&item.name, &item.values) {
-                warnings.push(format!("settings, line {}: {e}", item.line));
-            }
-        }
-        let state = ScreenState::new(settings.theme.as_deref(), settings.ascii).with_keys(keys);
+        let state = ScreenState::new(settings.theme.as_deref(), settings.ascii).with_keys(self.keys.clone());
         let state = state.redacting(settings.redact).called(program(&env)).sorted_elsewhere();
+        let state = state.with_colors(self.colors);
         let mut state = state.at_depth(Depth::of(&env));
         if let Some(light) = env("COLORFGBG").and_then(|text| background::hinted(&text)) {
             state.set_background(light);
         }
-        if let Some((first, more)) = warnings.split_first() {
+        if let Some((first, more)) = self.warnings.split_first() {
             let rest = if more.is_empty() { String::new() } else { format!("   (and {} more)", more.len()) };
             state.say(format!("{first}{rest}"));
         }
@@ -249,7 +245,7 @@ impl Face {
                 ui::handle_paste(state, self.shown(), text);
                 Effect::None
             }
-            Input::Mouse(mouse) => ui::handle_mouse(state, self.shown(), *mouse),
+            Input::Mouse(mouse) => ui::handle_mouse(state, self.shown(), *mouse, Instant::now().into_std()),
             _ => Effect::None,
         }
     }

@@ -10,6 +10,7 @@ mod inputs;
 pub mod judge;
 pub mod lint;
 pub mod logs;
+pub mod manual;
 mod meter;
 pub mod out;
 pub mod plan;
@@ -63,13 +64,15 @@ pub fn main(start: Start) -> anyhow::Result<ExitCode> {
         out::print(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let Start { cli, keys, warnings, .. } = start;
+    let Start { cli, keys, colors, warnings, .. } = start;
     // The dashboard says them on its own screen.
-    let chosen = Choices { keys, warnings };
+    let chosen = Choices { keys, colors, warnings };
     if redacts(&cli) {
         human::redact::hide_addresses();
     }
-    if !opens_screen(&cli) {
+    // What a shell reads at its start depends on no settings and complains of none.
+    let apart = matches!(cli.command, Some(Command::Completions(_) | Command::Man(_)));
+    if !opens_screen(&cli) && !apart {
         chosen.warnings.iter().for_each(|w| out::complain(&format!("wspulse: {w}")));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -93,6 +96,8 @@ pub fn main(start: Start) -> anyhow::Result<ExitCode> {
                 let settings = Settings { reach: None, ..settings(&args.look, Missing::Awaited)? };
                 headless::stream(settings, args.duration, filter).await
             }
+            Some(Command::Completions(args)) => manual::completions(args.shell),
+            Some(Command::Man(args)) => manual::run(&args),
         }
     });
     runtime.shutdown_timeout(FAREWELL);
@@ -133,8 +138,8 @@ const fn redacts(cli: &Cli) -> bool {
         Some(Command::Logs(args)) => args.redact,
         Some(Command::Route(args)) => args.redact,
         Some(Command::Demo(args)) => args.redact,
-        // What lint prints is to be applied, and explain knows no host.
-        Some(Command::Lint(_) | Command::Explain(_)) => false,
+        // What lint prints is to be applied, and the others know no host.
+        Some(Command::Lint(_) | Command::Explain(_) | Command::Completions(_) | Command::Man(_)) => false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The settings file: TOML turned into the options it stands for, each with its place.
 //!
 //! A file has a section for each heading of `wspulse --help` and in it the long options without their dashes, plus `[keys]`
-//! for the dashboard's keys. What is wrong is told with line and column, and the rest counts.
+//! for the dashboard's keys and `[colors]` for its colours. What is wrong is told with line and column, and the rest counts.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -10,6 +10,8 @@ use super::layers::Known;
 
 /// The section that gives other keys to actions.
 const KEYS: &str = "keys";
+/// The section that gives other colours to tones.
+const COLORS: &str = "colors";
 /// Further mistakes of one file are not told.
 const MAX_TROUBLES: usize = 20;
 
@@ -20,6 +22,8 @@ pub struct Contents {
     pub items: Vec<Item>,
     /// Keys of the dashboard: the action's name, and the keys it shall have.
     pub keys: Vec<Item>,
+    /// Colours of the screen: the tone's name, and the colour it shall have.
+    pub colors: Vec<Item>,
     /// What cannot be understood, at most twenty.
     pub troubles: Vec<Trouble>,
 }
@@ -52,17 +56,44 @@ pub struct Trouble {
 #[must_use]
 pub fn read(text: &str, known: &[Known]) -> Contents {
     let mut reader = Reader { text, known, contents: Contents::default() };
-    let (table, errors) = DeTable::parse_recoverable(text);
+    let readable = reader.readable();
+    let (table, errors) = DeTable::parse_recoverable(&readable);
     for error in errors {
-        let at = error.span().map_or(0, |s| s.start);
-        reader.trouble(at, error.message().lines().next().unwrap_or_default().to_owned());
+        reader.broken(&error);
     }
     for (section, value) in table.get_ref() {
         reader.section(section, value);
     }
     reader.contents.troubles.sort_by_key(|t| (t.line, t.column));
     reader.contents.items.sort_by_key(|i| (i.line, i.column));
+    reader.contents.keys.sort_by_key(|i| (i.line, i.column));
+    reader.contents.colors.sort_by_key(|i| (i.line, i.column));
     reader.contents
+}
+
+/// Reads a file's bytes: what is no UTF-8 (RFC 3629, as TOML wants it) is told, and what stands apart from it counts.
+#[must_use]
+pub fn read_bytes(bytes: &[u8], known: &[Known]) -> Contents {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let alone = |at: usize, said: &str| {
+        let (line, column) = place(text, at);
+        Contents { troubles: vec![Trouble { line, column, said: said.to_owned() }], ..Contents::default() }
+    };
+    if let Some(at) = text.find('\0') {
+        // UTF-16 would be one complaint about each letter.
+        return alone(at, "a NUL byte: this is no text, or text in UTF-16; it must be UTF-8");
+    }
+    let mut contents = read(text, known);
+    if std::str::from_utf8(bytes).is_err() {
+        let torn = |item: &Item| item.values.iter().any(|v| v.contains(char::REPLACEMENT_CHARACTER));
+        contents.items.retain(|i| !torn(i));
+        contents.keys.retain(|i| !torn(i));
+        contents.colors.retain(|i| !torn(i));
+        let at = text.find(char::REPLACEMENT_CHARACTER).unwrap_or(0);
+        contents.troubles.insert(0, alone(at, "this is not UTF-8").troubles.remove(0));
+    }
+    contents
 }
 
 struct Reader<'a> {
@@ -72,6 +103,33 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// The text without the lines that break it, in whose place blanks stand: behind such a line the TOML reader finds its
+    /// way back to the next key at best.
+    fn readable(&mut self) -> String {
+        let mut text = self.text.to_owned();
+        loop {
+            let (_, errors) = DeTable::parse_recoverable(&text);
+            let Some((error, at)) = errors.first().and_then(|e| Some((e, e.span()?.start))) else { return text };
+            let from = text.get(..at).and_then(|t| t.rfind('\n')).map_or(0, |n| n + 1);
+            let to = text.get(at..).and_then(|t| t.find('\n')).map_or(text.len(), |n| at + n);
+            let Some(line) = text.get(from..to) else { return text };
+            let without = format!("{}{}{}", &text[..from], " ".repeat(line.len()), &text[to..]);
+            // Only where that mends more than it breaks; an open quotation ends somewhere else.
+            if DeTable::parse_recoverable(&without).1.len() >= errors.len()
+                || self.contents.troubles.len() >= MAX_TROUBLES
+            {
+                return text;
+            }
+            self.broken(error);
+            text = without;
+        }
+    }
+
+    fn broken(&mut self, error: &toml::de::Error) {
+        let at = error.span().map_or(0, |s| s.start);
+        self.trouble(at, error.message().lines().next().unwrap_or_default().to_owned());
+    }
+
     fn trouble(&mut self, at: usize, said: String) {
         if self.contents.troubles.len() < MAX_TROUBLES {
             let (line, column) = place(self.text, at);
@@ -90,14 +148,15 @@ impl Reader<'_> {
             };
             return self.trouble(at, said);
         };
-        if section != KEYS && !self.known.iter().any(|k| k.section == section) {
+        if ![KEYS, COLORS].contains(&section) && !self.known.iter().any(|k| k.section == section) {
             return self.trouble(at, format!("there is no section [{section}]; there are {}", self.sections()));
         }
         for (key, value) in table {
             let name = key.get_ref().as_ref();
-            if section == KEYS {
-                if let Some(item) = self.item(name, value, true) {
-                    self.contents.keys.push(item);
+            if [KEYS, COLORS].contains(&section) {
+                if let Some(item) = self.item(name, value, section == KEYS) {
+                    let into = if section == KEYS { &mut self.contents.keys } else { &mut self.contents.colors };
+                    into.push(item);
                 }
                 continue;
             }
@@ -138,7 +197,7 @@ impl Reader<'_> {
 
     fn sections(&self) -> String {
         let mut all: Vec<String> = Vec::new();
-        for name in self.known.iter().map(|k| k.section.as_str()).chain([KEYS]) {
+        for name in self.known.iter().map(|k| k.section.as_str()).chain([COLORS, KEYS]) {
             let written = format!("[{name}]");
             if !all.contains(&written) {
                 all.push(written);

@@ -9,8 +9,9 @@ use std::fmt;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory as _};
 
+use super::Settings;
 use super::file::{Contents, Item};
-use crate::cli::Cli;
+use crate::cli::{Cli, Command};
 use crate::human::redact;
 
 /// Options that only make sense for one run.
@@ -158,21 +159,62 @@ pub fn under(typed: &[OsString], values: Vec<Value>) -> Result<Laid, clap::Error
         None => (None, &matches),
     };
     let grammar = command.and_then(|name| root.find_subcommand(name)).unwrap_or(&root);
-    let values: Vec<Value> = values.into_iter().filter(|v| is_open(grammar, options, &v.name)).collect();
-    if let Ok(cli) = parse(typed, command, &values) {
-        return Ok(Laid { cli, values, refused: Vec::new() });
+    let values = values.into_iter().filter(|v| is_open(grammar, options, &v.name));
+    // What was typed may be wrong by itself; whoever reads it then says so.
+    let meant = fits(typed, command, &[]).is_ok();
+    let fits = |values: &[Value]| if meant { fits(typed, command, values) } else { Ok(()) };
+    // What something typed excludes has been overruled.
+    let values: Vec<Value> = values.filter(|v| !is_excluded(typed, command, v)).collect();
+    if parse(typed, command, &values).is_ok() && fits(&values).is_ok() {
+        return Ok(Laid { cli: parse(typed, command, &values)?, values, refused: Vec::new() });
     }
     // Something in them is wrong: one after the other, so that the rest counts.
-    let (mut kept, mut refused) = (Vec::new(), Vec::new());
+    let (mut kept, mut out) = (Vec::new(), Vec::new());
     for value in values {
         kept.push(value);
-        if let Err(e) = parse(typed, command, &kept)
+        if let Err(said) = fits(&kept)
             && let Some(value) = kept.pop()
         {
-            refused.push(refusal(&value, &e));
+            out.push((value, said));
         }
     }
+    // Some need each other: --cert and --key.
+    for n in (1..out.len()).rev() {
+        let Some(partner) = (0..n).find(|m| {
+            let both = [&out[*m], &out[n]].map(|(value, _)| value.clone());
+            fits(&[kept.as_slice(), &both].concat()).is_ok()
+        }) else {
+            continue;
+        };
+        kept.extend([n, partner].map(|at| out.remove(at).0));
+        break;
+    }
+    let refused = out.iter().map(|(value, said)| refusal(value, said)).collect();
     Ok(Laid { cli: parse(typed, command, &kept)?, values: kept, refused })
+}
+
+/// Whether a command line can be read and meant; else in one line why not.
+fn fits(typed: &[OsString], command: Option<&str>, values: &[Value]) -> Result<(), String> {
+    let cli = parse(typed, command, values).map_err(|e| {
+        let text = e.to_string();
+        let line = text.lines().next().unwrap_or_default();
+        line.strip_prefix("error: ").unwrap_or(line).to_owned()
+    })?;
+    let look = match &cli.command {
+        None => &cli.look,
+        Some(Command::Check(args)) => &args.look,
+        Some(Command::IdleTimeout(args)) => &args.look,
+        Some(Command::Soak(args)) => &args.look,
+        Some(Command::Stream(args)) => &args.look,
+        Some(_) => return Ok(()),
+    };
+    Settings::from_args(look, "", &|_| None).map(|_| ()).map_err(|e| e.to_string())
+}
+
+/// Something that was typed and this value exclude each other: `--basic` and a bearer token of a file.
+fn is_excluded(typed: &[OsString], command: Option<&str>, value: &Value) -> bool {
+    let alone = parse(typed, command, std::slice::from_ref(value));
+    alone.is_err_and(|e| e.kind() == clap::error::ErrorKind::ArgumentConflict)
 }
 
 /// The command knows the option, and it was not typed.
@@ -198,10 +240,7 @@ fn words_for(value: &Value) -> Vec<String> {
     }
 }
 
-fn refusal(value: &Value, error: &clap::Error) -> String {
-    let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default();
-    let said = line.strip_prefix("error: ").unwrap_or(line);
+fn refusal(value: &Value, said: &str) -> String {
     let place = match (&value.origin, value.column) {
         (Origin::File(path, line), column) => format!("{path}:{line}:{column}"),
         (origin, _) => origin.to_string(),
@@ -259,6 +298,40 @@ mod tests {
         let laid = laid(&["demo"], "[output]\ntheme = \"light\"\n[sockets]\ninterval = \"2s\"\n", &[]);
         assert_eq!(laid.values.len(), 1);
         assert!(laid.refused.is_empty());
+    }
+
+    #[test]
+    fn values_that_need_each_other_survive_the_fall_of_a_third() {
+        let text =
+            "[probes]\ncert = \"c.pem\"\nkey = \"k.pem\"\nhttp-proxy = \"gopher\"\n[sockets]\ninterval = \"2s\"\n";
+        let laid = laid(&["ws://a/"], text, &[]);
+        assert_eq!(laid.refused.len(), 1, "{:?}", laid.refused);
+        assert!(laid.refused[0].starts_with("c.toml:4:14: "), "{:?}", laid.refused);
+        let look = &laid.cli.look;
+        assert!(look.cert.is_some() && look.key.is_some() && look.interval.is_some() && look.http_proxy.is_none());
+    }
+
+    #[test]
+    fn a_value_that_can_be_read_but_not_meant_is_told_with_its_place_too() {
+        for (line, said) in [
+            ("tz = \"Mars\"", "--tz: no time zone is called 'Mars'"),
+            ("nginx-version = \"new\"", "--nginx-version: 'new' is no release of nginx"),
+        ] {
+            let laid = laid(&["check"], &format!("[nginx]\n{line}\nno-exec = true\n"), &[]);
+            assert!(laid.refused.len() == 1 && laid.refused[0].contains(said), "{:?}", laid.refused);
+            let Some(Command::Check(args)) = laid.cli.command else { panic!("check was typed") };
+            assert!(args.look.no_exec && args.look.tz.is_none());
+        }
+        // What was typed wrong is not blamed on the file.
+        let laid = laid(&["check", "http://a/"], "[probes]\ninsecure = true\n", &[]);
+        assert!(laid.refused.is_empty() && laid.values.len() == 1);
+    }
+
+    #[test]
+    fn what_is_typed_overrules_what_it_excludes() {
+        let laid = laid(&["ws://a/", "--basic", "a:b"], "[probes]\nbearer = \"t\"\n", &[]);
+        assert_eq!((laid.refused.len(), laid.values.len()), (0, 0));
+        assert!(laid.cli.look.basic.is_some() && laid.cli.look.bearer.is_none());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::pane::Pane;
 use super::panes::{connections, errors, findings, groups, handshakes, header, strips, timeline};
 use super::popup;
 use super::snapshot::Snapshot;
-use super::state::{Popup, ScreenState, Spot};
+use super::state::{Popup, ScreenState, Spot, Target};
 use super::table::{Column, Grid};
 use super::text::{Look, Seg, hide_addresses, nth_line, put, put_ends, put_line, put_rule, spans_width};
 use super::theme::{self, Tone};
@@ -81,7 +81,7 @@ fn framed(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenState
     header::draw_place(buf, inset(layout::take(&mut rest, 1)), snap, state.frozen, look);
     header::draw_verdict(buf, inset(layout::take(&mut rest, 1)), snap, look);
     put_rule(buf, layout::take(&mut rest, 1), theme::RULE, look);
-    footer::draw(buf, inset(layout::take_bottom(&mut rest, 1)), snap, state, look);
+    let hints = footer::draw(buf, inset(layout::take_bottom(&mut rest, 1)), snap, state, look);
     if area.height >= 16 || state.editing.is_some() {
         let line = layout::take_bottom(&mut rest, 1);
         put_rule(buf, line, theme::RULE, look);
@@ -93,6 +93,7 @@ fn framed(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenState
     }
     let above = Rect { height: area.height.saturating_sub(1), ..area };
     layer::draw(buf, above, rest, snap, state, look);
+    state.spots.extend(hints);
 }
 
 fn inset(area: Rect) -> Rect {
@@ -156,17 +157,23 @@ fn tabs(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenState, 
 }
 
 /// The tabs in the longest form that fits: with counts, with names, with short names, and those of the others by number.
-fn tab_line(buf: &mut Buffer, line: Rect, snap: &Snapshot, state: &ScreenState, look: &Look) {
+fn tab_line(buf: &mut Buffer, line: Rect, snap: &Snapshot, state: &mut ScreenState, look: &Look) {
     let room = usize::from(line.width);
     let forms = [(2, true, 3), (2, false, 3), (2, false, 2), (1, false, 1), (1, false, 0), (0, false, 1)];
-    let mut spans = Vec::new();
+    let mut all = Vec::new();
     for (names, counts, gap) in forms {
-        spans = tab_spans(names, counts, gap, snap, state, look);
-        if spans_width(&spans) <= room {
+        all = tab_spans(names, counts, gap, snap, state, look);
+        if all.iter().map(|tab| spans_width(tab)).sum::<usize>() <= room {
             break;
         }
     }
-    put(buf, line, &spans);
+    let mut rest = line;
+    for (pane, tab) in Pane::ALL.into_iter().zip(all) {
+        put(buf, rest, &tab);
+        let width = u16::try_from(spans_width(&tab)).unwrap_or(u16::MAX).min(rest.width);
+        state.spots.push(Spot { area: Rect { width, ..rest }, what: Target::Pane(pane) });
+        rest = Rect { x: rest.x + width, width: rest.width - width, ..rest };
+    }
 }
 
 /// `names`: 2 in full, 1 the others' short, 0 only the focused one's, and short.
@@ -177,9 +184,9 @@ fn tab_spans(
     snap: &Snapshot,
     state: &ScreenState,
     look: &Look,
-) -> Vec<Span<'static>> {
-    let mut spans = Vec::new();
-    for (i, pane) in Pane::ALL.into_iter().enumerate() {
+) -> Vec<Vec<Span<'static>>> {
+    let tab = |pane: Pane| {
+        let mut spans = Vec::new();
         let focused = pane == state.focus;
         let n = match pane {
             _ if !counts => 0,
@@ -195,7 +202,7 @@ fn tab_spans(
             _ if focused => pane.short_title(),
             _ => "",
         };
-        if i > 0 {
+        if pane != Pane::ALL[0] {
             spans.push(look.span(Tone::Plain, " ".repeat(gap)));
         }
         spans.push(look.span(Tone::Accent, if focused { theme::FOCUS } else { " " }));
@@ -203,8 +210,9 @@ fn tab_spans(
         let tone = if focused { Tone::Strong } else { Tone::Muted };
         spans.push(look.span(tone, if name.is_empty() { String::new() } else { format!(" {name}") }));
         spans.push(look.span(Tone::Muted, if n > 0 { format!(" {}", human::scaled(n)) } else { String::new() }));
-    }
-    spans
+        spans
+    };
+    Pane::ALL.into_iter().map(tab).collect()
 }
 
 fn draw_strip(buf: &mut Buffer, area: Rect, snap: &Snapshot, with_past: bool, state: &mut ScreenState, look: &Look) {
@@ -247,12 +255,12 @@ fn pane(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, state: &mut S
         error_levels::draw(buf, area, snap, state, look);
         return;
     }
+    state.spots.push(Spot { area, what: Target::Pane(pane) });
     let order = view::shown(snap, state, pane);
     let tabbed = is_alone(state);
     // Where there is little room the tab alone is the title.
     let titled = u16::from(!tabbed || state.size.1 >= 16);
     let body = Rect { y: area.y + titled, height: area.height - titled, width: area.width.saturating_sub(1), ..area };
-    let mut spot = Spot { pane, area, first_row: None };
     let pending = pane == Pane::Connections && view::tunnels(snap, state).pending;
     if pane != Pane::Timeline && order.is_empty() && !pending {
         empty::draw(buf, body, pane, snap, state, look);
@@ -271,9 +279,7 @@ fn pane(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, state: &mut S
             Pane::Findings => list(buf, body, snap, &order, state, look),
             Pane::Timeline => past(buf, body, snap, state, titled == 1, look),
         }
-        spot.first_row = (!matches!(pane, Pane::Findings | Pane::Timeline)).then_some(body.y + 1);
     }
-    state.spots.push(spot);
     if titled == 1 {
         title(buf, area, pane, order.len(), snap, state, look, tabbed);
     }
@@ -403,13 +409,29 @@ fn table<R: Row>(
     let room = usize::from(area.height.saturating_sub(1));
     let (seen, selected) = window(rows, order, room, pane, state);
     let wide = &mut state.pane_mut(pane).wide;
-    Grid { columns, rows: &seen, selected, wide }.draw(buf, area, look);
+    let heads = Grid { columns, rows: &seen, selected, wide }.draw(buf, area, look);
+    let sortable = view::sortable(state, pane);
+    let head = |(at, area): (usize, Rect)| {
+        let (column, _) = sortable.iter().find(|(_, key)| columns.get(at).is_some_and(|c| c.key == *key))?;
+        Some(Spot { area, what: Target::Head(pane, *column) })
+    };
+    state.spots.extend(heads.into_iter().filter_map(head));
+    let rows = (1..=u16::try_from(seen.len()).unwrap_or(u16::MAX)).map(|n| nth_line(area, n));
+    put_rows(pane, rows, state);
+}
+
+/// Remembers where the rows of a pane are, from the first one on the screen.
+fn put_rows(pane: Pane, rows: impl Iterator<Item = Rect>, state: &mut ScreenState) {
+    let first = state.pane(pane).offset;
+    let spot = |(n, area)| Spot { area, what: Target::Row(pane, first + n) };
+    state.spots.extend(rows.enumerate().map(spot));
 }
 
 fn list(buf: &mut Buffer, area: Rect, snap: &Snapshot, order: &[usize], state: &mut ScreenState, look: &Look) {
     let room = usize::from(area.height);
     let (seen, selected) = window(&snap.findings, order, room, Pane::Findings, state);
-    findings::draw(buf, area, &seen, selected, look);
+    let rows = findings::draw(buf, area, &seen, selected, look);
+    put_rows(Pane::Findings, rows.into_iter(), state);
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything that a title may speak of")]

@@ -1,7 +1,6 @@
-//! Keys and clicks turned into choices, or into a wish to the program around the screen.
+//! Keys turned into choices, or into a wish to the program around the screen.
 
-use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
-use ratatui::layout::Position;
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::human::redact;
 use crate::model::errors::kept::By as ErrorsBy;
@@ -16,15 +15,14 @@ use super::narrow;
 use super::palette::{self, Choice, Palette};
 use super::pane::Pane;
 use super::panes::groups;
+use super::seek;
 use super::snapshot::Snapshot;
-use super::state::{Effect, Popup, ScreenState, Spot};
+use super::state::{Effect, Popup, ScreenState};
 use super::theme::Theme;
 use super::view;
 use crate::report::filter::quoted;
 use crate::report::sockets::By;
 
-/// Rows that one notch of the wheel moves.
-const NOTCH: usize = 3;
 /// What terminals take by OSC 52, in bytes before Base64: xterm's limit is the least (100,000 bytes with the sequence).
 const MOST_COPIED: usize = 74_000;
 
@@ -58,28 +56,36 @@ fn one_key(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent) -> Effect {
         edit::key(state, snap, line, key);
         return Effect::None;
     }
+    if state.seek.as_ref().is_some_and(|s| s.typing) {
+        seek::key(state, key);
+        return Effect::None;
+    }
     if state.popup == Some(Popup::Palette) {
         return in_palette(state, snap, key, action);
     }
-    match action {
-        Some(action) if state.popup.is_some() => in_popup(state, snap, action),
-        Some(action) => act(state, snap, action),
-        None => Effect::None,
-    }
+    action.map_or(Effect::None, |action| press(state, snap, action))
+}
+
+/// Does what a key with this meaning does here.
+pub(super) fn press(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
+    if state.popup.is_some() { in_popup(state, snap, action) } else { act(state, snap, action) }
 }
 
 /// One key of the palette.
 fn in_palette(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent, action: Option<Action>) -> Effect {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    let last = palette::matches(state, &state.palette.text).len().saturating_sub(1);
+    state.palette.at = state.palette.at.min(last);
     match key.code {
         KeyCode::Esc => state.popup = None,
+        KeyCode::Backspace if state.palette.text.is_empty() => state.popup = None,
         KeyCode::Backspace => state.palette.pop(),
         KeyCode::Up | KeyCode::BackTab => state.palette.at = state.palette.at.saturating_sub(1),
-        KeyCode::Down | KeyCode::Tab => {
-            let last = palette::matches(state, &state.palette.text).len().saturating_sub(1);
-            state.palette.at = (state.palette.at + 1).min(last);
-        }
+        KeyCode::Char('p') if control => state.palette.at = state.palette.at.saturating_sub(1),
+        KeyCode::Down | KeyCode::Tab => state.palette.at = (state.palette.at + 1).min(last),
+        KeyCode::Char('n') if control => state.palette.at = (state.palette.at + 1).min(last),
         KeyCode::Enter => return choose(state, snap),
-        KeyCode::Char('u') if key.modifiers.contains(KeyModifiers::CONTROL) => state.palette = Palette::default(),
+        KeyCode::Char('u') if control => state.palette = Palette::default(),
         KeyCode::Char(c) if !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) => {
             state.palette.push(c);
         }
@@ -111,6 +117,10 @@ fn choose(state: &mut ScreenState, snap: &Snapshot) -> Effect {
             state.group = *by;
             state.grouped.selected = None;
         }
+        Choice::View(view) => {
+            state.focus = Pane::Errors;
+            state.drill.show(*view, &mut state.panes[Pane::Errors.index()]);
+        }
     }
     Effect::None
 }
@@ -137,9 +147,14 @@ fn in_popup(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect 
         Action::Up => state.popup_scroll = state.popup_scroll.saturating_sub(1),
         Action::PageDown => state.popup_scroll = state.popup_scroll.saturating_add(page),
         Action::PageUp => state.popup_scroll = state.popup_scroll.saturating_sub(page),
+        Action::HalfDown => state.popup_scroll = state.popup_scroll.saturating_add(page.div_ceil(2)),
+        Action::HalfUp => state.popup_scroll = state.popup_scroll.saturating_sub(page.div_ceil(2)),
         Action::Top => state.popup_scroll = 0,
         Action::Bottom => state.popup_scroll = usize::MAX,
         Action::Back | Action::Details => state.popup = None,
+        Action::Filter => seek::start(state),
+        Action::NextMatch => seek::go(state, true),
+        Action::PreviousMatch => seek::go(state, false),
         Action::Help if state.popup == Some(Popup::Help) => state.popup = None,
         Action::Findings if state.popup == Some(Popup::Findings) => state.popup = None,
         Action::Help
@@ -218,7 +233,17 @@ fn act(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
         Action::NextError | Action::PreviousError => return walk(state, snap, action == Action::NextError),
         Action::Closer => moments::zoom(state, true),
         Action::Further => moments::zoom(state, false),
-        Action::Down | Action::Up | Action::Top | Action::Bottom | Action::PageDown | Action::PageUp => {
+        Action::NextMatch | Action::PreviousMatch => {
+            state.notice = Some("over a page / searches, and n goes to the next place; in a pane / filters".to_owned());
+        }
+        Action::Down
+        | Action::Up
+        | Action::Top
+        | Action::Bottom
+        | Action::PageDown
+        | Action::PageUp
+        | Action::HalfDown
+        | Action::HalfUp => {
             travel(state, snap, action);
         }
     }
@@ -228,6 +253,7 @@ fn act(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
 fn open(state: &mut ScreenState, popup: Popup) {
     state.popup = Some(popup);
     state.popup_scroll = 0;
+    state.seek = None;
 }
 
 fn next_sort(state: &mut ScreenState) {
@@ -305,6 +331,8 @@ fn travel(state: &mut ScreenState, snap: &Snapshot, action: Action) {
         Action::Top => 0,
         Action::Bottom => usize::MAX,
         Action::PageDown => at + rows,
+        Action::HalfDown => at + rows.div_ceil(2),
+        Action::HalfUp => at.saturating_sub(rows.div_ceil(2)),
         _ => at.saturating_sub(rows),
     };
     pane.select(&ids, to);
@@ -417,64 +445,4 @@ fn probe(state: &mut ScreenState, snap: &Snapshot) -> Effect {
     let verb = if row.route.is_none() || row.word == "off" { "probing" } else { "probe off:" };
     state.notice = Some(format!("{verb} {}", row.endpoint));
     Effect::ToggleProbe(row.endpoint.clone())
-}
-
-/// Answers one move or click of the mouse.
-pub fn handle_mouse(state: &mut ScreenState, snap: &Snapshot, mouse: MouseEvent) -> Effect {
-    let at = Position::new(mouse.column, mouse.row);
-    match mouse.kind {
-        MouseEventKind::ScrollDown => wheel(state, snap, at, true),
-        MouseEventKind::ScrollUp => wheel(state, snap, at, false),
-        MouseEventKind::Down(MouseButton::Left) if state.popup.is_some() => state.popup = None,
-        MouseEventKind::Down(MouseButton::Left) => return click(state, snap, at),
-        _ => {}
-    }
-    Effect::None
-}
-
-fn spot(state: &ScreenState, at: Position) -> Option<Spot> {
-    state.spots.iter().find(|s| s.area.contains(at)).copied()
-}
-
-fn wheel(state: &mut ScreenState, snap: &Snapshot, at: Position, down: bool) {
-    if state.popup.is_some() {
-        let to = if down { state.popup_scroll.saturating_add(NOTCH) } else { state.popup_scroll.saturating_sub(NOTCH) };
-        state.popup_scroll = to;
-        return;
-    }
-    let spot = spot(state, at);
-    if spot.is_some_and(|s| s.pane == Pane::Timeline) || state.strip.is_some_and(|s| s.area.contains(at)) {
-        // As on a map: towards the screen is closer.
-        moments::zoom(state, !down);
-        return;
-    }
-    let Some(spot) = spot else { return };
-    state.focus = spot.pane;
-    for _ in 0..NOTCH {
-        travel(state, snap, if down { Action::Down } else { Action::Up });
-    }
-}
-
-/// A click focuses and selects; a second one on the same row shows its details. On the timeline it chooses a moment.
-fn click(state: &mut ScreenState, snap: &Snapshot, at: Position) -> Effect {
-    let spot = spot(state, at);
-    let was_focused = spot.is_some_and(|s| s.pane == state.focus);
-    state.focus = spot.map_or(state.focus, |s| s.pane);
-    if let Some(effect) = moments::clicked(state, snap, at) {
-        return effect;
-    }
-    let Some(spot) = spot else { return Effect::None };
-    let Some(line) = spot.first_row.and_then(|first| at.y.checked_sub(first)) else { return Effect::None };
-    let ids = view::ids(snap, state, spot.pane);
-    let pane = state.pane_mut(spot.pane);
-    let row = pane.offset + usize::from(line);
-    if row >= ids.len() {
-        return Effect::None;
-    }
-    let again = was_focused && pane.selected.is_some() && pane.selected == ids.get(row);
-    pane.select(&ids, row);
-    if again {
-        details(state, snap);
-    }
-    Effect::None
 }

@@ -33,6 +33,10 @@ pub enum Action {
     PageDown,
     /// One page up.
     PageUp,
+    /// Half a page down.
+    HalfDown,
+    /// Half a page up.
+    HalfUp,
     /// Details of the selected row.
     Details,
     /// Back, one layer.
@@ -63,6 +67,10 @@ pub enum Action {
     NextError,
     /// The error written before this one.
     PreviousError,
+    /// To the next place of what is searched for on a page.
+    NextMatch,
+    /// And to the place before.
+    PreviousMatch,
     /// To the moment before the one that is shown.
     Earlier,
     /// To the moment after it, and at last to the present.
@@ -92,8 +100,6 @@ pub struct Binding {
     pub shown: &'static str,
     /// What it does, for the help.
     pub does: &'static str,
-    /// One word for the key line, and when it leaves as room shrinks.
-    pub hint: Option<(&'static str, u8)>,
     /// What it asks for.
     pub action: Action,
 }
@@ -105,15 +111,10 @@ const fn key(
     does: &'static str,
     action: Action,
 ) -> Binding {
-    Binding { name, codes, control: false, shown, does, hint: None, action }
+    Binding { name, codes, control: false, shown, does, action }
 }
 
 impl Binding {
-    const fn hint(mut self, word: &'static str, leave: u8) -> Self {
-        self.hint = Some((word, leave));
-        self
-    }
-
     const fn control(mut self) -> Self {
         self.control = true;
         self
@@ -124,7 +125,7 @@ use KeyCode::{BackTab, Char, Down, End, Enter, Esc, Home, Left, PageDown, PageUp
 
 /// All keys, in the order of the help and of the key line.
 pub static KEYS: &[Binding] = &[
-    key("next-pane", &[Tab], "Tab", "focus the next pane", Action::NextPane).hint("pane", 3),
+    key("next-pane", &[Tab], "Tab", "focus the next pane", Action::NextPane),
     key("previous-pane", &[BackTab], "Shift-Tab", "focus the pane before", Action::PreviousPane),
     key("focus-handshakes", &[Char('1')], "1", "focus Handshakes", Action::Focus(Pane::Handshakes)),
     key("focus-connections", &[Char('2')], "2", "focus Connections", Action::Focus(Pane::Connections)),
@@ -135,101 +136,54 @@ pub static KEYS: &[Binding] = &[
     key("up", &[Char('k'), Up], "k ↑", "up", Action::Up),
     key("top", &[Char('g'), Home], "g Home", "first row", Action::Top),
     key("bottom", &[Char('G'), End], "G End", "last row", Action::Bottom),
-    key("page-down", &[PageDown], "PgDn", "one page down", Action::PageDown),
-    key("page-up", &[PageUp], "PgUp", "one page up", Action::PageUp),
-    key("filter", &[Char('/')], "/", "filter (below)", Action::Filter).hint("filter", 5),
-    key("sort", &[Char('s')], "s", "sort by the next column", Action::Sort).hint("sort", 7),
+    key("page-down", &[PageDown, Char(' ')], "PgDn Space", "one page down", Action::PageDown),
+    key("page-up", &[PageUp, Char('b')], "PgUp b", "one page up", Action::PageUp),
+    key("half-page-down", &[Char('d')], "Ctrl-D", "half a page down", Action::HalfDown).control(),
+    key("half-page-up", &[Char('u')], "Ctrl-U", "half a page up", Action::HalfUp).control(),
+    key("filter", &[Char('/')], "/", "filter; search a page", Action::Filter),
+    key("sort", &[Char('s')], "s", "sort by the next column", Action::Sort),
     key("reverse", &[Char('S')], "S", "sort the other way round", Action::Reverse),
-    key("details", &[Enter], "Enter", "details, further in", Action::Details).hint("details", 2),
+    key("details", &[Enter], "Enter", "details, further in", Action::Details),
     key("back", &[Esc], "Esc", "back, up; clears filter", Action::Back),
-    key("next-view", &[Char('v'), Right], "v →", "next view: groups", Action::NextView),
-    key("previous-view", &[Char('V'), Left], "V ←", "the view before", Action::PreviousView),
+    key("next-view", &[Char('v'), Char('l'), Right], "v l →", "next view: groups", Action::NextView),
+    key("previous-view", &[Char('V'), Char('h'), Left], "V h ←", "the view before", Action::PreviousView),
     key("next-error", &[Char('e')], "e", "next error in time", Action::NextError),
     key("previous-error", &[Char('E')], "E", "error before in time", Action::PreviousError),
+    key("next-match", &[Char('n')], "n", "page: next place of /", Action::NextMatch),
+    key("previous-match", &[Char('N')], "N", "page: the place before", Action::PreviousMatch),
     key("earlier", &[Char('[')], "[", "back in time", Action::Earlier),
     key("later", &[Char(']')], "]", "forth in time, to LIVE", Action::Later),
     key("shorter-span", &[Char('+'), Char('=')], "+ =", "timeline: a shorter span", Action::Closer),
     key("longer-span", &[Char('-')], "-", "timeline: a longer span", Action::Further),
-    key("freeze", &[Char('f')], "f", "freeze the screen, go on", Action::Freeze).hint("freeze", 6),
-    key("zoom", &[Char('z')], "z", "the focused pane alone", Action::Zoom).hint("zoom", 9),
-    key("probe", &[Char('p')], "p", "probe endpoint on/off", Action::Probe).hint("probe", 8),
-    key("findings", &[Char('d')], "d", "findings, why and fix", Action::Findings).hint("findings", 4),
+    key("freeze", &[Char('f')], "f", "freeze the screen, go on", Action::Freeze),
+    key("zoom", &[Char('z')], "z", "the focused pane alone", Action::Zoom),
+    key("probe", &[Char('p')], "p", "probe endpoint on/off", Action::Probe),
+    key("findings", &[Char('d')], "d", "findings, why and fix", Action::Findings),
     key("copy", &[Char('y')], "y", "copy what is selected", Action::Copy),
-    key("write-report", &[Char('w')], "w", "write a report", Action::Report).hint("report", 10),
+    key("write-report", &[Char('w')], "w", "write a report", Action::Report),
     key("redact", &[Char('x')], "x", "hide addresses on/off", Action::Redact),
     key("palette", &[Char(':')], ":", "find an action by name", Action::Palette),
     key("reset", &[Char('r')], "r", "reset the counters", Action::Reset),
     key("theme", &[Char('t')], "t", "next theme", Action::Theme),
-    key("help", &[Char('?')], "?", "this help", Action::Help).hint("help", 1),
-    key("quit", &[Char('q')], "q", "quit", Action::Quit).hint("quit", 0),
+    key("help", &[Char('?')], "?", "help: all keys", Action::Help),
+    key("quit", &[Char('q')], "q", "quit", Action::Quit),
     key("interrupt", &[Char('c')], "Ctrl-C", "quit, exit code 130", Action::Interrupt).control(),
 ];
 
-/// What the key line hints at besides help and quit: the word for each key, and when it leaves.
-pub type Hints = &'static [(Action, &'static str, u8)];
-
-/// Hints where the Errors pane tells entries apart.
-pub static AMONG_ERRORS: Hints = &[
-    (Action::Back, "up", 1),
-    (Action::Details, "further in", 2),
-    (Action::NextView, "view", 3),
-    (Action::Filter, "filter", 4),
-    (Action::NextError, "next error", 7),
-    (Action::PreviousError, "previous", 7),
-    (Action::Sort, "sort", 6),
-    (Action::Zoom, "zoom", 8),
-];
-
-/// Hints where the Errors pane shows lines.
-pub static AMONG_LINES: Hints = &[
-    (Action::Back, "up", 1),
-    (Action::Details, "raw line", 2),
-    (Action::NextView, "view", 4),
-    (Action::Filter, "filter", 5),
-    (Action::NextError, "next error", 3),
-    (Action::PreviousError, "previous", 3),
-    (Action::Sort, "sort", 7),
-    (Action::Zoom, "zoom", 8),
-];
-
-/// Hints on the timeline.
-pub static ON_TIMELINE: Hints = &[
-    (Action::Closer, "closer", 3),
-    (Action::Further, "further", 3),
-    (Action::Earlier, "back", 2),
-    (Action::Later, "forth", 2),
-    (Action::PreviousError, "error before", 4),
-    (Action::NextError, "after", 4),
-    (Action::Details, "what happened", 5),
-    (Action::Freeze, "freeze", 6),
-    (Action::Zoom, "zoom", 7),
-];
-
-/// Hints on the timeline while it shows another moment than the present.
-pub static IN_THE_PAST: Hints = &[
-    (Action::Back, "to now", 1),
-    (Action::Earlier, "back", 2),
-    (Action::Later, "forth", 2),
-    (Action::PreviousError, "error before", 4),
-    (Action::NextError, "after", 4),
-    (Action::Details, "what happened", 3),
-    (Action::Closer, "closer", 5),
-    (Action::Further, "further", 5),
-];
-
-/// Hints over a raw line.
-pub static OVER_LINE: Hints = &[
-    (Action::Back, "back", 1),
-    (Action::NextError, "next error", 2),
-    (Action::PreviousError, "previous", 2),
-    (Action::Down, "scroll", 4),
+/// What the mouse does.
+pub static MOUSE: &[(&str, &str)] = &[
+    ("wheel", "scroll what lies under it"),
+    ("click", "focus a pane, select a row"),
+    ("double-click", "details, further in"),
+    ("click a head", "sort by it; again: other way"),
+    ("click a tab", "go there; views of Errors too"),
+    ("click a hint", "do what the key line says"),
+    ("right click", "back; so is a click beside a page"),
 ];
 
 /// Hints over the palette, whose keys are its own: letters are typed there.
-pub static IN_PALETTE: [(&str, &str); 3] = [("Enter", "do it"), ("↓ ↑", "choose"), ("Esc", "back")];
-
-/// Hints over any other layer.
-pub static OVER_PANES: Hints = &[(Action::Back, "back", 1), (Action::Down, "scroll", 2)];
+pub static IN_PALETTE: [(&str, KeyCode, &str); 3] =
+    [("Enter", Enter, "do it"), ("↓ ↑", Down, "choose"), ("Esc", Esc, "back")];
 
 /// One key, with Ctrl or without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -299,6 +253,15 @@ impl Binding {
     }
 }
 
+/// A key that an action lost to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The key, as written.
+    pub key: String,
+    /// The action that had it.
+    pub from: &'static str,
+}
+
 /// Which key does what on this screen: the table, with the settings file's own keys laid over it.
 #[derive(Clone, Debug)]
 pub struct Keymap {
@@ -325,10 +288,10 @@ impl Keymap {
     ///
     /// # Errors
     /// One sentence about a name or a key that there is not; nothing is changed then.
-    pub fn give(&mut self, name: &str, keys: &[String]) -> Result<(), String> {
+    pub fn give(&mut self, name: &str, keys: &[String]) -> Result<Vec<Taken>, String> {
         let Some(at) = self.bound.iter().position(|b| b.binding.name == name) else {
-            let names: Vec<&str> = KEYS.iter().map(|b| b.name).collect();
-            return Err(format!("there is no action '{name}'; there are {}", names.join(", ")));
+            let name = name.escape_default();
+            return Err(format!("there is no action '{name}'; 'wspulse --print-config-template' lists them"));
         };
         if self.bound[at].binding.action == Action::Interrupt {
             return Err("Ctrl-C always quits and cannot be given another key".to_owned());
@@ -343,16 +306,24 @@ impl Keymap {
             }
             strokes.push(stroke);
         }
-        for other in &mut self.bound {
-            let before = other.strokes.len();
+        let mut taken = Vec::new();
+        for other in self.bound.iter_mut().filter(|b| b.binding.name != name) {
+            let before = taken.len();
+            let lost = other.strokes.iter().filter(|s| strokes.contains(s)).map(|s| s.written().into_owned());
+            taken.extend(lost.map(|key| Taken { key, from: other.binding.name }));
             other.strokes.retain(|s| !strokes.contains(s));
-            if other.strokes.len() != before {
+            if taken.len() != before {
                 other.shown = written(&other.strokes);
             }
         }
         self.bound[at].shown = written(&strokes);
         self.bound[at].strokes = strokes;
-        Ok(())
+        Ok(taken)
+    }
+
+    /// Every action with its keys as the settings file writes them.
+    pub fn written(&self) -> impl Iterator<Item = (&'static Binding, Vec<String>)> {
+        self.bound.iter().map(|b| (b.binding, b.strokes.iter().map(|s| s.written().into_owned()).collect()))
     }
 
     /// Every line of the table with how its keys are written now; nothing where it has none.
@@ -410,7 +381,8 @@ mod tests {
     fn control_and_shift_are_told_apart() {
         assert_eq!(press(Char('c'), KeyModifiers::CONTROL), Some(Action::Interrupt));
         assert_eq!(press(Char('c'), KeyModifiers::NONE), None);
-        assert_eq!(press(Char('d'), KeyModifiers::CONTROL), None);
+        assert_eq!(press(Char('d'), KeyModifiers::CONTROL), Some(Action::HalfDown));
+        assert_eq!(press(Char('x'), KeyModifiers::CONTROL), None);
         assert_eq!(press(Char('S'), KeyModifiers::SHIFT), Some(Action::Reverse));
         assert_eq!(press(Tab, KeyModifiers::SHIFT), Some(Action::PreviousPane));
         assert_eq!(press(BackTab, KeyModifiers::SHIFT), Some(Action::PreviousPane));
@@ -450,7 +422,7 @@ mod tests {
     #[test]
     fn what_cannot_be_given_changes_nothing() {
         let mut map = Keymap::default();
-        assert!(map.give("quitt", &["x".into()]).is_err_and(|e| e.contains("there are next-pane")));
+        assert!(map.give("quitt", &["x".into()]).is_err_and(|e| e.contains("no action 'quitt'")));
         assert!(map.give("quit", &["xx".into()]).is_err_and(|e| e.contains("no key 'xx'")));
         assert!(map.give("quit", &["Ctrl-C".into()]).is_err());
         assert!(map.give("interrupt", &["x".into()]).is_err());

@@ -13,7 +13,7 @@ use ratatui::text::{Line, Span};
 
 use crate::human;
 
-use super::keys::{Action, Keymap};
+use super::keys::{Action, Keymap, MOUSE};
 use super::palette;
 use super::pane::Pane;
 use super::snapshot::Snapshot;
@@ -101,7 +101,7 @@ pub fn page(
     let title = match popup {
         Popup::Help => {
             help(&mut page, &state.keys);
-            "Keys".to_owned()
+            "Help".to_owned()
         }
         Popup::Palette => {
             page.lines = palette::lines(state, look, width);
@@ -172,17 +172,53 @@ fn help(page: &mut Page<'_>, keys: &Keymap) {
         }
         page.lines.push(Line::from(line));
     }
-    page.head("Filter");
-    page.exact("words, key:value, idle>30s, /regex/ and !not: all must fit; Tab completes, ↑ ↓ recall", Tone::Plain);
-    page.exact("Enter keeps it, Esc takes back what was typed; Esc again clears what was kept", Tone::Muted);
     page.head("Panes");
     for (name, shows) in PANES {
         page.pair(name, shows);
     }
-    page.head("More");
-    page.pair("explain", "wspulse explain ID: what a finding, a category or a close code means and what to do");
-    page.pair("--plain", "wspulse --plain: the same in sentences, for screen readers and pipes");
-    page.pair("--help", "wspulse --help: all commands and options");
+    page.head("Mouse");
+    for (what, does) in MOUSE {
+        let name = page.look.span(Tone::Faint, format!("{what:<14}"));
+        page.lines.push(Line::from(vec![name, page.look.span(Tone::Plain, *does)]));
+    }
+    page.head("Filter (/), of the focused pane");
+    for (term, holds) in FILTER {
+        page.pair(term, holds);
+    }
     page.head("Signs");
-    page.exact("● well   ▲ could hurt   ✖ hurts   ◐ draining   ○ idle   · unknown", Tone::Plain);
+    page.exact("● well   ▲ could hurt   ✖ hurts   ◐ draining   ○ idle   · unknown, never 0", Tone::Plain);
+    page.exact("≥ at least   − ago   ▴ ▾ sorted by this   ↻ reload   ✔ over, or works again", Tone::Plain);
+    page.head("Words");
+    for (word, means) in WORDS {
+        page.pair(word, means);
+    }
+    page.head("More");
+    page.pair(keys.shown(Action::Palette), "finds any action by a few letters, themes and sort orders too");
+    page.pair("explain", "wspulse explain ID tells all about a finding, a category or a close code");
+    page.pair("--plain", "wspulse --plain: the same in sentences, for screen readers and pipes");
+    page.pair("man", "wspulse man | man -l - is the manual; wspulse COMMAND --help has examples");
+    page.pair("settings", "keys and colours: wspulse --print-config-template, then ~/.config/wspulse/config.toml");
 }
+
+/// The filter language in short; `docs/filter.md` has all of it.
+const FILTER: [(&str, &str); 6] = [
+    ("chat", "the word stands anywhere in the row; \"two words\" with blanks"),
+    ("state:open", "that column contains it; = is exactly it, != is not"),
+    ("idle>30s", "also < >= <=, with times (ms s m h d) and sizes (k M Ki Mi)"),
+    ("client:", "10.0.0.0/8 is a network, 10.0.0.7 an address"),
+    ("/^GET/", "a regular expression"),
+    ("!state:open", "the term does not hold; several terms must all hold"),
+];
+
+/// Words of the screen that do not speak for themselves.
+const WORDS: [(&str, &str); 8] = [
+    ("found", "an endpoint of the configuration that is not probed; in log: only clients know it"),
+    ("stuck", "data does not get through this tunnel; its details say what holds it up"),
+    ("drain", "its worker shuts down after a reload and waits for it"),
+    ("closing", "one side has closed, the other has not"),
+    ("alone", "a leg whose other half is not known"),
+    ("LEFT", "time until nginx cuts the tunnel, if it stays silent"),
+    ("LIVE", "the present; FROZEN: held; −2m 13s: the moment of the past that is shown"),
+    ("lights", "of the first line, one for each source: ● seen ▲ degraded ✖ blind · off"),
+];
+

@@ -1,20 +1,23 @@
 //! What the person at the screen has chosen: focus, selection, order, filter, layers. Nothing here is known of the host.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ratatui::layout::Rect;
+use crossterm::event::KeyCode;
+use ratatui::layout::{Position, Rect};
 
-use super::drill::Drill;
+use super::colors::Colors;
+use super::drill::{Drill, View};
 use super::filter::Filter;
 use super::ids::Ids;
-use super::keys::Keymap;
+use super::keys::{Action, Keymap};
 use super::line::{FilterLine, History};
 use super::memo::{Answered, Memo, Wish};
 use super::palette::Palette;
 use super::pane::Pane;
-use super::snapshot::tunnel::TunnelRow;
 use super::scale::Span;
+use super::seek::Seek;
+use super::snapshot::tunnel::TunnelRow;
 use super::text::Look;
 use super::theme::{Depth, Theme};
 use crate::report::guide::Program;
@@ -117,15 +120,34 @@ pub struct PaneState {
     pub wide: Vec<u16>,
 }
 
-/// Where a pane's rows stood in the last frame: what a click means.
+/// A part of the last frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Spot {
-    /// Whose.
-    pub pane: Pane,
-    /// The whole pane.
+    /// Where it is. What was drawn later lies above.
     pub area: Rect,
-    /// The line of its first row, when rows are one line each.
-    pub first_row: Option<u16>,
+    /// What a click on it means.
+    pub what: Target,
+}
+
+/// What lies under the pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A pane, or its tab.
+    Pane(Pane),
+    /// The row at this place of a pane's order.
+    Row(Pane, usize),
+    /// The head of what a pane can be sorted by.
+    Head(Pane, usize),
+    /// A way of telling errors apart.
+    View(View),
+    /// A hint: what its key does.
+    Act(Action),
+    /// A hint at a key that has its meaning here alone.
+    Press(KeyCode),
+    /// The page over the panes.
+    Page,
+    /// The entry at this place of the palette.
+    Entry(usize),
 }
 
 /// Where the columns of the timeline stood in the last frame: what a click means.
@@ -147,6 +169,8 @@ pub struct ScreenState {
     pub(super) depth: Depth,
     pub(super) ascii: bool,
     pub(super) utc: bool,
+    /// Laid over the theme's own.
+    pub(super) colors: Colors,
     pub(super) keys: Keymap,
     pub(super) palette: Palette,
     /// Addresses are not to be read off the screen.
@@ -168,6 +192,8 @@ pub struct ScreenState {
     pub(super) popup_scroll: usize,
     /// How many rows the layer has taken.
     pub(super) layer: Layer,
+    /// What is searched for on that layer's page.
+    pub(super) seek: Option<Seek>,
     /// The filter being typed.
     pub(super) editing: Option<FilterLine>,
     /// The filters typed before.
@@ -178,6 +204,8 @@ pub struct ScreenState {
     /// How much of the past the timeline shows.
     pub(super) span: Span,
     pub(super) strip: Option<Strip>,
+    /// The last click that may be the first of two.
+    pub(super) clicked: Option<(Instant, Position)>,
     pub(super) size: (u16, u16),
 }
 
@@ -194,6 +222,7 @@ impl ScreenState {
             depth: Depth::default(),
             ascii,
             utc: false,
+            colors: Colors::default(),
             keys: Keymap::default(),
             palette: Palette::default(),
             redacted: false,
@@ -209,12 +238,14 @@ impl ScreenState {
             popup: None,
             popup_scroll: 0,
             layer: Layer::default(),
+            seek: None,
             editing: None,
             history: History::default(),
             notice: None,
             spots: Vec::new(),
             span: Span::default(),
             strip: None,
+            clicked: None,
             size: (0, 0),
         }
     }
@@ -265,6 +296,13 @@ impl ScreenState {
     #[must_use]
     pub fn called(mut self, program: Program) -> Self {
         self.program = program;
+        self
+    }
+
+    /// The same screen with other colours.
+    #[must_use]
+    pub fn with_colors(mut self, colors: Colors) -> Self {
+        self.colors = colors;
         self
     }
 
@@ -320,7 +358,7 @@ impl ScreenState {
     }
 
     pub(super) fn look(&self, now: Timestamp) -> Look {
-        Look { theme: self.theme, utc: self.utc, now }
+        Look { theme: self.theme.with(&self.colors), utc: self.utc, now }
     }
 
     /// The Errors pane is focused and shows more than its categories: it is what is looked at.

@@ -239,21 +239,23 @@ pub struct Grid<'a, R: 'static> {
 }
 
 impl<R> Grid<'_, R> {
-    /// Draws the head and as many rows as fit.
-    pub fn draw(self, buf: &mut Buffer, area: Rect, look: &Look) {
+    /// Draws the head and as many rows as fit. Tells where the head of each column is.
+    pub fn draw(self, buf: &mut Buffer, area: Rect, look: &Look) -> Vec<(usize, Rect)> {
         let inner = Rect { x: area.x + MARGIN.min(area.width), width: area.width.saturating_sub(MARGIN), ..area };
+        let mut heads = Vec::new();
         if inner.is_empty() {
-            return;
+            return heads;
         }
         let seen = usize::from(area.height.saturating_sub(1));
         *self.wide = self.widen(look, seen);
         let widths = widths(self.columns, self.wide, inner.width);
         let mut x = inner.x;
-        for (column, w) in self.columns.iter().zip(&widths) {
+        for (at, (column, w)) in self.columns.iter().zip(&widths).enumerate() {
             let Some(w) = *w else { continue };
             let strip = Rect { x, width: w.min(inner.right().saturating_sub(x)), ..inner };
             let title = vec![look.span(Tone::Faint, column.title)];
             put_cell(buf, nth_line(strip, 0), title, column.right);
+            heads.push((at, nth_line(strip, 0)));
             for (i, row) in self.rows.iter().enumerate().take(seen) {
                 let line = nth_line(strip, u16::try_from(i + 1).unwrap_or(u16::MAX));
                 let spans = (column.cell)(row, look, usize::from(strip.width));
@@ -264,6 +266,7 @@ impl<R> Grid<'_, R> {
         if let Some(at) = self.selected.and_then(|s| u16::try_from(s).ok()) {
             mark(buf, nth_line(area, at.saturating_add(1)), look);
         }
+        heads
     }
 
     /// Columns only grow: a table that breathes with every frame cannot be read.
@@ -323,7 +326,7 @@ mod tests {
     struct Row(&'static str, Option<u32>);
 
     fn look() -> Look {
-        Look { theme: theme::Theme::mono(), utc: true, now: Timestamp::default() }
+        Look { theme: *theme::Theme::mono(), utc: true, now: Timestamp::default() }
     }
 
     static COLUMNS: [Column<Row>; 3] = [

@@ -1,8 +1,6 @@
 //! Stories of the whole screen: whatever is pressed at whatever size, it never panics, and it says how things are.
 
-mod time;
-
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::Terminal;
@@ -17,6 +15,9 @@ use crate::model::connections::TunnelState;
 use crate::model::tunnels::Confidence;
 use crate::report::sockets::TunnelRow;
 use crate::time::Timestamp;
+
+mod mouse;
+mod time;
 
 use super::{Effect, ScreenState, Snapshot, draw, handle_key, handle_mouse};
 
@@ -174,6 +175,75 @@ fn a_wrong_pattern_keeps_the_filter_before_and_says_so() {
     assert!(shown.contains("/cap (1)"), "what was kept before is in force again: {shown}");
     press(&mut state, &snap, "\u{1b}");
     assert!(screen(&snap, &mut state, 160, 48).contains("▲ upstream-connect"));
+}
+
+#[test]
+fn a_page_is_searched_from_place_to_place() {
+    let (snap, mut state) = (snapshot(), fresh());
+    press(&mut state, &snap, "?");
+    screen(&snap, &mut state, 80, 24);
+    press(&mut state, &snap, "/REGULAR");
+    let shown = screen(&snap, &mut state, 80, 24);
+    assert!(shown.contains("/REGULAR") && shown.contains("a regular expression"), "{shown}");
+    assert!(shown.contains("1 of 1 lines") && shown.contains("Enter keep"), "{shown}");
+    press(&mut state, &snap, "\ng/theme\n");
+    assert!(screen(&snap, &mut state, 80, 24).contains("1 of 2 lines"));
+    press(&mut state, &snap, "n");
+    assert!(screen(&snap, &mut state, 80, 24).contains("2 of 2 lines"));
+    press(&mut state, &snap, "n");
+    assert!(screen(&snap, &mut state, 80, 24).contains("1 of 2 lines"), "round and round");
+    press(&mut state, &snap, "N");
+    assert!(screen(&snap, &mut state, 80, 24).contains("2 of 2 lines"));
+    press(&mut state, &snap, "/zzz\n");
+    assert!(screen(&snap, &mut state, 80, 24).contains("found nowhere"));
+    press(&mut state, &snap, "\u{1b}d");
+    assert!(!screen(&snap, &mut state, 80, 24).contains("nowhere"), "another page, nothing searched");
+    assert_eq!(press(&mut state, &snap, "/q\u{1b}q"), Effect::Quit, "letters are letters until Esc");
+}
+
+#[test]
+fn the_palette_does_everything_and_shows_the_key_in_force() {
+    let snap = busy(40);
+    let mut state = fresh();
+    let mut keys = super::Keymap::default();
+    keys.give("freeze", &["F7".into()]).expect("a key");
+    state = state.with_keys(keys);
+    press(&mut state, &snap, ":frz");
+    let shown = screen(&snap, &mut state, 100, 30);
+    assert!(shown.contains("› freeze") && shown.contains("F7 "), "{shown}");
+    press(&mut state, &snap, "\n");
+    assert!(state.is_frozen());
+    assert!(screen(&snap, &mut state, 100, 30).contains("F7 go on"), "the key line knows it too");
+    press(&mut state, &snap, ":errors by up\n");
+    assert!(screen(&snap, &mut state, 160, 48).contains("▎upstream"));
+    for b in super::KEYS.iter().filter(|b| b.action != super::keys::Action::Palette) {
+        let all = super::palette::matches(&state, b.name);
+        assert_eq!(all[0].choice, super::palette::Choice::Act(b.action), "{}", b.name);
+    }
+}
+
+#[test]
+fn the_key_line_changes_with_where_one_is() {
+    let (snap, mut state) = (busy(40), fresh());
+    let foot = |state: &mut ScreenState| screen(&snap, state, 160, 48).lines().last().unwrap_or_default().to_owned();
+    for (keys, hint) in [
+        ("1", "p probe"),
+        ("2", "v group"),
+        ("v", "Esc tunnels"),
+        ("\u{1b}3", "Enter go in"),
+        ("\n", "Esc up"),
+        ("\u{1b}4", "y copy fix"),
+        ("5", "[ back"),
+        ("?", "/ search"),
+        ("\u{1b}d", "y copy fix"),
+        ("/x\n", "n next"),
+        ("\u{1b}:", "Enter do it"),
+        ("\u{1b}f", "f go on"),
+    ] {
+        press(&mut state, &snap, keys);
+        let foot = foot(&mut state);
+        assert!(foot.contains(hint), "no '{hint}' after {keys:?} in {foot}");
+    }
 }
 
 #[test]
@@ -496,21 +566,6 @@ fn every_level_has_its_filter_and_names_are_told_with_a_key() {
 }
 
 #[test]
-fn a_second_click_goes_in() {
-    let (snap, mut state) = (busy(40), fresh());
-    press(&mut state, &snap, "3");
-    let shown = screen(&snap, &mut state, 160, 48);
-    let row = shown.lines().position(|l| l.contains("▲ upstream-closed")).expect("a row");
-    let row = u16::try_from(row).expect("small");
-    let left = MouseEventKind::Down(MouseButton::Left);
-    let click = MouseEvent { kind: left, column: 10, row, modifiers: KeyModifiers::NONE };
-    handle_mouse(&mut state, &snap, click);
-    assert!(!screen(&snap, &mut state, 160, 48).contains("Errors ›"), "the first one selects");
-    handle_mouse(&mut state, &snap, click);
-    assert!(screen(&snap, &mut state, 160, 48).contains("Errors › upstream-closed"));
-}
-
-#[test]
 fn what_was_counted_and_is_not_kept_says_so() {
     let (snap, mut state) = (busy(2_000), fresh());
     press(&mut state, &snap, "3/closed\n\n");
@@ -556,7 +611,7 @@ fn no_key_and_no_size_ever_panics() {
             let kind = kinds[usize::try_from(random(3)).expect("small")];
             let mouse =
                 MouseEvent { kind, column: small(random(170)), row: small(random(50)), modifiers: KeyModifiers::NONE };
-            handle_mouse(&mut state, snap, mouse);
+            handle_mouse(&mut state, snap, mouse, Instant::now());
         }
     }
     for (w, h) in [(1, 1), (2, 9), (24, 8), (300, 2), (3, 60)] {

@@ -15,7 +15,7 @@ use super::theme::{Theme, Tone};
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
     /// The colours.
-    pub theme: &'static Theme,
+    pub theme: Theme,
     /// Times are shown in UTC instead of this machine's zone.
     pub utc: bool,
     /// The moment that the screen shows.
@@ -100,6 +100,8 @@ pub struct Seg {
     leave: u8,
     /// It is cut as far as it must be, down to so many columns.
     least: Option<usize>,
+    /// What whoever laid it out calls it.
+    tag: Option<usize>,
 }
 
 /// What becomes of an item before it leaves.
@@ -113,7 +115,7 @@ impl Seg {
     /// An item that stays, and is cut between words in the last resort.
     #[must_use]
     pub const fn new(spans: Vec<Span<'static>>) -> Self {
-        Self { spans, short: None, leave: 0, least: None }
+        Self { spans, short: None, leave: 0, least: None, tag: None }
     }
 
     /// It may leave; those with higher numbers leave first.
@@ -142,6 +144,13 @@ impl Seg {
     #[must_use]
     pub fn squeezes(mut self, order: u8, least: usize) -> Self {
         self.short = Some((Some(order), Short::Cut(least)));
+        self
+    }
+
+    /// A number by which [`put_ends`] tells where it was put.
+    #[must_use]
+    pub const fn tagged(mut self, tag: usize) -> Self {
+        self.tag = Some(tag);
         self
     }
 
@@ -191,10 +200,12 @@ fn give_way(left: &mut Vec<Seg>, right: &mut Vec<Seg>) -> bool {
     false
 }
 
-/// Lays items at the left and at the right end of one line; what does not fit gives way by its order.
-pub fn put_ends(buf: &mut Buffer, area: Rect, mut left: Vec<Seg>, mut right: Vec<Seg>) {
+/// Lays items at the left and at the right end of one line; what does not fit gives way by its order. Tells where those
+/// with a tag are.
+pub fn put_ends(buf: &mut Buffer, area: Rect, mut left: Vec<Seg>, mut right: Vec<Seg>) -> Vec<(usize, Rect)> {
+    let mut places = Vec::new();
     if area.is_empty() {
-        return;
+        return places;
     }
     let width = usize::from(area.width);
     let mut gap = GAP;
@@ -211,13 +222,14 @@ pub fn put_ends(buf: &mut Buffer, area: Rect, mut left: Vec<Seg>, mut right: Vec
     }
     let right_width = room_of(&right, gap).min(width);
     let start = area.right() - u16::try_from(right_width).unwrap_or(area.width);
-    put_row(buf, Rect { x: start, width: area.right() - start, ..area }, &right, gap);
+    put_row(buf, Rect { x: start, width: area.right() - start, ..area }, &right, gap, &mut places);
     let apart = if left.last().is_some_and(|s| s.least.is_some()) { 2 } else { 1 };
     let room = if right.is_empty() { area.width } else { (start - area.x).saturating_sub(apart) };
-    put_row(buf, Rect { width: room, ..area }, &left, gap);
+    put_row(buf, Rect { width: room, ..area }, &left, gap, &mut places);
+    places
 }
 
-fn put_row(buf: &mut Buffer, area: Rect, segs: &[Seg], gap: usize) {
+fn put_row(buf: &mut Buffer, area: Rect, segs: &[Seg], gap: usize, places: &mut Vec<(usize, Rect)>) {
     let mut used = 0;
     for (i, seg) in segs.iter().enumerate() {
         if i > 0 {
@@ -231,6 +243,8 @@ fn put_row(buf: &mut Buffer, area: Rect, segs: &[Seg], gap: usize) {
         let spans = seg.cut(usize::from(rest.width));
         used += spans_width(&seg.spans);
         put(buf, rest, &spans);
+        let width = u16::try_from(spans_width(&spans)).unwrap_or(u16::MAX).min(rest.width);
+        places.extend(seg.tag.map(|tag| (tag, Rect { width, height: 1, ..rest })));
     }
 }
 
@@ -443,7 +457,7 @@ mod tests {
 
     #[test]
     fn a_sentence_that_is_squeezed_leaves_room_for_what_stands_behind_it() {
-        let look = Look { theme: Theme::mono(), utc: true, now: Timestamp::default() };
+        let look = Look { theme: *Theme::mono(), utc: true, now: Timestamp::default() };
         let seg = |s: &'static str| Seg::new(vec![look.span(Tone::Plain, s)]);
         let line = |width: u16| {
             let mut buf = Buffer::empty(Rect::new(0, 0, width, 1));
@@ -474,7 +488,7 @@ mod tests {
 
     #[test]
     fn what_minds_least_gives_way_first() {
-        let look = Look { theme: Theme::mono(), utc: true, now: Timestamp::default() };
+        let look = Look { theme: *Theme::mono(), utc: true, now: Timestamp::default() };
         let seg = |s: &'static str| Seg::new(vec![look.span(Tone::Plain, s)]);
         let line = |width: u16| {
             let mut buf = Buffer::empty(Rect::new(0, 0, width, 1));
@@ -491,7 +505,7 @@ mod tests {
 
     #[test]
     fn hostile_text_is_made_visible_at_the_door() {
-        let look = Look { theme: Theme::dark(), utc: true, now: Timestamp::default() };
+        let look = Look { theme: *Theme::dark(), utc: true, now: Timestamp::default() };
         assert_eq!(look.span(Tone::Plain, "a\x1b[2J\u{202e}").content, "a\\x1b[2J\\u{202e}");
         assert_eq!(look.clock(Timestamp::from_secs(50_551)), "14:02:31");
         assert_eq!(look.minute(Timestamp::from_secs(-1)), "23:59");

@@ -6,6 +6,8 @@ use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
 use unicode_width::UnicodeWidthStr as _;
 
+use super::colors::{Colors, TONES, nearest};
+
 /// What a piece of text means. Colour follows from the theme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
@@ -260,7 +262,7 @@ static TRUE: [Theme; COUNT] = all(Depth::True);
 pub static THEMES: [Theme; COUNT] = all(Depth::Indexed);
 
 /// One set of colours.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Theme {
     /// What `--theme` calls it.
     pub name: &'static str,
@@ -320,6 +322,36 @@ impl Theme {
             Depth::Indexed => &THEMES,
             Depth::True => &TRUE,
         }
+    }
+
+    /// This theme with other colours laid over its own, as near as the terminal comes. Themes without colours of their own
+    /// (`ansi`, `mono`) stay what they are, and so does every theme in sixteen colours.
+    #[must_use]
+    pub fn with(&self, colors: &Colors) -> Self {
+        let mut out = *self;
+        if colors.is_empty() || matches!(self.name, "ansi" | "mono") {
+            return out;
+        }
+        let tones = [
+            &mut out.accent,
+            &mut out.good,
+            &mut out.warn,
+            &mut out.bad,
+            &mut out.muted,
+            &mut out.faint,
+            &mut out.rule,
+            &mut out.selected,
+        ];
+        for (at, tone) in tones.into_iter().enumerate() {
+            let Some(rgb) = colors.get(at) else { continue };
+            let color = match self.depth {
+                Depth::True => Color::Rgb(rgb.0, rgb.1, rgb.2),
+                Depth::Indexed => Color::Indexed(nearest(rgb)),
+                Depth::Sixteen => continue,
+            };
+            *tone = if at + 1 == TONES.len() { Style::new().bg(color) } else { Style::new().fg(color) };
+        }
+        out
     }
 
     /// How text of this tone looks.
@@ -446,6 +478,7 @@ pub fn to_ascii(buf: &mut Buffer, area: Rect) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::colors::contrast;
     use super::*;
 
     #[test]
@@ -472,20 +505,6 @@ mod tests {
         }
     }
 
-    /// Relative luminance (WCAG 2.1).
-    fn luminance((r, g, b): (u8, u8, u8)) -> f64 {
-        let part = |c: u8| {
-            let c = f64::from(c) / 255.0;
-            if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
-        };
-        0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b)
-    }
-
-    fn contrast(one: (u8, u8, u8), other: (u8, u8, u8)) -> f64 {
-        let (a, b) = (luminance(one), luminance(other));
-        (a.max(b) + 0.05) / (a.min(b) + 0.05)
-    }
-
     #[test]
     fn text_stands_out_from_its_background() {
         let (black, white) = ((0, 0, 0), (255, 255, 255));
@@ -503,6 +522,24 @@ mod tests {
             }
             assert!(contrast(palette.faint.rgb, ground) >= 3.0);
         }
+    }
+
+    #[test]
+    fn colours_of_the_settings_are_laid_over_themes_that_have_colours() {
+        let mut colors = Colors::default();
+        colors.give("bad", "#ff0000").expect("a colour");
+        colors.give("selected", "#000080").expect("a colour");
+        let at = |name: &str, depth| Theme::by_name(name).expect("a theme").at(depth).with(&colors);
+        let exact = at("light", Depth::True);
+        assert_eq!(exact.style(Tone::Bad).fg, Some(Color::Rgb(255, 0, 0)));
+        assert_eq!(exact.selected().bg, Some(Color::Rgb(0, 0, 128)));
+        assert_eq!(
+            exact.style(Tone::Warn),
+            Theme::by_name("light").expect("a theme").at(Depth::True).style(Tone::Warn)
+        );
+        assert_eq!(at("dark", Depth::Indexed).style(Tone::Bad).fg, Some(Color::Indexed(196)));
+        assert_eq!(at("dark", Depth::Sixteen), *Theme::dark().at(Depth::Sixteen));
+        assert_eq!(at("mono", Depth::True), *Theme::mono().at(Depth::True));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::super::pane::Pane;
 use super::super::panes::{error_lines, error_names, errors};
 use super::super::snapshot::Snapshot;
 use super::super::snapshot::error::ErrorRow;
-use super::super::state::{ScreenState, Spot};
+use super::super::state::{ScreenState, Spot, Target};
 use super::super::text::{Look, Seg, cut_words, put, put_ends, spans_width};
 use super::super::theme::{self, Tone};
 use super::super::view;
@@ -44,20 +44,19 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut Sc
     let rows = narrow::rows(snap, state);
     let extent = narrow::extent(snap, state);
     let mut rest = area;
+    state.spots.push(Spot { area, what: Target::Pane(Pane::Errors) });
     let roomy = area.height >= ROOMY;
     title(buf, layout::take(&mut rest, 1), rows.len(), &extent, snap, state, look, roomy);
     if roomy {
-        views(buf, super::margin(layout::take(&mut rest, 1)), snap, state, look);
+        let spots = views(buf, super::margin(layout::take(&mut rest, 1)), snap, state, look);
+        state.spots.extend(spots);
     }
     let body = Rect { width: rest.width.saturating_sub(1), ..rest };
-    let mut spot = Spot { pane: Pane::Errors, area, first_row: None };
     if rows.is_empty() {
         super::empty::draw(buf, body, Pane::Errors, snap, state, look);
     } else {
         put_rows(buf, body, &rows, snap, state, look);
-        spot.first_row = Some(body.y + 1);
     }
-    state.spots.push(spot);
 }
 
 fn put_rows(buf: &mut Buffer, area: Rect, rows: &Rows, snap: &Snapshot, state: &mut ScreenState, look: &Look) {
@@ -183,19 +182,22 @@ fn levels(row: &ErrorRow) -> String {
 }
 
 /// `message 3  ▎upstream 2   client 9   lines 42`.
-fn views(buf: &mut Buffer, line: Rect, snap: &Snapshot, state: &ScreenState, look: &Look) {
-    let one = |view: View| {
+fn views(buf: &mut Buffer, line: Rect, snap: &Snapshot, state: &ScreenState, look: &Look) -> Vec<Spot> {
+    let one = |(at, view): (usize, View)| {
         let here = view == state.drill.view;
         let (n, more) = narrow::variety(snap, state, view);
         let bar = look.span(Tone::Accent, if here { theme::FOCUS } else { " " });
         let word = look.span(if here { Tone::Strong } else { Tone::Muted }, view.word());
         let more = if more { "+" } else { "" };
         let count = look.span(Tone::Faint, format!(" {}{more}", human::scaled(n as u64)));
-        Seg::new(vec![bar.clone(), word.clone(), count]).or(vec![bar, word]).leaves(u8::from(!here))
+        Seg::new(vec![bar.clone(), word.clone(), count]).or(vec![bar, word]).leaves(u8::from(!here)).tagged(at)
     };
     let line =
         Rect { x: line.x.saturating_sub(1), width: line.width.saturating_add(u16::from(line.width > 0)), ..line };
-    put_ends(buf, line, state.drill.views().into_iter().map(one).collect(), Vec::new());
+    let all = state.drill.views();
+    let places = put_ends(buf, line, all.iter().copied().enumerate().map(one).collect(), Vec::new());
+    let spot = |(at, area): (usize, Rect)| Some(Spot { area, what: Target::View(*all.get(at)?) });
+    places.into_iter().filter_map(spot).collect()
 }
 
 /// What the pane says when it has no rows and its source sees.

@@ -1,5 +1,6 @@
 //! The last line of the screen: a notice, the filter being typed, or the keys that help where one is.
 
+use crossterm::event::KeyCode;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Stylize as _};
@@ -7,12 +8,12 @@ use ratatui::text::Span;
 
 use crate::human;
 
-use super::super::drill::View;
+use super::super::hints;
 use super::super::keys::{self, Action};
 use super::super::line::FilterLine;
 use super::super::pane::Pane;
 use super::super::snapshot::Snapshot;
-use super::super::state::{Popup, ScreenState};
+use super::super::state::{Popup, ScreenState, Spot, Target};
 use super::super::text::{Look, Seg, cut_words, put, put_ends, spans_width};
 use super::super::theme::Tone;
 use super::super::view;
@@ -24,33 +25,43 @@ fn hint(look: &Look, key: &str, word: &str) -> Vec<Span<'static>> {
     vec![look.span(Tone::Accent, key.to_owned()), look.span(Tone::Muted, format!(" {word}"))]
 }
 
-/// Draws the line.
-pub(super) fn draw(buf: &mut Buffer, line: Rect, snap: &Snapshot, state: &ScreenState, look: &Look) {
+/// Draws the line. Tells which hint is where.
+pub(super) fn draw(buf: &mut Buffer, line: Rect, snap: &Snapshot, state: &ScreenState, look: &Look) -> Vec<Spot> {
     if let Some(notice) = state.notice.as_ref().filter(|_| state.editing.is_none()) {
         put_ends(buf, line, vec![Seg::new(vec![look.span(Tone::Warn, notice.clone())])], Vec::new());
-        return;
+        return Vec::new();
     }
     if let Some(typed) = &state.editing {
         put_ends(buf, line, vec![Seg::new(typed_spans(typed, line.width, look))], beside(typed, snap, state, look));
-        return;
+        return Vec::new();
+    }
+    if let Some(seek) = state.seek.as_ref().filter(|s| s.typing) {
+        let lines = human::counted(seek.found as u64, "line", "lines");
+        draw_typed(buf, line, &seek.text, vec![Seg::new(vec![look.span(Tone::Muted, lines)]).leaves(1)], look);
+        return Vec::new();
     }
     if state.popup == Some(Popup::Palette) {
-        let left = keys::IN_PALETTE.iter().map(|(key, word)| Seg::new(hint(look, key, word))).collect();
-        put_ends(buf, line, left, Vec::new());
-        return;
+        let one = |(at, (key, _, word)): (usize, &(&str, KeyCode, &str))| Seg::new(hint(look, key, word)).tagged(at);
+        let places = put_ends(buf, line, keys::IN_PALETTE.iter().enumerate().map(one).collect(), Vec::new());
+        let spot = |(at, area): (usize, Rect)| {
+            let (_, code, _) = keys::IN_PALETTE.get(at)?;
+            Some(Spot { area, what: Target::Press(*code) })
+        };
+        return places.into_iter().filter_map(spot).collect();
     }
-    let (mut left, mut right) = (Vec::new(), Vec::new());
-    for (b, shown) in state.keys.lines().filter(|(_, shown)| !shown.is_empty()) {
-        let Some((word, leave)) = b.hint else { continue };
-        let seg = Seg::new(hint(look, shown, word)).leaves(leave);
-        let end = matches!(b.action, Action::Help | Action::Quit);
-        if end { &mut right } else { &mut left }.push(seg);
-    }
-    if let Some(hints) = own_hints(snap, state) {
-        let segs = hints.iter().map(|(a, word, leave)| Seg::new(hint(look, state.keys.shown(*a), word)).leaves(*leave));
-        left = segs.collect();
-    }
-    put_ends(buf, line, left, right);
+    let here = hints::hints(snap, state);
+    let one = |(at, (action, word, leave)): (usize, &(Action, &'static str, u8))| {
+        // One key of several is enough here.
+        let shown = state.keys.shown(*action).split(' ').next().filter(|shown| !shown.is_empty())?;
+        Some(Seg::new(hint(look, shown, word)).leaves(*leave).tagged(at))
+    };
+    let left = here.iter().enumerate().filter_map(one).collect();
+    let right = hints::ALWAYS.iter().enumerate().filter_map(|(at, h)| one((at + here.len(), h))).collect();
+    let spot = |(at, area): (usize, Rect)| {
+        let (action, ..) = here.iter().chain(hints::ALWAYS).nth(at)?;
+        Some(Spot { area, what: Target::Act(*action) })
+    };
+    put_ends(buf, line, left, right).into_iter().filter_map(spot).collect()
 }
 
 /// The filter line: the part of the text around the cursor, the place where it is wrong, and how it may go on.
@@ -153,14 +164,11 @@ fn offered(typed: &FilterLine, room: usize, look: &Look) -> Vec<Span<'static>> {
     if spans.len() > 3 { spans } else { Vec::new() }
 }
 
-/// What the key line says where the usual hints do not help.
-fn own_hints(snap: &Snapshot, state: &ScreenState) -> Option<keys::Hints> {
-    match state.popup {
-        Some(Popup::Row(Pane::Errors, _)) => Some(keys::OVER_LINE),
-        Some(_) => Some(keys::OVER_PANES),
-        None if state.is_deep() && state.drill.view == View::Lines => Some(keys::AMONG_LINES),
-        None if state.focus == Pane::Timeline && snap.past.cursor.is_some() => Some(keys::IN_THE_PAST),
-        None if state.focus == Pane::Timeline => Some(keys::ON_TIMELINE),
-        None => state.is_deep().then_some(keys::AMONG_ERRORS),
-    }
+/// What is typed, and at the right what comes of it.
+fn draw_typed(buf: &mut Buffer, line: Rect, text: &str, mut right: Vec<Seg>, look: &Look) {
+    let typed =
+        vec![look.span(Tone::Accent, "/"), look.span(Tone::Plain, text.to_owned()), look.span(Tone::Accent, "▏")];
+    right.push(Seg::new(hint(look, "Enter", "keep")).leaves(2));
+    right.push(Seg::new(hint(look, "Esc", "clear")).leaves(3));
+    put_ends(buf, line, vec![Seg::new(typed)], right);
 }

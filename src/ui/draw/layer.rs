@@ -1,13 +1,16 @@
 //! The layer over the panes: a page of details, with as many rows as it needs and no more.
 
+use crossterm::event::KeyCode;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::{Clear, Widget as _};
 
 use super::super::layout;
+use super::super::palette;
 use super::super::popup;
+use super::super::seek;
 use super::super::snapshot::Snapshot;
-use super::super::state::{Popup, ScreenState};
+use super::super::state::{Popup, ScreenState, Spot, Target};
 use super::super::text::{Look, Seg, nth_line, put, put_ends, put_line, put_rule};
 use super::super::theme::{self, Tone};
 
@@ -32,7 +35,7 @@ pub(super) fn draw(buf: &mut Buffer, screen: Rect, body: Rect, snap: &Snapshot, 
     let low = screen.height < LOW;
     let whole = if low { screen } else { body };
     let text = usize::from(whole.width.saturating_sub(4).min(TEXT));
-    let Some((title, lines)) = popup::page(which, snap, state, look, text) else {
+    let Some((title, mut lines)) = popup::page(which, snap, state, look, text) else {
         state.popup = None;
         state.notice = Some("that row has gone".to_owned());
         return;
@@ -49,22 +52,30 @@ pub(super) fn draw(buf: &mut Buffer, screen: Rect, body: Rect, snap: &Snapshot, 
     if part {
         put(buf, layout::take(&mut layer, 1), &[look.span(Tone::Accent, theme::RULE.repeat(usize::from(whole.width)))]);
     }
+    state.spots.push(Spot { area: layer, what: Target::Page });
     let head = layout::take(&mut layer, 1);
+    state.spots.push(Spot { area: head, what: Target::Press(KeyCode::Esc) });
     if !part && !low {
         put_rule(buf, layout::take(&mut layer, 1), theme::RULE, look);
     }
     let room = usize::from(layer.height);
+    let found = seek::mark(state, &mut lines, room);
     state.popup_scroll = state.popup_scroll.min(lines.len().saturating_sub(room));
     put(buf, Rect { width: 1, ..head }, &[look.span(Tone::Accent, theme::FOCUS)]);
+    let found = found.map(|said| Seg::new(vec![look.span(Tone::Accent, said)]).leaves(3));
     let right = place(state.popup_scroll, room, lines.len()).map(|said| {
         let short = said.trim_end_matches(" lines").to_owned();
         Seg::new(vec![look.span(Tone::Muted, said)]).shrinks(2, vec![look.span(Tone::Muted, short)])
     });
     let title = Seg::new(vec![look.span(Tone::Strong, title)]).squeezes(1, TITLE);
-    put_ends(buf, super::inset(head), vec![title], right.into_iter().collect());
+    put_ends(buf, super::inset(head), vec![title], found.into_iter().chain(right).collect());
     let inner = super::margin(layer);
     for (i, line) in lines.iter().skip(state.popup_scroll).take(room).enumerate() {
-        put_line(buf, nth_line(inner, u16::try_from(i).unwrap_or(u16::MAX)), line);
+        let place = nth_line(inner, u16::try_from(i).unwrap_or(u16::MAX));
+        put_line(buf, place, line);
+        if let Some(at) = (i + state.popup_scroll).checked_sub(palette::HEAD).filter(|_| which == Popup::Palette) {
+            state.spots.push(Spot { area: place, what: Target::Entry(at) });
+        }
     }
 }
 

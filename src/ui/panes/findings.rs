@@ -80,14 +80,16 @@ fn sentence(row: &FindingRow, width: u16) -> Vec<String> {
     wrap(&row.finding.said, usize::from(width.saturating_sub(MARGIN + 2).max(8)))
 }
 
-/// Draws what fits, from the first row on. Every finding gets its line before any gets its sentence.
-pub fn draw(buf: &mut Buffer, area: Rect, rows: &[&FindingRow], selected: Option<usize>, look: &Look) {
+/// Draws what fits, from the first row on. Every finding gets its line before any gets its sentence. Tells where each is.
+pub fn draw(buf: &mut Buffer, area: Rect, rows: &[&FindingRow], selected: Option<usize>, look: &Look) -> Vec<Rect> {
+    let mut places = Vec::new();
     let mut spare = usize::from(area.height).saturating_sub(rows.len());
     let mut y = 0;
     for (i, row) in rows.iter().enumerate() {
         if y >= area.height {
-            return;
+            break;
         }
+        let top = area.y + y;
         put_head(buf, nth_line(area, y), row, look);
         if selected == Some(i) {
             mark(buf, nth_line(area, y), look);
@@ -105,7 +107,9 @@ pub fn draw(buf: &mut Buffer, area: Rect, rows: &[&FindingRow], selected: Option
             put(buf, inner, &[look.span(Tone::Muted, text)]);
             y += 1;
         }
+        places.push(Rect { y: top, height: area.y + y - top, ..area });
     }
+    places
 }
 
 /// `since 13:58`, or `13:58 to 14:02` of what is over.

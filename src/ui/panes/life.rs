@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn look() -> Look {
-        Look { theme: theme::Theme::mono(), utc: true, now: Timestamp::from_secs(1_000) }
+        Look { theme: *theme::Theme::mono(), utc: true, now: Timestamp::from_secs(1_000) }
     }
 
     #[test]

@@ -183,7 +183,7 @@ mod tests {
         $connection_upgrade$x;\n         }\n";
 
     fn look() -> Look {
-        Look { theme: Theme::dark(), utc: true, now: Timestamp::default() }
+        Look { theme: *Theme::dark(), utc: true, now: Timestamp::default() }
     }
 
     fn text(line: &Spans) -> String {

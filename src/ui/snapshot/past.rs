@@ -1,143 +1,294 @@
-//! The last half hour in buckets, and how to lay it over any number of columns.
+//! What happened when, over the last day: errors by category, tunnels, probes, marks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::event::SourceKind;
+use crate::event::log::Category;
+use crate::event::probe::{Route, TargetId};
+use crate::event::{Sense, Sight};
 use crate::model::Model;
+use crate::model::errors::kept::Kept;
 use crate::model::marks::Mark;
-use crate::model::stats::BUCKET_S;
+use crate::model::probes::{Probe, Turn};
+use crate::model::stats::{BUCKET_S, Track};
 use crate::time::Timestamp;
+
+use super::super::light::Light;
+use super::super::scale::Scale;
+use super::error;
 
 /// Buckets of the half hour.
 const CELLS: usize = 360;
+/// Endpoints whose probes have a strip.
+const STRIPS: usize = 32;
 
 /// What happened when.
 #[derive(Clone, Debug, Default)]
 pub struct Past {
-    /// Error-log entries per bucket, oldest first.
-    pub errors: Vec<u64>,
-    /// Tunnels that ended per bucket, oldest first.
-    pub deaths: Vec<u64>,
+    /// Error-log entries by category, in the contract's order.
+    pub errors: Vec<ErrorTrack>,
+    /// Tunnels that opened.
+    opened: Track,
+    /// Tunnels that ended: as the socket tables and as the access log tell.
+    ended: [Track; 2],
+    /// The probe of each endpoint.
+    pub probes: Vec<ProbeTrack>,
     /// Oldest first.
     pub marks: Vec<Mark>,
-    /// The moment of the newest bucket.
+    /// The error-log lines that are kept now, oldest first.
+    pub lines: Arc<Vec<Arc<Kept>>>,
+    /// The present.
     pub now: Timestamp,
-    /// The moment that the panes show, when it is another.
-    pub cursor: Option<Timestamp>,
-    /// The number (time / width) of the newest bucket.
-    newest: i64,
-    /// Buckets since the oldest thing that is known.
-    pub age: usize,
-    /// Since when something is known; `None` when that is the whole half hour.
+    /// When watching, or counting anew, began.
     pub began: Option<Timestamp>,
+    /// The moment that is asked for, when it is not the present.
+    pub cursor: Option<Timestamp>,
+    /// What a filter leaves out.
+    pub left_out: Vec<What>,
+    /// Since when errors, openings and ends are known; `None` when they are not.
+    known: [Option<Timestamp>; 3],
+    /// Buckets of the half hour since the oldest thing that is known.
+    pub age: usize,
+}
+
+/// One category over time.
+#[derive(Clone, Debug)]
+pub struct ErrorTrack {
+    /// Which.
+    pub category: Category,
+    /// How much it hurts.
+    pub light: Light,
+    /// Entries so far.
+    pub total: u64,
+    track: Track,
+}
+
+/// One endpoint's probe over time.
+#[derive(Clone, Debug)]
+pub struct ProbeTrack {
+    /// The endpoint without its scheme.
+    pub name: String,
+    /// What it turned to, oldest first; each holds until the next.
+    pub turns: Vec<(Timestamp, Turn)>,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Entries of the error log.
+    Errors,
+    /// Tunnels that opened.
+    Opened,
+    /// Tunnels that ended.
+    Ended,
+}
+
+/// How a probe was in one column: the worst of what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Not known.
+    Unknown,
+    /// Open.
+    Open,
+    /// The tunnel died, and was not open again yet.
+    Died,
+    /// It failed to open.
+    Failed,
 }
 
 impl Past {
-    /// The past of a model.
+    /// The past of a model; `lines` are those that it keeps.
     #[must_use]
-    pub fn of(model: &Model) -> Self {
-        let (now, bucket) = (model.now, Duration::from_secs(BUCKET_S.unsigned_abs()));
-        let errors = model.errors.series(now, CELLS, bucket);
-        let closed = model.connections.died.series(now, CELLS, bucket);
-        let logged = model.sessions.deaths.series(now, CELLS, bucket);
-        // The same deaths seen twice: in the socket table, and in the access log.
-        let deaths: Vec<u64> = closed.iter().zip(&logged).map(|(a, b)| *a.max(b)).collect();
-        let newest = now.secs().div_euclid(BUCKET_S);
-        let first = errors.iter().zip(&deaths).position(|(e, d)| e + d > 0).unwrap_or(CELLS);
-        let watched = model.since.map_or(0, |s| newest - s.secs().div_euclid(BUCKET_S));
-        let age = (CELLS - first).max(usize::try_from(watched).unwrap_or(0)).clamp(1, CELLS);
-        let marks = model.marks.iter().cloned().collect();
-        // What a log tells of the time before us is known as well.
-        let bucket_of = |place: usize| newest - i64::try_from(CELLS - 1 - place).unwrap_or(0);
-        let told = (first < CELLS).then(|| Timestamp::from_secs(bucket_of(first) * BUCKET_S));
-        let began = told.into_iter().chain(model.since).min().filter(|_| age < CELLS);
-        Self { errors, deaths, marks, now, cursor: None, newest, age, began }
+    pub fn of(model: &Model, lines: &Arc<Vec<Arc<Kept>>>) -> Self {
+        let errors = model.errors.by_category.iter();
+        let errors: Vec<ErrorTrack> = errors
+            .map(|(c, t)| ErrorTrack {
+                category: *c,
+                light: error::light(*c, t),
+                total: t.total,
+                track: t.buckets.clone(),
+            })
+            .collect();
+        Self {
+            age: age(model),
+            known: known(model),
+            errors,
+            opened: model.connections.opened.clone(),
+            ended: [model.connections.died.clone(), model.sessions.deaths.clone()],
+            probes: probes(model),
+            marks: model.marks.iter().cloned().collect(),
+            lines: Arc::clone(lines),
+            now: model.now,
+            began: model.since,
+            cursor: None,
+            left_out: Vec::new(),
+        }
     }
 
-    /// How many of `room` columns the half hour takes: as many as whole buckets give, and one since the newest is not full.
+    /// How much of it there was in each column.
     #[must_use]
-    pub fn columns(&self, room: usize) -> usize {
-        (CELLS.div_ceil(per_cell(room)) + 1).min(room)
+    pub fn counts(&self, what: What, scale: &Scale) -> Vec<u64> {
+        match what {
+            What::Errors => self
+                .errors
+                .iter()
+                .fold(vec![0; scale.columns()], |sum, e| sum.iter().zip(e.counts(scale)).map(|(a, b)| a + b).collect()),
+            What::Opened => scale.counts(&self.opened),
+            // The same ends seen twice: in the socket table, and in the access log.
+            What::Ended => scale.counts_of_either(&self.ended[0], &self.ended[1]),
+        }
     }
 
-    /// `series` in `cells` columns. Columns stand on multiples of their width, so that old ones never change.
+    /// Since when it is known: before that, nothing counted does not mean that there was nothing. `None`: not at all.
     #[must_use]
-    pub fn cells(&self, series: &[u64], cells: usize) -> Vec<u64> {
-        let per = i64::try_from(per_cell(cells)).unwrap_or(1);
-        let last = self.newest.div_euclid(per);
-        let mut out = vec![0; cells];
-        for (back, n) in series.iter().rev().enumerate() {
-            let number = self.newest - i64::try_from(back).unwrap_or(0);
-            let ago = usize::try_from(last - number.div_euclid(per)).unwrap_or(usize::MAX);
-            if let Some(cell) = cells.checked_sub(ago + 1).and_then(|i| out.get_mut(i)) {
-                *cell += n;
+    pub const fn known(&self, what: What) -> Option<Timestamp> {
+        match what {
+            What::Errors => self.known[0],
+            What::Opened => self.known[1],
+            What::Ended => self.known[2],
+        }
+    }
+
+    /// The worst that any probe was in each column.
+    #[must_use]
+    pub fn worst_probes(&self, scale: &Scale) -> Vec<State> {
+        let none = vec![State::Unknown; scale.columns()];
+        self.probes
+            .iter()
+            .fold(none, |worst, p| worst.into_iter().zip(p.states(scale, self.now)).map(|(a, b)| a.max(b)).collect())
+    }
+}
+
+impl ErrorTrack {
+    /// How many entries there were in each column.
+    #[must_use]
+    pub fn counts(&self, scale: &Scale) -> Vec<u64> {
+        scale.counts(&self.track)
+    }
+
+    /// One that has not counted anything.
+    #[cfg(test)]
+    #[must_use]
+    pub fn empty(category: Category, light: Light, total: u64) -> Self {
+        Self { category, light, total, track: Track::default() }
+    }
+}
+
+impl ProbeTrack {
+    /// How the probe was in each column.
+    #[must_use]
+    pub fn states(&self, scale: &Scale, now: Timestamp) -> Vec<State> {
+        let mut out = vec![State::Unknown; scale.columns()];
+        let ends = self.turns.iter().skip(1).map(|(at, _)| *at).chain([now]);
+        for ((from, turn), to) in self.turns.iter().zip(ends) {
+            let state = match turn {
+                Turn::Off => continue,
+                Turn::Opened => State::Open,
+                Turn::Died => State::Died,
+                Turn::Failed => State::Failed,
+            };
+            let Some(last) = scale.column(to.min(now)) else { continue };
+            // Older than all columns: it still was so in the first.
+            let first = scale.column(*from).unwrap_or(0);
+            for cell in out.iter_mut().take(last + 1).skip(first) {
+                *cell = (*cell).max(state);
             }
         }
         out
     }
 
-    /// The column of `cells` in which a moment lies.
+    /// How it is now.
     #[must_use]
-    pub fn column(&self, at: Timestamp, cells: usize) -> Option<usize> {
-        let per = i64::try_from(per_cell(cells)).unwrap_or(1);
-        let ago = self.newest.div_euclid(per) - at.secs().div_euclid(BUCKET_S).div_euclid(per);
-        cells.checked_sub(usize::try_from(ago).ok()?.checked_add(1)?)
+    pub fn last(&self) -> Option<Turn> {
+        self.turns.last().map(|(_, turn)| *turn)
     }
 }
 
-/// How many buckets go into one of `cells` columns.
-fn per_cell(cells: usize) -> usize {
-    CELLS.div_ceil(cells.max(1))
+/// A log or a table is read, well or badly.
+fn is_read(sense: Option<&Sense>) -> bool {
+    sense.is_some_and(|s| matches!(s.sight, Sight::Seen | Sight::Degraded))
+}
+
+fn known(model: &Model) -> [Option<Timestamp>; 3] {
+    let watched = |kind| model.since.filter(|_| is_read(model.sight(kind)));
+    let earliest = |times: &[Option<Timestamp>]| times.iter().flatten().min().copied();
+    let first_error = model.errors.by_category.values().filter_map(|t| t.first).min();
+    let looked = model.connections.counted_since();
+    [
+        earliest(&[watched(SourceKind::ErrorLog), first_error]),
+        looked,
+        earliest(&[watched(SourceKind::AccessLog), looked, model.sessions.deaths.first()]),
+    ]
+}
+
+fn age(model: &Model) -> usize {
+    let (now, bucket) = (model.now, Duration::from_secs(BUCKET_S.unsigned_abs()));
+    let errors = model.errors.series(now, CELLS, bucket);
+    let closed = model.connections.died.series(now, CELLS, bucket);
+    let logged = model.sessions.deaths.series(now, CELLS, bucket);
+    let some = errors.iter().zip(&closed).zip(&logged).position(|((e, c), l)| e + c + l > 0);
+    let newest = now.secs().div_euclid(BUCKET_S);
+    let watched = model.since.map_or(0, |s| newest - s.secs().div_euclid(BUCKET_S));
+    (CELLS - some.unwrap_or(CELLS)).max(usize::try_from(watched).unwrap_or(0)).clamp(1, CELLS)
+}
+
+/// Of each endpoint the way through nginx; where nobody goes that way, the first.
+fn probes(model: &Model) -> Vec<ProbeTrack> {
+    let mut out: Vec<(&str, &TargetId, &Probe)> = Vec::new();
+    for (target, probe) in model.probes.by_target.iter().filter(|(t, _)| t.cadence.is_none()) {
+        let full = out.len() >= STRIPS;
+        match out.iter_mut().find(|(endpoint, ..)| *endpoint == &*target.endpoint) {
+            Some(known) if known.1.route != Route::Proxy && target.route == Route::Proxy => {
+                (known.1, known.2) = (target, probe);
+            }
+            Some(_) => {}
+            None if full => {}
+            None => out.push((&target.endpoint, target, probe)),
+        }
+    }
+    let bare = |url: &str| url.split_once("://").map_or(url, |(_, rest)| rest).to_owned();
+    out.into_iter().map(|(url, _, p)| ProbeTrack { name: bare(url), turns: p.turns.iter().collect() }).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::scale::Span;
     use super::*;
 
     #[test]
-    fn squeezed_columns_lose_nothing_and_stand_still() {
-        let mut past = Past { newest: 1_000, age: 360, ..Past::default() };
-        let mut series = vec![0; 360];
-        series[359] = 2;
-        series[350] = 3;
-        series[0] = 1;
-        let before = past.cells(&series, 100);
-        assert_eq!(before.iter().sum::<u64>(), 6);
-        assert_eq!(before[99], 2);
-        // Two buckets later the same events lie in the same or the next column, never torn apart.
-        past.newest += 2;
-        series.drain(..2);
-        series.extend([0, 0]);
-        let after = past.cells(&series, 100);
-        assert_eq!(after.iter().filter(|n| **n > 0).count(), 2, "the oldest has left");
-        assert!(past.cells(&series, 0).is_empty());
-    }
-
-    #[test]
-    fn what_is_known_begins_at_one_moment_however_long_it_is_looked_at() {
-        let mut model = Model::new("h");
-        let mut began = |s: i64| {
-            model.now = Timestamp::from_secs(s);
-            model.since.get_or_insert(model.now);
-            Past::of(&model).began.map(Timestamp::secs)
-        };
+    fn a_strip_shows_the_worst_of_each_column_and_keeps_the_unknown_apart() {
+        let at = Timestamp::from_secs;
+        let now = at(10_000);
+        let scale = Scale::new(Span::default(), now, 61);
+        assert_eq!(scale.start(60), at(9_990), "half a minute each");
+        let turns = vec![
+            (at(9_601), Turn::Opened),
+            (at(9_700), Turn::Died),
+            (at(9_702), Turn::Opened),
+            (at(9_800), Turn::Failed),
+            (at(9_900), Turn::Off),
+        ];
+        let strip = ProbeTrack { name: "example.test/ws".into(), turns };
+        let states = strip.states(&scale, now);
+        let of = |s| states[scale.column(at(s)).expect("a column")];
         assert_eq!(
-            [began(5_003), began(5_400), began(9_000)],
-            [Some(5_003), Some(5_003), None],
-            "then the whole half hour"
+            [9_500, 9_610, 9_700, 9_760, 9_810, 9_960].map(of),
+            [State::Unknown, State::Open, State::Died, State::Open, State::Failed, State::Unknown]
+        );
+        let long_ago = ProbeTrack { name: String::new(), turns: vec![(at(5), Turn::Opened)] };
+        assert!(long_ago.states(&scale, now).iter().all(|s| *s == State::Open), "it still is so");
+        let past = Past { probes: vec![strip, long_ago], now, ..Past::default() };
+        let worst = past.worst_probes(&scale);
+        assert_eq!(
+            [9_500, 9_700, 9_810].map(|s| worst[scale.column(at(s)).expect("a column")]),
+            [State::Open, State::Died, State::Failed]
         );
     }
 
     #[test]
-    fn the_span_is_the_same_at_every_width() {
-        let past = Past { newest: 1_000, age: 10, ..Past::default() };
-        for (room, columns) in [(400, 361), (360, 360), (148, 121), (69, 61), (29, 29)] {
-            assert_eq!(past.columns(room), columns, "{room}");
-            let of = |bucket: i64| past.column(Timestamp::from_secs(bucket * BUCKET_S), columns);
-            assert_eq!(of(1_000), Some(columns - 1));
-            assert!(of(641).is_some_and(|c| c <= 1), "{room}: half an hour ago stands at the left");
-            assert_eq!(of(600), None, "{room}");
-        }
-        assert_eq!(past.column(Timestamp::from_secs(9_000), 100), None, "the future has no column");
-        assert_eq!(past.columns(0), 0);
+    fn what_nobody_watched_is_not_known_to_be_nothing() {
+        let past = Past::of(&Model::new("h"), &Arc::default());
+        assert_eq!([What::Errors, What::Opened, What::Ended].map(|w| past.known(w)), [None; 3]);
     }
 }

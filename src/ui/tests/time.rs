@@ -1,11 +1,11 @@
 //! Stories of the timeline: its spans, its rows, its cursor, and what keys and clicks on it ask for.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
 use super::super::pane::Pane;
-use super::super::{Effect, ScreenState, Snapshot, handle_mouse};
+use super::super::{Effect, ScreenState, Snapshot};
 use super::{NOON, entry, fresh, press, probe, screen};
 use crate::diagnose::diagnose;
 use crate::event::log::{Category, ErrorBatch};
@@ -13,6 +13,10 @@ use crate::event::probe::{Answer, ClosedBy, Failure, FailureKind, Phase, Step};
 use crate::event::{Event, Sense, SourceId, SourceKind, Stamped};
 use crate::model::Model;
 use crate::time::Timestamp;
+
+fn handle_mouse(state: &mut ScreenState, snap: &Snapshot, mouse: MouseEvent) -> Effect {
+    super::super::handle_mouse(state, snap, mouse, Instant::now())
+}
 
 /// Watched since noon, for `hours`: `at` gives the errors.
 fn day(secs: u64, errors: &[(u64, Category)]) -> Snapshot {

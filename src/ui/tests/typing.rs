@@ -222,7 +222,7 @@ fn a_click_elsewhere_does_not_move_the_filter_to_another_pane() {
     screen(&snap, &mut state, 160, 48);
     let click =
         MouseEvent { kind: MouseEventKind::Down(MouseButton::Left), column: 3, row: 4, modifiers: KeyModifiers::NONE };
-    handle_mouse(&mut state, &snap, click);
+    handle_mouse(&mut state, &snap, click, std::time::Instant::now());
     press(&mut state, &snap, "acity\n");
     assert_eq!((in_force(&state, Pane::Errors), in_force(&state, Pane::Handshakes)), (Some("capacity"), None));
 }
