@@ -7,8 +7,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use crossterm::event::{Event as Input, EventStream, KeyEventKind};
-use futures_util::StreamExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -20,22 +18,22 @@ use crate::report::{self, Report};
 use crate::settings::Settings;
 use crate::settings::file::Item;
 use crate::time::Timestamp;
-use crate::ui::background::{self, Heard, Listener};
+use crate::ui::background;
+use crate::ui::decode::Heard;
 use crate::ui::memory::Memory;
 use crate::ui::theme::Depth;
 use crate::ui::{self, Effect, Keymap, ScreenState, Snapshot};
 
+use super::keyboard::Keyboard;
 use super::program::program;
 use super::session::Session;
+use super::suspend::{self, Job, Jobs};
 use super::terminal::{Screen, copy_sequence, watch_for_death};
 
 /// The shortest time between two frames that nobody asked for by a key.
 const FRAME: Duration = Duration::from_millis(100);
 /// The shortest time between two diagnoses: rules look at everything, and a verdict that flickers helps nobody.
 const DIAGNOSIS: Duration = Duration::from_millis(400);
-
-/// How long a terminal may take to tell its background: satellite links and sleepy multiplexers.
-const LATEST_ANSWER: Duration = Duration::from_secs(10);
 
 /// Where stdin is no terminal, because a log is piped in, keys come from the controlling terminal.
 const NO_KEYS: &str = "cannot take the terminal over; keys come from it, or from /dev/tty when a log is piped in";
@@ -72,36 +70,39 @@ impl Ending {
 /// When the terminal or the recording cannot be written, or a signal handler cannot be set.
 pub async fn run(settings: Settings, chosen: &Choices) -> anyhow::Result<Ending> {
     let mut state = chosen.state(&settings);
-    let mut endings = Endings::listen()?;
+    let mut outside = Outside::listen()?;
     let mut screen = Screen::open().context(NO_KEYS)?;
+    let mut keyboard = Keyboard::open().context(NO_KEYS)?;
     let mut session = Session::start(settings)?;
-    let mut keys = EventStream::new();
     let mut face = Face::new(&session);
-    let mut background = Some(Listener::default()).filter(|_| state.follows_background() && can_be_asked(&env));
-    let mut unasked = background.is_some();
-    let answer_by = Instant::now() + LATEST_ANSWER;
+    let mut unasked = state.follows_background() && can_be_asked(&env);
     let mut dirty = true;
     let mut next_frame = Instant::now();
     loop {
         tokio::select! {
             biased;
-            ending = endings.next() => return Ok(ending),
-            input = keys.next() => match input {
-                Some(Ok(input)) => {
-                    // Whoever has not answered by now will not, and Esc and ] are keys again.
-                    background = background.filter(|_| Instant::now() < answer_by);
-                    for input in heard(&mut background, &mut state, input) {
-                        let effect = face.input(&mut state, &input);
-                        if let Some(ending) = face.act(effect, &mut session, &mut state, &mut screen) {
-                            session.say_goodbye().await;
-                            return Ok(ending);
-                        }
+            signal = outside.next() => {
+                match signal {
+                    Signal::End(ending) => return Ok(ending),
+                    Signal::Resized => {}
+                    // A terminal that cannot be taken over again is gone.
+                    Signal::Job(job) => if obey(job, &mut screen, &mut outside.jobs).await.is_err() {
+                        return Ok(Ending::TerminalGone);
                     }
-                    dirty = true;
-                    next_frame = Instant::now();
                 }
-                Some(Err(_)) | None => return Ok(Ending::TerminalGone),
-            },
+                (dirty, next_frame) = (true, Instant::now());
+            }
+            heard = keyboard.next() => {
+                let Some(heard) = heard else { return Ok(Ending::TerminalGone) };
+                for one in &heard {
+                    let effect = face.hear(&mut state, one);
+                    if let Some(ending) = face.act(effect, &mut session, &mut state, &mut screen) {
+                        session.say_goodbye().await;
+                        return Ok(ending);
+                    }
+                }
+                (dirty, next_frame) = (true, Instant::now());
+            }
             () = sleep_until(next_frame), if dirty => {
                 // A terminal that cannot be written is gone, whatever the system calls it.
                 if face.draw(&mut screen, &session, &mut state).is_err() {
@@ -120,6 +121,15 @@ pub async fn run(settings: Settings, chosen: &Choices) -> anyhow::Result<Ending>
             }
         }
     }
+}
+
+/// Does what job control asks: the terminal is the shell's while we are stopped.
+async fn obey(job: Job, screen: &mut Screen, jobs: &mut Jobs) -> std::io::Result<()> {
+    if job == Job::Stop {
+        screen.give_back();
+        jobs.stop_here().await?;
+    }
+    screen.take_again()
 }
 
 /// What the person has chosen for every screen.
@@ -162,19 +172,6 @@ fn can_be_asked(env: &dyn Fn(&str) -> Option<String>) -> bool {
     let term = env("TERM").unwrap_or_default();
     let is_screen = term.starts_with("screen") && env("TMUX").is_none();
     !(term.is_empty() || matches!(term.as_str(), "dumb" | "linux" | "Eterm") || is_screen)
-}
-
-/// The inputs that are meant for the program; an answer of the terminal is not.
-fn heard(background: &mut Option<Listener>, state: &mut ScreenState, input: Input) -> Vec<Input> {
-    let (Some(listener), Input::Key(key)) = (background.as_mut(), &input) else { return vec![input] };
-    match listener.hear(*key) {
-        Heard::Keys(keys) => keys.into_iter().map(Input::Key).collect(),
-        Heard::Light(light) => {
-            *background = None;
-            state.set_background(light);
-            Vec::new()
-        }
-    }
 }
 
 /// What is shown now, kept while the screen is frozen.
@@ -231,13 +228,19 @@ impl Face {
         }
     }
 
-    /// Answers one key, click or resize.
-    fn input(&self, state: &mut ScreenState, input: &Input) -> Effect {
-        match input {
-            Input::Key(key) if key.kind != KeyEventKind::Release => ui::handle_key(state, self.shown(), *key),
-            Input::Mouse(mouse) => ui::handle_mouse(state, self.shown(), *mouse),
-            _ => Effect::None,
+    /// Answers one key, click, paste or answer of the terminal.
+    fn hear(&self, state: &mut ScreenState, heard: &Heard) -> Effect {
+        match heard {
+            Heard::Key(key) => return ui::handle_key(state, self.shown(), *key),
+            Heard::Mouse(mouse) => return ui::handle_mouse(state, self.shown(), *mouse),
+            Heard::Paste(text) => return ui::handle_paste(state, text),
+            Heard::Answer(text) => {
+                if let Some(light) = background::answered(text) {
+                    state.set_background(light);
+                }
+            }
         }
+        Effect::None
     }
 
     /// Does what a key asked for beyond the screen; `Some` ends the dashboard.
@@ -257,6 +260,13 @@ impl Face {
             Effect::Earlier => self.walk(state, false),
             Effect::Later => self.walk(state, true),
             Effect::Present => self.past = None,
+            Effect::Redraw => screen.redraw(),
+            Effect::Suspend => match suspend::ask() {
+                // The signal comes back to us as to the rest of the job.
+                Ok(true) => {}
+                Ok(false) => state.say("no shell waits for this program, so it does not stop".to_owned()),
+                Err(e) => state.say(format!("cannot stop: {e}")),
+            },
             Effect::Copy(text) => {
                 if screen.say(&copy_sequence(&text, env("TMUX").is_some())).is_err() {
                     return Some(Ending::TerminalGone);
@@ -286,30 +296,47 @@ fn write_report(text: &str, now: Timestamp) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Everything from outside that ends the dashboard.
-struct Endings {
+/// What comes from outside, besides keys and events.
+enum Signal {
+    /// The dashboard ends.
+    End(Ending),
+    /// The terminal has another size.
+    Resized,
+    /// Job control.
+    Job(Job),
+}
+
+/// Everything from outside that ends, stops or resizes the dashboard.
+struct Outside {
     terminated: tokio::signal::unix::Signal,
     hung_up: tokio::signal::unix::Signal,
     interrupted: tokio::signal::unix::Signal,
+    resized: tokio::signal::unix::Signal,
+    jobs: Jobs,
     terminal_died: watch::Receiver<bool>,
 }
 
-impl Endings {
+impl Outside {
     fn listen() -> std::io::Result<Self> {
         Ok(Self {
             terminated: signal(SignalKind::terminate())?,
             hung_up: signal(SignalKind::hangup())?,
             interrupted: signal(SignalKind::interrupt())?,
+            resized: signal(SignalKind::window_change())?,
+            jobs: Jobs::listen()?,
             terminal_died: watch_for_death(),
         })
     }
 
-    async fn next(&mut self) -> Ending {
+    async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.terminated.recv() => Ending::Terminated,
-            _ = self.hung_up.recv() => Ending::TerminalGone,
-            _ = self.interrupted.recv() => Ending::Interrupted,
-            Ok(()) = self.terminal_died.changed() => Ending::TerminalGone,
+            biased;
+            _ = self.terminated.recv() => Signal::End(Ending::Terminated),
+            _ = self.hung_up.recv() => Signal::End(Ending::TerminalGone),
+            _ = self.interrupted.recv() => Signal::End(Ending::Interrupted),
+            Ok(()) = self.terminal_died.changed() => Signal::End(Ending::TerminalGone),
+            job = self.jobs.next() => Signal::Job(job),
+            _ = self.resized.recv() => Signal::Resized,
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod explain;
 pub mod headless;
 mod inputs;
 pub mod judge;
+mod keyboard;
 pub mod lint;
 pub mod logs;
 mod meter;
@@ -21,6 +22,7 @@ mod soak_screen;
 pub mod sockets;
 pub mod start;
 pub mod stream;
+mod suspend;
 pub mod terminal;
 pub mod when;
 
@@ -178,7 +180,7 @@ fn settings(args: &LookArgs, missing: Missing) -> anyhow::Result<Settings> {
     if args.show_secrets {
         human::redact::show_secrets();
     }
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = human::visible(rustix::system::uname().nodename().to_bytes());
     let mut settings = Settings::from_args(args, &host, &|name| std::env::var(name).ok())?;
     let since = args.since.as_deref().map(|text| when::moment(text, End::Since, settings.zone, Clock.now()));
     settings.since = since.transpose().map_err(|e| anyhow::anyhow!("--since: {e}"))?;

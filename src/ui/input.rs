@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
 
-use crate::human::redact;
+use crate::human::{self, redact};
 use crate::model::errors::kept::By as ErrorsBy;
 
 use super::copy;
@@ -47,8 +47,12 @@ pub fn handle_key(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent) -> Ef
 fn one_key(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent) -> Effect {
     state.notice = None;
     let action = state.keys.action_for(key);
-    if action == Some(Action::Interrupt) {
-        return Effect::Interrupt;
+    // These reach the program whatever is typed, unless a letter was made their key.
+    match action {
+        Some(Action::Interrupt) => return Effect::Interrupt,
+        Some(Action::Suspend) if key.modifiers.contains(KeyModifiers::CONTROL) => return Effect::Suspend,
+        Some(Action::Redraw) if key.modifiers.contains(KeyModifiers::CONTROL) => return Effect::Redraw,
+        _ => {}
     }
     if let Some(text) = state.editing.take() {
         edit(state, text, key);
@@ -85,6 +89,26 @@ fn edit(state: &mut ScreenState, mut text: String, key: KeyEvent) {
     }
     set_filter(state, &text);
     state.editing = Some(text);
+}
+
+/// Takes pasted text into the line that is being typed; where none is, nothing happens, because letters are keys there.
+///
+/// A paste is one line: line breaks and tabs become blanks, and what has no sign of its own is left out.
+pub fn handle_paste(state: &mut ScreenState, text: &str) -> Effect {
+    state.notice = None;
+    let blank = |c: char| if c.is_whitespace() { ' ' } else { c };
+    let clean = text.trim().chars().map(blank).filter(|c| human::has_a_sign(*c));
+    if let Some(mut typed) = state.editing.take() {
+        let room = LONGEST_FILTER.saturating_sub(typed.len());
+        typed.extend(clean.take(room));
+        set_filter(state, &typed);
+        state.editing = Some(typed);
+    } else if state.popup == Some(Popup::Palette) {
+        clean.for_each(|c| state.palette.push(c));
+    } else {
+        state.notice = Some("pasted text goes into a filter (/) or into the palette (:)".to_owned());
+    }
+    Effect::None
 }
 
 fn set_filter(state: &mut ScreenState, text: &str) {
@@ -179,6 +203,8 @@ fn in_popup(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect 
         | Action::Later
         | Action::Redact
         | Action::Palette
+        | Action::Redraw
+        | Action::Suspend
         | Action::NextError
         | Action::PreviousError => {
             return act(state, snap, action);
@@ -192,6 +218,8 @@ fn act(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
     match action {
         Action::Quit => return Effect::Quit,
         Action::Interrupt => return Effect::Interrupt,
+        Action::Redraw => return Effect::Redraw,
+        Action::Suspend => return Effect::Suspend,
         Action::Reset => {
             state.notice = Some("counters begin again".to_owned());
             return Effect::ResetCounters;
@@ -223,10 +251,7 @@ fn act(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
         Action::Freeze => state.frozen = !state.frozen,
         Action::Zoom => state.zoomed = !state.zoomed,
         Action::Sort => next_sort(state),
-        Action::Reverse => {
-            let pane = state.pane_mut(state.focus);
-            pane.reverse = !pane.reverse;
-        }
+        Action::Reverse => reverse(state),
         Action::Theme => {
             state.theme = state.theme.next();
             state.follows_background = false;
@@ -266,6 +291,15 @@ fn next_sort(state: &mut ScreenState) {
     };
     pane.sort = next.map(|(i, _)| *i);
     pane.reverse = false;
+}
+
+fn reverse(state: &mut ScreenState) {
+    let pane = state.pane_mut(state.focus);
+    pane.reverse = !pane.reverse;
+    if pane.sort.is_none() {
+        pane.reverse = false;
+        state.notice = Some("these rows stand in their own order; s sorts them by a column".to_owned());
+    }
 }
 
 /// One layer back: in the Errors pane the filter and the level; then the zoom, the groups and the filter.

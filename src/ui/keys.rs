@@ -75,6 +75,10 @@ pub enum Action {
     Redact,
     /// Find an action by its name.
     Palette,
+    /// Write every cell of the screen anew.
+    Redraw,
+    /// Stop, as a shell's job does.
+    Suspend,
 }
 
 /// One line of the table.
@@ -157,6 +161,8 @@ pub static KEYS: &[Binding] = &[
     key("help", &[Char('?')], "?", "this help", Action::Help).hint("help", 1),
     key("quit", &[Char('q')], "q", "quit", Action::Quit).hint("quit", 0),
     key("interrupt", &[Char('c')], "Ctrl-C", "quit, exit code 130", Action::Interrupt).control(),
+    key("redraw", &[Char('l')], "Ctrl-L", "draw all anew", Action::Redraw).control(),
+    key("suspend", &[Char('z')], "Ctrl-Z", "to the shell; fg resumes", Action::Suspend).control(),
 ];
 
 /// What the key line hints at besides help and quit: the word for each key, and when it leaves.

@@ -2,6 +2,7 @@
 
 pub mod background;
 pub mod copy;
+pub mod decode;
 pub mod draw;
 pub mod drill;
 pub mod filter;
@@ -18,6 +19,7 @@ pub mod pane;
 pub mod panes;
 pub mod popup;
 pub mod seen;
+pub mod sequence;
 pub mod snapshot;
 pub mod sort;
 pub mod state;
@@ -31,7 +33,7 @@ pub mod view;
 mod tests;
 
 pub use draw::draw;
-pub use input::{handle_key, handle_mouse};
+pub use input::{handle_key, handle_mouse, handle_paste};
 pub use keys::{KEYS, Keymap};
 pub use snapshot::Snapshot;
 pub use state::{AUTO_THEME, Effect, ScreenState};

@@ -41,6 +41,10 @@ pub enum Effect {
     Later,
     /// Show the present again.
     Present,
+    /// Write every cell of the screen anew.
+    Redraw,
+    /// Stop, as a shell's job does.
+    Suspend,
 }
 
 /// A layer over the panes.
