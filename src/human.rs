@@ -267,24 +267,52 @@ pub fn visible(bytes: &[u8]) -> String {
 
 fn push_visible(out: &mut String, c: char) {
     let code = u32::from(c);
-    match code {
-        0..0x20 | 0x7f => {
-            let _ = write!(out, "\\x{code:02x}");
+    if has_a_sign(c) {
+        out.push(c);
+    } else if code < 0x80 {
+        let _ = write!(out, "\\x{code:02x}");
+    } else {
+        let _ = write!(out, "\\u{{{code:x}}}");
+    }
+}
+
+/// JSON that means the same and that no terminal can be hurt by: what has no sign of its own becomes a `\uXXXX` escape
+/// (RFC 8259, section 7), which JSON itself asks of C0 alone. Line ends between its parts stay.
+#[must_use]
+pub fn harmless_json(text: String) -> String {
+    if text.bytes().all(|b| matches!(b, b' '..=b'~' | b'\n')) {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if c == '\n' || has_a_sign(c) {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
         }
-        // C1 controls, Arabic letter mark, zero-width characters and bidi marks, line separators, bidi embeddings and
-        // isolates, the byte-order mark, interlinear annotation and tag characters.
-        0x80..0xa0
+    }
+    out
+}
+
+/// Whether a terminal shows `c` as a sign of its own and does nothing else for it.
+#[must_use]
+pub fn has_a_sign(c: char) -> bool {
+    // C0 and C1 controls, Arabic letter mark, zero-width characters and bidi marks, line separators, bidi embeddings and
+    // isolates, the byte-order mark, interlinear annotation and tag characters have none.
+    !matches!(
+        u32::from(c),
+        0..0x20
+        | 0x7f..0xa0
         | 0x61c
         | 0x200b..=0x200f
         | 0x2028..=0x202e
         | 0x2060..=0x206f
         | 0xfeff
         | 0xfff9..=0xfffb
-        | 0xe0000..=0xe007f => {
-            let _ = write!(out, "\\u{{{code:x}}}");
-        }
-        _ => out.push(c),
-    }
+        | 0xe0000..=0xe007f
+    )
 }
 
 #[cfg(test)]
@@ -302,6 +330,17 @@ mod tests {
         assert!((0..9_000_000).step_by(997).all(|n| span_short(Duration::from_secs(n)).len() <= 4));
         assert_eq!([86_399_999, 86_400_000].map(|n| span_short(Duration::from_secs(n))), ["999d", "2y"]);
         assert_eq!([9_999, 10_000, 61_000].map(|n| millis(Duration::from_millis(n))), ["9999", "10s", "61s"]);
+    }
+
+    #[test]
+    fn json_keeps_its_meaning_and_loses_its_teeth() {
+        let value = serde_json::json!({ "é\u{9b}2J": ["\u{202e}日本\u{e0041}", "\u{7f}\u{1b}\n", "plain"] });
+        for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+            let harmless = harmless_json(text);
+            assert!(harmless.chars().all(|c| c == '\n' || has_a_sign(c)), "{harmless}");
+            assert!(harmless.contains("é\\u009b2J") && harmless.contains("\\udb40\\udc41"), "{harmless}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&harmless).unwrap(), value);
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         Err(e) if e.downcast_ref::<std::io::Error>().is_some_and(out::is_quiet) => ExitCode::SUCCESS,
         Err(e) => {
             if let Some(usage) = e.downcast_ref::<clap::Error>() {
-                usage.exit();
+                return ExitCode::from(out::say_usage(usage));
             }
             out::complain(&format!("wspulse: {e:#}"));
             ExitCode::from(run::COULD_NOT_LOOK)

@@ -10,7 +10,7 @@ use crate::diagnose::route::OnRoute;
 use crate::event::route::script::Scope;
 use crate::event::route::{Chosen, End, Happened, Passed, Sent, Socket, Walk};
 use crate::event::site::{Place, Site};
-use crate::human::redact;
+use crate::human::{self, redact};
 
 pub use markdown::route_markdown;
 pub use text::route_text;
@@ -182,5 +182,5 @@ fn headers(ws: &Passed, plain: Option<&Passed>) -> Vec<HeaderFacts> {
 pub fn route_json(report: &RouteReport) -> String {
     let mut out = serde_json::to_string_pretty(report).unwrap_or_else(|_| "{}".to_owned());
     out.push('\n');
-    out
+    human::harmless_json(out)
 }

@@ -119,7 +119,7 @@ pub fn sarif(report: &Report, marks: &[Option<Mark>], ignored: &[(Finding, Optio
     });
     let mut out = serde_json::to_string_pretty(&log).unwrap_or_else(|_| "{}".to_owned());
     out.push('\n');
-    out
+    human::harmless_json(out)
 }
 
 fn rules() -> Vec<Value> {

@@ -260,7 +260,7 @@ pub fn silence_markdown(r: &SilenceReport) -> String {
 pub fn silence_json(r: &SilenceReport) -> String {
     let mut text = serde_json::to_string_pretty(r).unwrap_or_default();
     text.push('\n');
-    text
+    human::harmless_json(text)
 }
 
 #[cfg(test)]

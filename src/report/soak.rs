@@ -443,7 +443,7 @@ pub fn soak_markdown(r: &SoakReport) -> String {
 pub fn soak_json(r: &SoakReport) -> String {
     let mut text = serde_json::to_string_pretty(r).unwrap_or_default();
     text.push('\n');
-    text
+    human::harmless_json(text)
 }
 
 #[cfg(test)]

@@ -2,11 +2,8 @@
 
 use std::future::{pending, ready};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use crossterm::event::{Event as Input, EventStream, KeyEventKind};
-use futures_util::StreamExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -14,19 +11,19 @@ use tokio::time::Instant;
 
 use crate::settings::Settings;
 use crate::time::Timestamp;
-use crate::ui::background::{self, Heard, Listener};
+use crate::ui::background;
+use crate::ui::decode::Heard;
 use crate::ui::memo::Answered;
 use crate::ui::memory::Memory;
 use crate::ui::theme::Depth;
 use crate::ui::{self, Colors, Effect, Keymap, ScreenState, Snapshot};
 
 use super::beside::{Beside, Moment, Order};
+use super::keyboard::Keyboard;
 use super::program::program;
 use super::session::Session;
+use super::suspend::{self, Job, Jobs};
 use super::terminal::{Screen, copy_sequence, watch_for_death};
-
-/// How long a terminal may take to tell its background: satellite links and sleepy multiplexers.
-const LATEST_ANSWER: Duration = Duration::from_secs(10);
 
 /// Where stdin is no terminal, because a log is piped in, keys come from the controlling terminal.
 const NO_KEYS: &str = "cannot take the terminal over; keys come from it, or from /dev/tty when a log is piped in";
@@ -63,10 +60,11 @@ impl Ending {
 /// When the terminal or the recording cannot be written, or a signal handler cannot be set.
 pub async fn run(settings: Settings, chosen: &Choices) -> anyhow::Result<Ending> {
     let mut state = chosen.state(&settings);
-    let mut endings = Endings::listen()?;
+    let mut outside = Outside::listen()?;
     let mut screen = Screen::open().context(NO_KEYS)?;
+    let mut keyboard = Keyboard::open().context(NO_KEYS)?;
     let mut beside = Beside::start(Session::start(settings)?, state.wish())?;
-    let ending = show(&mut state, &mut screen, &mut endings, &mut beside).await;
+    let ending = show(&mut state, &mut screen, &mut outside, &mut keyboard, &mut beside).await;
     drop(screen);
     beside.end().await;
     ending
@@ -76,36 +74,40 @@ pub async fn run(settings: Settings, chosen: &Choices) -> anyhow::Result<Ending>
 async fn show(
     state: &mut ScreenState,
     screen: &mut Screen,
-    endings: &mut Endings,
+    outside: &mut Outside,
+    keyboard: &mut Keyboard,
     beside: &mut Beside,
 ) -> anyhow::Result<Ending> {
-    let mut keys = EventStream::new();
     let mut face = Face { moment: beside.latest(), past: None };
     let mut sorting = Sorting::default();
-    let mut background = Some(Listener::default()).filter(|_| state.follows_background() && can_be_asked(&env));
-    let mut unasked = background.is_some();
-    let answer_by = Instant::now() + LATEST_ANSWER;
+    let mut unasked = state.follows_background() && can_be_asked(&env);
     let mut dirty = true;
     loop {
         tokio::select! {
             biased;
-            ending = endings.next() => return Ok(ending),
-            input = keys.next() => match input {
-                Some(Ok(input)) => {
-                    // Whoever has not answered by now will not, and Esc and ] are keys again.
-                    background = background.filter(|_| Instant::now() < answer_by);
-                    for input in heard(&mut background, state, input) {
-                        let effect = face.input(state, &input);
-                        if let Some(ending) = face.act(effect, beside, state, screen) {
-                            beside.order(Order::End);
-                            return Ok(ending);
-                        }
+            signal = outside.next() => {
+                match signal {
+                    Signal::End(ending) => return Ok(ending),
+                    Signal::Resized => {}
+                    // A terminal that cannot be taken over again is gone.
+                    Signal::Job(job) => if obey(job, screen, &mut outside.jobs).await.is_err() {
+                        return Ok(Ending::TerminalGone);
                     }
-                    beside.wish(state.wish());
-                    dirty = true;
                 }
-                Some(Err(_)) | None => return Ok(Ending::TerminalGone),
-            },
+                dirty = true;
+            }
+            heard = keyboard.next() => {
+                let Some(heard) = heard else { return Ok(Ending::TerminalGone) };
+                for one in &heard {
+                    let effect = face.hear(state, one);
+                    if let Some(ending) = face.act(effect, beside, state, screen) {
+                        beside.order(Order::End);
+                        return Ok(ending);
+                    }
+                }
+                beside.wish(state.wish());
+                dirty = true;
+            }
             () = ready(()), if dirty => {
                 // A terminal that cannot be written is gone, whatever the system calls it.
                 if face.draw(screen, beside.latest(), state).is_err() {
@@ -132,6 +134,15 @@ async fn show(
             }
         }
     }
+}
+
+/// Does what job control asks: the terminal is the shell's while we are stopped.
+async fn obey(job: Job, screen: &mut Screen, jobs: &mut Jobs) -> std::io::Result<()> {
+    if job == Job::Stop {
+        screen.give_back();
+        jobs.stop_here().await?;
+    }
+    screen.take_again()
 }
 
 /// What the person has chosen for every screen.
@@ -173,19 +184,6 @@ fn can_be_asked(env: &dyn Fn(&str) -> Option<String>) -> bool {
     !(term.is_empty() || matches!(term.as_str(), "dumb" | "linux" | "Eterm") || is_screen)
 }
 
-/// The inputs that are meant for the program; an answer of the terminal is not.
-fn heard(background: &mut Option<Listener>, state: &mut ScreenState, input: Input) -> Vec<Input> {
-    let (Some(listener), Input::Key(key)) = (background.as_mut(), &input) else { return vec![input] };
-    match listener.hear(*key) {
-        Heard::Keys(keys) => keys.into_iter().map(Input::Key).collect(),
-        Heard::Light(light) => {
-            *background = None;
-            state.set_background(light);
-            Vec::new()
-        }
-    }
-}
-
 /// What is shown now, kept while the screen is frozen.
 struct Face {
     moment: Arc<Moment>,
@@ -198,7 +196,10 @@ impl Face {
         if !state.is_frozen() && !Arc::ptr_eq(&latest, &self.moment) {
             self.moment = latest;
             state.learn(self.moment.answered.clone());
-            self.past = self.past.take().map(|past| past.seen_from(&self.moment.snapshot, past.past.cursor.unwrap_or(past.now)));
+            self.past = self
+                .past
+                .take()
+                .map(|past| past.seen_from(&self.moment.snapshot, past.past.cursor.unwrap_or(past.now)));
         }
         screen.draw(|frame| ui::draw(frame, frame.area(), self.shown(), state))
     }
@@ -237,17 +238,19 @@ impl Face {
         self.past = Some(past);
     }
 
-    /// Answers one key, click or resize.
-    fn input(&self, state: &mut ScreenState, input: &Input) -> Effect {
-        match input {
-            Input::Key(key) if key.kind != KeyEventKind::Release => ui::handle_key(state, self.shown(), *key),
-            Input::Paste(text) => {
-                ui::handle_paste(state, self.shown(), text);
-                Effect::None
+    /// Answers one key, click, paste or answer of the terminal.
+    fn hear(&self, state: &mut ScreenState, heard: &Heard) -> Effect {
+        match heard {
+            Heard::Key(key) => return ui::handle_key(state, self.shown(), *key),
+            Heard::Mouse(mouse) => return ui::handle_mouse(state, self.shown(), *mouse, Instant::now().into_std()),
+            Heard::Paste(text) => return ui::handle_paste(state, self.shown(), text),
+            Heard::Answer(text) => {
+                if let Some(light) = background::answered(text) {
+                    state.set_background(light);
+                }
             }
-            Input::Mouse(mouse) => ui::handle_mouse(state, self.shown(), *mouse, Instant::now().into_std()),
-            _ => Effect::None,
         }
+        Effect::None
     }
 
     /// Does what a key asked for beyond the screen; `Some` ends the dashboard.
@@ -269,6 +272,13 @@ impl Face {
                 }
             }
             Effect::Present => self.past = None,
+            Effect::Redraw => screen.redraw(),
+            Effect::Suspend => match suspend::ask() {
+                // The signal comes back to us as to the rest of the job.
+                Ok(true) => {}
+                Ok(false) => state.say("no shell waits for this program, so it does not stop".to_owned()),
+                Err(e) => state.say(format!("cannot stop: {e}")),
+            },
             Effect::Copy(text) => {
                 if screen.say(&copy_sequence(&text, env("TMUX").is_some())).is_err() {
                     return Some(Ending::TerminalGone);
@@ -301,30 +311,47 @@ impl Sorting {
     }
 }
 
-/// Everything from outside that ends the dashboard.
-struct Endings {
+/// What comes from outside, besides keys and events.
+enum Signal {
+    /// The dashboard ends.
+    End(Ending),
+    /// The terminal has another size.
+    Resized,
+    /// Job control.
+    Job(Job),
+}
+
+/// Everything from outside that ends, stops or resizes the dashboard.
+struct Outside {
     terminated: tokio::signal::unix::Signal,
     hung_up: tokio::signal::unix::Signal,
     interrupted: tokio::signal::unix::Signal,
+    resized: tokio::signal::unix::Signal,
+    jobs: Jobs,
     terminal_died: watch::Receiver<bool>,
 }
 
-impl Endings {
+impl Outside {
     fn listen() -> std::io::Result<Self> {
         Ok(Self {
             terminated: signal(SignalKind::terminate())?,
             hung_up: signal(SignalKind::hangup())?,
             interrupted: signal(SignalKind::interrupt())?,
+            resized: signal(SignalKind::window_change())?,
+            jobs: Jobs::listen()?,
             terminal_died: watch_for_death(),
         })
     }
 
-    async fn next(&mut self) -> Ending {
+    async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.terminated.recv() => Ending::Terminated,
-            _ = self.hung_up.recv() => Ending::TerminalGone,
-            _ = self.interrupted.recv() => Ending::Interrupted,
-            Ok(()) = self.terminal_died.changed() => Ending::TerminalGone,
+            biased;
+            _ = self.terminated.recv() => Signal::End(Ending::Terminated),
+            _ = self.hung_up.recv() => Signal::End(Ending::TerminalGone),
+            _ = self.interrupted.recv() => Signal::End(Ending::Interrupted),
+            Ok(()) = self.terminal_died.changed() => Signal::End(Ending::TerminalGone),
+            job = self.jobs.next() => Signal::Job(job),
+            _ = self.resized.recv() => Signal::Resized,
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::diagnose::lint::mark::marks;
 use crate::diagnose::{self, RULES};
 use crate::event::site::Site;
 use crate::event::{Event, SourceId, SourceKind, Stamped};
+use crate::human;
 use crate::model::Model;
 use crate::report::{self, Linted, Report};
 use crate::time::Clock;
@@ -46,7 +47,7 @@ pub fn run(args: &LintArgs) -> anyhow::Result<ExitCode> {
 
 /// A model that knows nothing but the configuration.
 fn model(site: &Site) -> Model {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = human::visible(rustix::system::uname().nodename().to_bytes());
     let mut model = Model::new(&host);
     let from = SourceId::new(&model.host, SourceKind::Config);
     model.apply(&Stamped { at: Clock.now(), from, event: Event::Site(Box::new(site.clone())) });

@@ -8,6 +8,7 @@ pub mod explain;
 pub mod headless;
 mod inputs;
 pub mod judge;
+mod keyboard;
 pub mod lint;
 pub mod logs;
 pub mod manual;
@@ -23,6 +24,7 @@ mod soak_screen;
 pub mod sockets;
 pub mod start;
 pub mod stream;
+mod suspend;
 pub mod terminal;
 pub mod when;
 mod wish;
@@ -187,7 +189,7 @@ fn settings(args: &LookArgs, missing: Missing) -> anyhow::Result<Settings> {
     if args.show_secrets {
         human::redact::show_secrets();
     }
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = human::visible(rustix::system::uname().nodename().to_bytes());
     let mut settings = Settings::from_args(args, &host, &|name| std::env::var(name).ok())?;
     let since = args.since.as_deref().map(|text| when::moment(text, End::Since, settings.zone, Clock.now()));
     settings.since = since.transpose().map_err(|e| anyhow::anyhow!("--since: {e}"))?;

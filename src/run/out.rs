@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use crate::cli::{ColorMode, Format};
-use crate::human::redact;
+use crate::human::{self, redact};
 
 /// Writes `text` to stdout.
 ///
@@ -27,9 +27,22 @@ fn write(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes one line to stderr; when that fails there is nobody left to tell.
+/// Writes lines to stderr, with whatever was typed or read made harmless; when that fails there is nobody left to tell.
 pub fn complain(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", redact::outgoing(text));
+    let lines: Vec<String> = redact::outgoing(text).split('\n').map(|line| human::visible(line.as_bytes())).collect();
+    let _ = writeln!(io::stderr().lock(), "{}", lines.join("\n"));
+}
+
+/// Says what is wrong with the words of the command line, or the help that they ask for. Returns the exit code.
+#[must_use]
+pub fn say_usage(said: &clap::Error) -> u8 {
+    let hostile = std::env::args_os().any(|word| !word.to_string_lossy().chars().all(human::has_a_sign));
+    if hostile {
+        complain(said.render().to_string().trim_end());
+    } else {
+        let _ = said.print();
+    }
+    u8::try_from(said.exit_code()).unwrap_or(u8::MAX)
 }
 
 /// The reader of our output has gone: `wspulse stream | head`.

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::event::{STREAM_SCHEMA, Stamped, StreamHeader};
-use crate::human::redact;
+use crate::human::{self, redact};
 use crate::time::Timestamp;
 
 /// Writes a sequence of events.
@@ -47,7 +47,7 @@ impl<W: Write> EventWriter<W> {
 
 fn line<T: serde::Serialize>(out: &mut impl Write, value: &T) -> io::Result<()> {
     let line = serde_json::to_string(value)?;
-    out.write_all(redact::outgoing_data(&line).as_bytes())?;
+    out.write_all(human::harmless_json(redact::outgoing_data(&line).into_owned()).as_bytes())?;
     out.write_all(b"\n")
 }
 

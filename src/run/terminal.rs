@@ -15,6 +15,7 @@ use crossterm::terminal::{
 };
 use data_encoding::BASE64;
 use ratatui::Frame;
+use ratatui::layout::{Position, Rect};
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::watch;
 
@@ -31,10 +32,12 @@ pub struct Screen {
     /// Never dropped: ratatui's own drop prints to stderr when the terminal is dead, and that print panics when stderr is
     /// the dead terminal. [`restore`] does its work.
     terminal: ManuallyDrop<ratatui::Terminal<Backend>>,
+    /// What the terminal shows is not known: the next frame writes every cell.
+    anew: bool,
 }
 
 impl Screen {
-    /// Takes the terminal over: raw mode, alternate screen, mouse, and what is pasted told apart from what is typed.
+    /// Takes the terminal over: raw mode, alternate screen, mouse, pastes marked as such.
     ///
     /// # Errors
     /// When stdout is no terminal or does not obey.
@@ -42,12 +45,33 @@ impl Screen {
         restore_on_panic();
         enable_raw_mode()?;
         let mut out = BufWriter::with_capacity(FRAME_BYTES, io::stdout());
-        if let Err(e) = execute!(out, EnterAlternateScreen, EnableMouseCapture, EnableBracketedPaste, cursor::Hide) {
-            restore();
-            return Err(e);
-        }
+        take_over(&mut out).inspect_err(|_| restore())?;
         let terminal = ratatui::Terminal::new(Quiet::new(out)).inspect_err(|_| restore())?;
-        Ok(Self { terminal: ManuallyDrop::new(terminal) })
+        Ok(Self { terminal: ManuallyDrop::new(terminal), anew: false })
+    }
+
+    /// Gives the terminal back for a while.
+    pub fn give_back(&mut self) {
+        restore();
+    }
+
+    /// Takes the terminal over again, whatever became of it meanwhile. In the background this stops the process until a
+    /// shell gives it the terminal: the kernel sends SIGTTOU.
+    ///
+    /// # Errors
+    /// When the terminal does not obey.
+    pub fn take_again(&mut self) -> io::Result<()> {
+        // Only what crossterm does not believe to be raw is made raw, and a shell has changed it behind its back.
+        let _ = disable_raw_mode();
+        enable_raw_mode()?;
+        take_over(&mut io::stdout())?;
+        self.redraw();
+        Ok(())
+    }
+
+    /// The next frame writes every cell, at the size that the terminal has by then.
+    pub fn redraw(&mut self) {
+        self.anew = true;
     }
 
     /// Writes a sequence that changes no cell: a question, a copy to the clipboard.
@@ -63,6 +87,11 @@ impl Screen {
     /// # Errors
     /// When the terminal cannot be written.
     pub fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        if std::mem::take(&mut self.anew) {
+            // Not `clear`: that asks the terminal where its cursor is, and waits for an answer.
+            let area = Rect::from((Position::ORIGIN, self.terminal.size()?));
+            self.terminal.resize(area)?;
+        }
         self.terminal.draw(render).map(|_| ())
     }
 }
@@ -83,11 +112,20 @@ impl Drop for Screen {
     }
 }
 
+fn take_over(out: &mut impl io::Write) -> io::Result<()> {
+    execute!(out, EnterAlternateScreen, EnableMouseCapture, EnableBracketedPaste, cursor::Hide)
+}
+
 /// Gives the terminal back, as far as it still obeys.
 fn restore() {
-    let mut out = io::stdout();
-    let _ = execute!(out, EndSynchronizedUpdate, DisableBracketedPaste, DisableMouseCapture);
-    let _ = execute!(out, LeaveAlternateScreen, cursor::Show);
+    let _ = execute!(
+        io::stdout(),
+        EndSynchronizedUpdate,
+        DisableBracketedPaste,
+        DisableMouseCapture,
+        LeaveAlternateScreen,
+        cursor::Show
+    );
     let _ = disable_raw_mode();
 }
 
@@ -109,7 +147,8 @@ fn restore_on_panic() {
 
 /// Turns true when the terminal has died: its other end was closed.
 ///
-/// crossterm 0.29 notices nothing and spins (crossterm issues 793 and 1110), so a thread of our own asks the kernel.
+/// Whoever waits for keys hears of that by an end of input, but a log may be piped in while only stdout is a terminal, so a
+/// thread of our own asks the kernel.
 #[must_use]
 pub fn watch_for_death() -> watch::Receiver<bool> {
     watch_ends(io::stdin().is_terminal(), io::stdout().is_terminal())

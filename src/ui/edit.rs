@@ -5,7 +5,8 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::filter;
 use super::line::{FilterLine, Step};
 use super::snapshot::Snapshot;
-use super::state::{Popup, ScreenState};
+use super::state::{Effect, Popup, ScreenState};
+use crate::human;
 
 /// Opens the line with what is in force in the focused pane.
 pub(super) fn start(state: &mut ScreenState, snap: &Snapshot) {
@@ -69,12 +70,20 @@ fn try_out(state: &mut ScreenState, snap: &Snapshot, mut line: FilterLine) {
     state.editing = Some(line);
 }
 
-/// Takes text that was pasted, where there is a line to put it in; elsewhere its letters would be keys.
-pub fn handle_paste(state: &mut ScreenState, snap: &Snapshot, text: &str) {
+/// Takes pasted text into the line that is being typed; where none is, nothing happens, because letters are keys there.
+///
+/// A paste is one line: line breaks and tabs become blanks, and what has no sign of its own is left out.
+pub fn handle_paste(state: &mut ScreenState, snap: &Snapshot, text: &str) -> Effect {
+    state.notice = None;
+    let blank = |c: char| if c.is_whitespace() { ' ' } else { c };
+    let clean: String = text.trim().chars().map(blank).filter(|c| human::has_a_sign(*c)).collect();
     if let Some(mut line) = state.editing.take() {
-        line.insert(text);
+        line.insert(&clean);
         try_out(state, snap, line);
     } else if state.popup == Some(Popup::Palette) {
-        text.chars().filter(|c| !c.is_control()).for_each(|c| state.palette.push(c));
+        clean.chars().for_each(|c| state.palette.push(c));
+    } else {
+        state.notice = Some("pasted text goes into a filter (/) or into the palette (:)".to_owned());
     }
+    Effect::None
 }

@@ -49,8 +49,12 @@ pub fn handle_key(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent) -> Ef
 fn one_key(state: &mut ScreenState, snap: &Snapshot, key: KeyEvent) -> Effect {
     state.notice = None;
     let action = state.keys.action_for(key);
-    if action == Some(Action::Interrupt) {
-        return Effect::Interrupt;
+    // These reach the program whatever is typed, unless a letter was made their key.
+    match action {
+        Some(Action::Interrupt) => return Effect::Interrupt,
+        Some(Action::Suspend) if key.modifiers.contains(KeyModifiers::CONTROL) => return Effect::Suspend,
+        Some(Action::Redraw) if key.modifiers.contains(KeyModifiers::CONTROL) => return Effect::Redraw,
+        _ => {}
     }
     if let Some(line) = state.editing.take() {
         edit::key(state, snap, line, key);
@@ -168,6 +172,8 @@ fn in_popup(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect 
         | Action::Later
         | Action::Redact
         | Action::Palette
+        | Action::Redraw
+        | Action::Suspend
         | Action::NextError
         | Action::PreviousError
         | Action::Closer
@@ -183,6 +189,8 @@ fn act(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
     match action {
         Action::Quit => return Effect::Quit,
         Action::Interrupt => return Effect::Interrupt,
+        Action::Redraw => return Effect::Redraw,
+        Action::Suspend => return Effect::Suspend,
         Action::Reset => {
             state.notice = Some("counters begin again".to_owned());
             return Effect::ResetCounters;
@@ -214,10 +222,7 @@ fn act(state: &mut ScreenState, snap: &Snapshot, action: Action) -> Effect {
         Action::Freeze => state.frozen = !state.frozen,
         Action::Zoom => state.zoomed = !state.zoomed,
         Action::Sort => next_sort(state),
-        Action::Reverse => {
-            let pane = state.pane_mut(state.focus);
-            pane.reverse = !pane.reverse;
-        }
+        Action::Reverse => reverse(state),
         Action::Theme => {
             state.theme = state.theme.next();
             state.follows_background = false;
@@ -265,6 +270,15 @@ fn next_sort(state: &mut ScreenState) {
     };
     pane.sort = next.map(|(i, _)| *i);
     pane.reverse = false;
+}
+
+fn reverse(state: &mut ScreenState) {
+    let pane = state.pane_mut(state.focus);
+    pane.reverse = !pane.reverse;
+    if pane.sort.is_none() {
+        pane.reverse = false;
+        state.notice = Some("these rows stand in their own order; s sorts them by a column".to_owned());
+    }
 }
 
 /// One layer back: in the Errors pane the filter and the level; then the zoom, the groups and the filter.

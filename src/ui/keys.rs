@@ -87,6 +87,10 @@ pub enum Action {
     Redact,
     /// Find an action by its name.
     Palette,
+    /// Write every cell of the screen anew.
+    Redraw,
+    /// Stop, as a shell's job does.
+    Suspend,
 }
 
 /// One line of the table.
@@ -168,6 +172,8 @@ pub static KEYS: &[Binding] = &[
     key("help", &[Char('?')], "?", "help: all keys", Action::Help),
     key("quit", &[Char('q')], "q", "quit", Action::Quit),
     key("interrupt", &[Char('c')], "Ctrl-C", "quit, exit code 130", Action::Interrupt).control(),
+    key("redraw", &[Char('l')], "Ctrl-L", "draw all anew", Action::Redraw).control(),
+    key("suspend", &[Char('z')], "Ctrl-Z", "to the shell; fg resumes", Action::Suspend).control(),
 ];
 
 /// What the mouse does.

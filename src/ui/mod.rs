@@ -3,6 +3,7 @@
 pub mod background;
 pub mod colors;
 pub mod copy;
+pub mod decode;
 pub mod draw;
 pub mod drill;
 mod edit;
@@ -28,6 +29,7 @@ pub mod popup;
 pub mod scale;
 pub mod seek;
 pub mod seen;
+pub mod sequence;
 pub mod snapshot;
 pub mod sort;
 pub mod state;

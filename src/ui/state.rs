@@ -59,6 +59,10 @@ pub enum Effect {
     Oldest,
     /// Show the present again.
     Present,
+    /// Write every cell of the screen anew.
+    Redraw,
+    /// Stop, as a shell's job does.
+    Suspend,
 }
 
 /// A layer over the panes.

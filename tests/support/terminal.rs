@@ -11,9 +11,26 @@ use std::thread::{self, JoinHandle};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use super::eventually;
+
+/// Modes of a terminal that programs switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "four switches of a terminal")]
+pub struct Modes {
+    pub alternate: bool,
+    pub cursor_hidden: bool,
+    pub mouse: bool,
+    pub paste: bool,
+}
+
+impl Modes {
+    /// A full-screen program has the terminal.
+    pub const TAKEN: Self = Self { alternate: true, cursor_hidden: true, mouse: true, paste: true };
+    /// Nobody has.
+    pub const FREE: Self = Self { alternate: false, cursor_hidden: false, mouse: false, paste: false };
+}
 
 /// A terminal of a given size with a program in it.
 pub struct Terminal {
@@ -68,6 +85,62 @@ impl Terminal {
     /// Types `keys`.
     pub fn send(&mut self, keys: &str) {
         self.master.as_mut().expect("alive").write_all(keys.as_bytes()).expect("keys are read");
+    }
+
+    /// Types bytes.
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        self.master.as_mut().expect("alive").write_all(bytes).expect("keys are read");
+    }
+
+    /// How often the program has cleared the whole screen, once the frame after it is there, too.
+    fn cleared(&self) -> usize {
+        let bytes = self.bytes();
+        let all = bytes.windows(4).filter(|w| w == b"\x1b[2J").count();
+        if bytes.ends_with(b"\x1b[?2026l") { all } else { 0 }
+    }
+
+    /// The screen once everything typed so far has been answered: a full redraw is asked for behind it.
+    pub fn settled(&mut self) -> String {
+        let before = self.bytes().windows(4).filter(|w| w == b"\x1b[2J").count();
+        self.send("\x0c");
+        eventually("the redraw that was asked for", || (self.cleared() > before).then_some(()));
+        self.text()
+    }
+
+    /// Gives the terminal another size and leaves our picture of it alone: for sizes that vt100 does not bear.
+    pub fn resize_unseen(&self, rows: u16, cols: u16) {
+        let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(self.master.as_ref().expect("alive"), size).expect("sized");
+    }
+
+    /// Gives the terminal another size; the kernel tells the program.
+    pub fn resize(&self, rows: u16, cols: u16) {
+        self.screen.lock().expect("no panic").screen_mut().set_size(rows, cols);
+        self.resize_unseen(rows, cols);
+    }
+
+    /// Whether the terminal reads whole lines and shows what is typed, as a shell's programs expect it.
+    pub fn is_cooked(&self) -> bool {
+        let modes = tcgetattr(self.master.as_ref().expect("alive")).expect("its modes").local_modes;
+        modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
+    }
+
+    /// What the terminal itself was told: alternate screen, cursor, mouse, pastes.
+    pub fn modes(&self) -> Modes {
+        let parser = self.screen.lock().expect("no panic");
+        let screen = parser.screen();
+        Modes {
+            alternate: screen.alternate_screen(),
+            cursor_hidden: screen.hide_cursor(),
+            mouse: screen.mouse_protocol_mode() != vt100::MouseProtocolMode::None,
+            paste: screen.bracketed_paste(),
+        }
+    }
+
+    /// Forgets what is on the screen, as a terminal does that another program has written over.
+    pub fn smear(&self) {
+        let mut parser = self.screen.lock().expect("no panic");
+        parser.process(b"\x1b[2J\x1b[31;45m\x1b[3;7Hsmeared\x1b[0m");
     }
 
     /// Waits until the screen shows `text`.

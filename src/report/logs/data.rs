@@ -15,6 +15,7 @@ use crate::event::tally::lifecycle::Draining;
 use crate::event::tally::rate::Rate;
 use crate::event::tally::sessions::Timeout;
 use crate::event::tally::top::{Counted, Top};
+use crate::human;
 use crate::time::{Timestamp, Zone};
 
 /// The version of the shape.
@@ -222,5 +223,5 @@ pub fn logs_json(report: &LogsReport) -> String {
     // Keys are strings and nothing in a report can fail to serialize; an empty object would show if that changed.
     let mut out = serde_json::to_string_pretty(report).unwrap_or_else(|_| "{}".to_owned());
     out.push('\n');
-    out
+    human::harmless_json(out)
 }

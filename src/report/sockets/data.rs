@@ -14,6 +14,7 @@ use super::row::{KEYS, TunnelRow, tunnels};
 use super::sort::{Order, sort};
 use super::watched::Watched;
 use crate::event::socket::{Listener, SocketSource, Strain};
+use crate::human;
 use crate::model::Model;
 use crate::model::legs::{self, Leg};
 use crate::model::unix::UnixLeg;
@@ -358,5 +359,5 @@ pub fn sockets_json(look: &Sockets, one_line: bool) -> String {
     // Keys are strings and nothing in it can fail to serialize; an empty object would show if that changed.
     let mut out = text.unwrap_or_else(|_| "{}".to_owned());
     out.push('\n');
-    out
+    human::harmless_json(out)
 }
