@@ -198,7 +198,10 @@ impl Face {
         if !state.is_frozen() && !Arc::ptr_eq(&latest, &self.moment) {
             self.moment = latest;
             state.learn(self.moment.answered.clone());
-            self.past = self.past.take().map(|past| past.seen_from(&self.moment.snapshot, past.past.cursor.unwrap_or(past.now)));
+            self.past = self
+                .past
+                .take()
+                .map(|past| past.seen_from(&self.moment.snapshot, past.past.cursor.unwrap_or(past.now)));
         }
         screen.draw(|frame| ui::draw(frame, frame.area(), self.shown(), state))
     }

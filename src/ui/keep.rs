@@ -95,12 +95,7 @@ fn tunnel(row: &TunnelRow) -> usize {
     let text = |t: &Option<String>| t.as_ref().map_or(0, String::len);
     let ended = row.ended.as_ref().map_or(0, |e| e.seen.len() + e.line.as_ref().map_or(0, |(l, _)| l.len()));
     let unix = row.unix.as_ref().map_or(0, written);
-    size_of_val(row)
-        + text(&row.location)
-        + text(&row.probe)
-        + ended
-        + unix
-        + 256
+    size_of_val(row) + text(&row.location) + text(&row.probe) + ended + unix + 256
 }
 
 /// What a thing takes is at most about twice what it takes to write it down with the names of all its fields.

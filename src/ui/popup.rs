@@ -221,4 +221,3 @@ const WORDS: [(&str, &str); 8] = [
     ("LIVE", "the present; FROZEN: held; −2m 13s: the moment of the past that is shown"),
     ("lights", "of the first line, one for each source: ● seen ▲ degraded ✖ blind · off"),
 ];
-

@@ -6,9 +6,9 @@ use crate::event::SourceKind;
 use crate::event::log::Level;
 use crate::human;
 
+use super::super::snapshot::error::{ErrorRow, SPANS};
 use super::super::snapshot::past::What;
 use super::super::snapshot::{HALF_HOUR, Snapshot};
-use super::super::snapshot::error::{ErrorRow, SPANS};
 use super::super::table::{Column, Sort};
 use super::super::text::{Look, Seg};
 use super::super::theme::Tone;
