@@ -25,6 +25,9 @@ const NARROW: usize = 60;
 /// From this age on a moment is told by how long ago it was.
 const DAY: Duration = Duration::from_secs(20 * 3_600);
 
+/// From this age on a span is told in whole hours ([`human::span_short`]).
+const HOURS: Duration = Duration::from_secs(6_000);
+
 /// The light of a source.
 #[must_use]
 pub const fn light(sight: Sight) -> Light {
@@ -151,23 +154,29 @@ pub fn draw_verdict(buf: &mut Buffer, line: Rect, snap: &Snapshot, look: &Look) 
     put_ends(buf, line, left, right);
 }
 
-/// The verdict's sentence, and since when it holds where that is no part of it: `since 13:58:04`, `nothing wrong for 4h 12m`.
+/// The verdict's sentence, and since when it holds where that is no part of it: `since 13:58:04`, `nothing wrong since 13:58`,
+/// `nothing wrong for 4h`.
 fn sentence(snap: &Snapshot, look: &Look, width: usize) -> (String, Option<Seg>) {
     let said = snap.summary.clone();
     let Some(since) = snap.verdict_since.filter(|_| snap.verdict != Verdict::Blind) else { return (said, None) };
     let muted = |text: String| vec![look.span(Tone::Muted, text)];
     let held = snap.now.since(since);
-    // A time of day says nothing of yesterday.
-    if snap.verdict == Verdict::Healthy || held >= DAY {
+    let healthy = snap.verdict == Verdict::Healthy;
+    // A time of day says nothing of yesterday; and a span that grew by the second would write by the second, with nothing new to say.
+    if held >= if healthy { HOURS } else { DAY } {
         let held = human::span_short(held);
         let whole = format!("{said} for {held}");
-        return if snap.verdict == Verdict::Healthy && human::width(&whole) + WORD <= width {
+        return if healthy && human::width(&whole) + WORD <= width {
             (whole, None)
         } else {
             (said, Some(Seg::new(muted(format!("for {held}"))).shrinks(9, muted(held)).leaves(3)))
         };
     }
     let minute = look.minute(since);
+    let whole = format!("{said} since {minute}");
+    if healthy && human::width(&whole) + WORD <= width {
+        return (whole, None);
+    }
     let short = if width < NARROW { minute } else { format!("since {minute}") };
     (said, Some(Seg::new(muted(format!("since {}", look.clock(since)))).shrinks(9, muted(short)).leaves(3)))
 }
