@@ -91,12 +91,12 @@ fn press(state: &mut ScreenState, snap: &Snapshot, keys: &str) -> Effect {
 /// How a layer is opened, and a word that only it shows. A new kind of layer needs an arm here, and a line in [`LAYERS`].
 fn way(popup: Popup) -> (&'static str, &'static str, &'static str) {
     match popup {
-        Popup::Help => ("help", "?", "Keys"),
+        Popup::Help => ("help", "?", "Help"),
         Popup::Palette => ("palette", ":", "Actions"),
         Popup::Findings => ("all findings", "d", "Findings"),
         Popup::Row(Pane::Handshakes, _) => ("an endpoint", "1\n", "ws://"),
         Popup::Row(Pane::Connections, _) => ("a tunnel", "2\n", "Tunnel of"),
-        Popup::Row(Pane::Errors, _) => ("an error", "E", "client-closed"),
+        Popup::Row(Pane::Errors, _) => ("an error", "3\n\n\n", "3 Errors"),
         Popup::Row(Pane::Findings, _) => ("a finding", "4\n", "headers-lost"),
         Popup::Row(Pane::Timeline, _) => ("the timeline", "5\n", "Timeline"),
         Popup::Backend(_) => ("a backend's log", "3/backend\n\n", "Backend log"),

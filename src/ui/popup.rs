@@ -149,7 +149,7 @@ const PANES: [(&str, &str); 5] = [
     ("Connections", "tunnels: client, worker, backend, age, silence, rates, and the time left before nginx cuts them"),
     ("Errors", "error-log lines by category; Enter goes further in, down to one raw line"),
     ("Findings", "what is wrong, ranked; Enter shows evidence and fix"),
-    ("Timeline", "errors, deaths, reloads and failures over the last half hour"),
+    ("Timeline", "errors, tunnels opened and died, probes and reloads, over minutes or a day"),
 ];
 
 fn help(page: &mut Page<'_>, keys: &Keymap) {

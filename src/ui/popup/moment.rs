@@ -82,8 +82,12 @@ fn spaced(page: &mut Page<'_>, light: Light, name: &str, text: &str) {
 }
 
 fn tunnels(page: &mut Page<'_>, snap: &Snapshot, scale: &Scale, (first, last): (usize, usize)) {
-    page.head("Tunnels");
-    for (what, name) in [(What::Opened, "opened"), (What::Ended, "ended")] {
+    let told = [(What::Opened, "opened"), (What::Ended, "ended")];
+    let told: Vec<_> = told.into_iter().filter(|(what, _)| !snap.past.left_out.contains(what)).collect();
+    if !told.is_empty() {
+        page.head("Tunnels");
+    }
+    for (what, name) in told {
         let n: u64 = snap.past.counts(what, scale).iter().take(last + 1).skip(first).sum();
         let known = snap.past.known(what).filter(|k| *k <= scale.end(last).min(snap.past.now));
         match known {

@@ -63,13 +63,13 @@ impl<'a> Hand<'a> {
 fn a_click_selects_and_only_a_double_click_goes_in() {
     let snap = busy(40);
     let mut hand = Hand::new(&snap, (160, 48));
-    hand.click("▲ upstream-closed");
+    hand.click("recv() failed (104)");
     assert_eq!(hand.state.focus, Pane::Errors, "no focus was needed before");
     let chosen = hand.selected(Pane::Errors);
     assert!(chosen.is_some());
-    hand.click("▲ upstream-closed");
+    hand.click("recv() failed (104)");
     assert!(!hand.shown().contains("Errors ›"), "two slow clicks are two clicks");
-    hand.again("▲ upstream-closed");
+    hand.again("recv() failed (104)");
     assert!(hand.shown().contains("3 Errors › upstream-closed"), "{}", hand.shown());
     // A third quick click is the first of the next two.
     let at = hand.place("3 Errors ›");
