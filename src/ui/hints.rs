@@ -96,7 +96,7 @@ static ON_TIMELINE_PAST: Hints = &[
 static IN_THE_PAST: Hints = &[
     (Action::Earlier, "earlier", 1),
     (Action::Later, "later", 1),
-    (Action::Back, "to LIVE", 2),
+    (Action::Back, "to now", 2),
     (Action::NextPane, "pane", 4),
     (Action::Details, "details", 3),
     (Action::Filter, "filter", 5),

@@ -50,7 +50,9 @@ fn click(state: &mut ScreenState, snap: &Snapshot, at: Position, twice: bool) ->
     }
     // What was typed of a filter stays in force; the pane that it belongs to may lose the focus.
     if target.is_some() {
-        state.editing = None;
+        if let Some(line) = state.editing.take().filter(|line| line.wrong.is_none()) {
+            state.history.keep(line.pane, line.text().trim());
+        }
         state.notice = None;
     }
     if !twice && let Some(effect) = moments::clicked(state, snap, at) {

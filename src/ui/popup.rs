@@ -185,6 +185,10 @@ fn help(page: &mut Page<'_>, keys: &Keymap) {
     for (term, holds) in FILTER {
         page.pair(term, holds);
     }
+    page.exact(
+        "Tab completes, ↑ ↓ recall; Enter keeps it, Esc takes back what was typed; Esc again clears it",
+        Tone::Muted,
+    );
     page.head("Signs");
     page.exact("● well   ▲ could hurt   ✖ hurts   ◐ draining   ○ idle   · unknown, never 0", Tone::Plain);
     page.exact("≥ at least   − ago   ▴ ▾ sorted by this   ↻ reload   ✔ over, or works again", Tone::Plain);

@@ -29,10 +29,18 @@ impl<'a> Hand<'a> {
         press(&mut self.state, self.snap, keys)
     }
 
-    /// Where `text` stands, the last time it does.
+    /// Where `text` stands, the last time it does above the timeline or below it.
     fn place(&mut self, text: &str) -> (u16, u16) {
         let shown = self.shown();
-        let found = shown.lines().enumerate().filter_map(|(y, l)| Some((l.find(text)?, y, l))).last();
+        let timeline = shown.lines().position(|l| l.contains("5 Timeline") && !l.contains("4 Findings"));
+        let rows = shown.lines().count();
+        let past = timeline.map_or(0..0, |y| y..rows.saturating_sub(2));
+        let found = shown
+            .lines()
+            .enumerate()
+            .filter(|(y, _)| !past.contains(y))
+            .filter_map(|(y, l)| Some((l.find(text)?, y, l)))
+            .last();
         let (at, y, line) = found.unwrap_or_else(|| panic!("no '{text}' in\n{shown}"));
         (u16::try_from(line[..at].chars().count()).expect("small"), u16::try_from(y).expect("small"))
     }

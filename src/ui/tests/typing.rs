@@ -222,6 +222,8 @@ fn a_click_elsewhere_does_not_move_the_filter_to_another_pane() {
     let click =
         MouseEvent { kind: MouseEventKind::Down(MouseButton::Left), column: 3, row: 4, modifiers: KeyModifiers::NONE };
     handle_mouse(&mut state, &snap, click, std::time::Instant::now());
-    assert!(state.editing.is_none(), "the click ends the typing");
+    assert!(state.editing.is_none(), "the click ends the typing as Enter does");
     assert_eq!((in_force(&state, Pane::Errors), in_force(&state, Pane::Handshakes)), (Some("cap"), None));
+    press(&mut state, &snap, "3/\u{1b}\u{1b}");
+    assert_eq!(in_force(&state, Pane::Errors), None);
 }
