@@ -96,7 +96,7 @@ fn way(popup: Popup) -> (&'static str, &'static str, &'static str) {
         Popup::Findings => ("all findings", "d", "Findings"),
         Popup::Row(Pane::Handshakes, _) => ("an endpoint", "1\n", "ws://"),
         Popup::Row(Pane::Connections, _) => ("a tunnel", "2\n", "Tunnel of"),
-        Popup::Row(Pane::Errors, _) => ("an error", "3\n\n\n", "3 Errors"),
+        Popup::Row(Pane::Errors, _) => ("an error", "3\n\n\n\n", "upstream-connect"),
         Popup::Row(Pane::Findings, _) => ("a finding", "4\n", "headers-lost"),
         Popup::Row(Pane::Timeline, _) => ("the timeline", "5\n", "Timeline"),
         Popup::Backend(_) => ("a backend's log", "3/backend\n\n", "Backend log"),
