@@ -82,8 +82,8 @@ const STORIES: &[Story] = &[
     shows("back", "?", &["\x1b"], |b, s| is_layered(b) && is_base(s), ""),
     shows("next-view", "2", &["v", "l", "\x1b[C"], |_, s| s.contains("grouped by client"), ""),
     shows("previous-view", "2", &["V", "h", "\x1b[D"], |_, s| s.contains("grouped by state"), ""),
-    shows("next-error", "EE", &["e"], |b, s| walked(s) > walked(b), ""),
-    shows("previous-error", "EE", &["E"], |b, s| walked(s).is_some() && walked(s) < walked(b), ""),
+    shows("next-error", "+EE", &["e"], |b, s| walked(s) > walked(b), "-"),
+    shows("previous-error", "+E", &["E"], |b, s| walked(s).is_some() && walked(s) < walked(b), "-"),
     shows("next-match", "?/pane\r", &["n"], |b, s| is_layered(b) && is_layered(s) && s != b, "\x1b"),
     shows("previous-match", "?/pane\rn", &["N"], |b, s| is_layered(b) && is_layered(s) && s != b, "\x1b"),
     shows("earlier", "", &["["], |b, s| first_line(b).contains("LIVE") && first_line(s).contains('−'), ""),
@@ -145,11 +145,10 @@ fn is_layered(screen: &str) -> bool {
     last_line(screen).contains("Esc back")
 }
 
-/// Which error is looked at, of `7 of 19`.
-fn walked(screen: &str) -> Option<u32> {
-    let words: Vec<&str> = screen.split_whitespace().collect();
-    let at = words.windows(3).find(|w| w[1] == "of" && w[2].parse::<u32>().is_ok())?;
-    at[0].trim_start_matches(|c: char| !c.is_ascii_digit()).parse().ok()
+/// The moment that the cursor of the timeline stands at, `15:02:31`.
+fn walked(screen: &str) -> Option<&str> {
+    let title = screen.lines().find(|l| l.contains("5 Timeline"))?;
+    title.split_whitespace().find(|w| w.len() == 8 && w.matches(':').count() == 2)
 }
 
 /// All panes, Handshakes focused, nothing over them.
@@ -210,6 +209,8 @@ fn every_key_does_what_the_table_promises() {
 fn prove(t: &mut Terminal, story: &Story, key: &str, promise: Promise) {
     let name = story.name;
     t.until(&format!("the base before '{name}'"), is_base);
+    // What the story before took back may not have been drawn yet.
+    t.settled();
     if name == "redraw" {
         t.smear();
     }

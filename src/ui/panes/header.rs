@@ -17,7 +17,7 @@ use super::super::text::{Look, Seg, put_ends};
 use super::super::theme::{self, Tone};
 
 /// Columns of the verdict's sentence before which nothing else gives way: its first word and its place.
-const SENTENCE: usize = 21;
+const SENTENCE: usize = 34;
 /// Columns of the verdict's sign and word with the blanks around them.
 const WORD: usize = 14;
 /// Below this the moment since when stands alone.
