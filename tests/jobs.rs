@@ -210,7 +210,7 @@ fn tmux_detaches_and_attaches_at_another_size_and_the_picture_is_whole() {
     tmux.told(&["set-option", "-g", "status", "off"]);
     tmux.told(&["set-option", "-s", "set-clipboard", "on"]);
     tmux.told(&["set-option", "-g", "allow-passthrough", "on"]);
-    tmux.until("the dashboard, seen by nobody", is_dashboard);
+    tmux.until("the dashboard, seen by nobody", |s| is_dashboard(s) && s.contains("● open"));
     for (rows, cols) in [(30, 100), (48, 160), (12, 40), (60, 200)] {
         let mut client = Terminal::start(tmux.command(&["attach-session", "-t", "w"]), rows, cols);
         let whole = |s: &str| match rows {
