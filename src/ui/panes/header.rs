@@ -16,10 +16,12 @@ use super::super::snapshot::{Snapshot, Source};
 use super::super::text::{Look, Seg, put_ends};
 use super::super::theme::{self, Tone};
 
-/// Columns of the verdict's sentence before which nothing else gives way: its first word and its place.
+/// Columns of the verdict's sentence before which nothing else gives way, at most half of the line: its beginning and its place.
 const SENTENCE: usize = 34;
 /// Columns of the verdict's sign and word with the blanks around them.
 const WORD: usize = 14;
+/// Below this the sentence needs the room of the key that tells more.
+const TERSE: usize = 100;
 /// Below this the moment since when stands alone.
 const NARROW: usize = 60;
 /// From this age on a moment is told by how long ago it was.
@@ -134,7 +136,7 @@ pub fn draw_verdict(buf: &mut Buffer, line: Rect, snap: &Snapshot, look: &Look) 
     let (said, since) = sentence(snap, look, usize::from(line.width));
     let left = vec![
         Seg::new(vec![look.span(tone, sign), look.span(tone, format!(" {word}")).style(bold)]),
-        Seg::new(vec![look.span(if wrong { Tone::Strong } else { Tone::Plain }, said)]).squeezes(7, SENTENCE),
+        Seg::new(vec![look.span(if wrong { Tone::Strong } else { Tone::Plain }, said)]).squeezes(7, SENTENCE.min(usize::from(line.width) / 2)),
     ];
     let [critical, warning, _] = snap.counts;
     let mut right = Vec::new();
@@ -148,7 +150,7 @@ pub fn draw_verdict(buf: &mut Buffer, line: Rect, snap: &Snapshot, look: &Look) 
     right.extend(since);
     if critical + warning > 0 {
         // On a narrow screen the sentence says more than the key, which the last line and the help tell too.
-        let leaves = if usize::from(line.width) < NARROW { 8 } else { 4 };
+        let leaves = if usize::from(line.width) < TERSE { 8 } else { 4 };
         right.push(Seg::new(vec![look.span(Tone::Accent, "d"), look.span(Tone::Muted, " why")]).leaves(leaves));
     }
     put_ends(buf, line, left, right);
