@@ -103,7 +103,11 @@ fn has_secrets(line: &str) -> bool {
         let named = PARTS.is_match(arguments);
         arguments.split('&').any(|pair| if named { is_hidden(pair) } else { is_hidden_by_itself(pair) })
     };
-    !are_shown() && queries(line).any(|(_, arguments)| hides(arguments))
+    // The query of a request is that of its upstream's URL as well.
+    let mut before = "";
+    !are_shown()
+        && queries(line)
+            .any(|(_, arguments)| arguments != std::mem::replace(&mut before, arguments) && hides(arguments))
 }
 
 /// The same as [`is_hidden`] for a pair in which none of the parts of secret names occurs.

@@ -263,7 +263,9 @@ impl<'a> Shown<'a> {
         // The parser cuts fields out of the line. One that comes from elsewhere is not found here, and is copied.
         let start = field.as_ptr().addr().wrapping_sub(self.raw.as_ptr().addr());
         let end = start.saturating_add(field.len());
-        if self.is_same && end <= self.raw.len() {
+        // Before the first thing that is hidden or made visible the two are the same.
+        let is_there = || self.text.get(start..end).is_some_and(|text| text.as_bytes() == field);
+        if (self.is_same && end <= self.raw.len()) || is_there() {
             return self.text.substr(start..end);
         }
         let text = visible(field);

@@ -136,7 +136,8 @@ pub fn draw_verdict(buf: &mut Buffer, line: Rect, snap: &Snapshot, look: &Look) 
     let (said, since) = sentence(snap, look, usize::from(line.width));
     let left = vec![
         Seg::new(vec![look.span(tone, sign), look.span(tone, format!(" {word}")).style(bold)]),
-        Seg::new(vec![look.span(if wrong { Tone::Strong } else { Tone::Plain }, said)]).squeezes(7, SENTENCE.min(usize::from(line.width) / 2)),
+        Seg::new(vec![look.span(if wrong { Tone::Strong } else { Tone::Plain }, said)])
+            .squeezes(7, SENTENCE.min(usize::from(line.width) / 2)),
     ];
     let [critical, warning, _] = snap.counts;
     let mut right = Vec::new();
