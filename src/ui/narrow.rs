@@ -10,6 +10,7 @@ use crate::event::log::Level;
 use crate::event::tally::top::Counted;
 use crate::model::errors::kept::{By, Kept};
 use crate::model::errors::split::Split;
+use crate::report::entries::words;
 use crate::report::filter::Fields;
 
 use super::drill::{Condition, View};
@@ -19,7 +20,6 @@ use super::pane::Pane;
 use super::panes::{error_lines, error_names, errors};
 use super::snapshot::Snapshot;
 use super::snapshot::endpoint::stable_id;
-use super::snapshot::error::words;
 use super::state::ScreenState;
 use super::table::order;
 

@@ -6,9 +6,9 @@ use ratatui::text::Span;
 
 use crate::human;
 use crate::model::errors::kept::By;
+use crate::report::entries::words;
 
 use super::super::narrow::LineRow;
-use super::super::snapshot::error::words;
 use super::super::table::{Column, Cut, Sort};
 use super::super::text::Look;
 use super::super::theme::Tone;

@@ -10,10 +10,10 @@ use crate::human;
 use crate::model::errors::kept::{By, Kept};
 use crate::nginx::category::meaning;
 use crate::nginx::error::marks::{self, Field};
+use crate::report::entries::words;
 
 use super::super::narrow;
 use super::super::snapshot::Snapshot;
-use super::super::snapshot::error::words;
 use super::super::state::ScreenState;
 use super::super::text::{Look, spans_width, wrap_exact, wrap_whole};
 use super::super::theme::{self, Tone};

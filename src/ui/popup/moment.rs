@@ -7,6 +7,7 @@ use crate::human;
 use crate::model::errors::kept::Kept;
 use crate::model::marks::{Mark, MarkKind};
 use crate::model::probes::Turn;
+use crate::report::entries::words as words_of;
 
 use super::super::happenings;
 use super::super::light::Light;
@@ -15,7 +16,6 @@ use super::super::pane::Pane;
 use super::super::panes::timeline;
 use super::super::scale::Scale;
 use super::super::snapshot::Snapshot;
-use super::super::snapshot::error;
 use super::super::snapshot::past::What;
 use super::super::state::ScreenState;
 use super::super::theme::{self, Tone};
@@ -67,7 +67,7 @@ fn errors(page: &mut Page<'_>, snap: &Snapshot, scale: &Scale, window: (usize, u
         page.exact(if known { "none" } else { "not known: no error log was read of that time" }, Tone::Muted);
     }
     for (n, e) in rows {
-        let said = words.get(&e.category).map_or_else(String::new, |l| error::words(&l.entry));
+        let said = words.get(&e.category).map_or_else(String::new, |l| words_of(&l.entry));
         let text = format!("{:>6}  {}", human::grouped(n), said);
         spaced(page, e.light, e.category.word(), &text);
     }

@@ -1,16 +1,16 @@
 //! The rows of the Errors pane: one category of error-log entries each; and the lines that are kept of them.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::log::{AccessEntry, Category, ErrorEntry, Level};
+use crate::event::log::{AccessEntry, Category, Level};
 use crate::model::Model;
 use crate::model::errors::Tally;
 use crate::model::errors::kept::Kept;
 use crate::model::errors::split::Splits;
 use crate::model::stats::{BUCKET_S, Buckets};
+use crate::report::entries::words;
 use crate::time::Timestamp;
 
 use super::super::light::Light;
@@ -112,20 +112,6 @@ fn row(category: Category, tally: &Tally, model: &Model) -> ErrorRow {
         splits: Arc::clone(&tally.splits),
         backend_lines: Vec::new(),
     }
-}
-
-/// A message as one sentence, without the names in it that have columns of their own.
-#[must_use]
-pub fn words(e: &ErrorEntry) -> String {
-    let mut said = e.message.to_string();
-    if let Some(errno) = e.errno {
-        let _ = write!(said, " ({errno})");
-    }
-    if let Some(action) = &e.action {
-        said.push_str(" while ");
-        said.push_str(action);
-    }
-    said
 }
 
 /// The access-log lines that belong to the connections of these error-log lines.
