@@ -137,6 +137,24 @@ fn where_no_shell_waits_nothing_stops() {
 }
 
 #[test]
+fn in_a_container_whose_session_began_outside_nothing_stops() {
+    let Some(unshare) = in_path("unshare") else { return };
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: a process namespace needs root");
+        return;
+    }
+    let mut command = Command::new(unshare);
+    command.args(["--pid", "--fork", "--mount-proc"]).arg(env!("CARGO_BIN_EXE_wspulse")).arg("demo");
+    command.env("XDG_CONFIG_HOME", "/nowhere");
+    let mut t = Terminal::start(command, 30, 100);
+    t.until("the dashboard", is_dashboard);
+    t.send("\u{1a}");
+    t.shows("no shell waits for this program");
+    t.send("q");
+    assert_eq!(t.ended().code(), Some(0));
+}
+
+#[test]
 fn a_smeared_screen_is_drawn_anew() {
     let mut t = as_a_job(30, 100);
     t.until("the dashboard", is_dashboard);

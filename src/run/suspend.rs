@@ -4,9 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use rustix::process::{
-    Pid, Signal, getpgid, getpgrp, getpid, getppid, getsid, kill_current_process_group, kill_process,
-};
+use rustix::process::{Signal, getpid, kill_current_process_group, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
@@ -81,25 +79,54 @@ pub fn ask() -> io::Result<bool> {
 /// Whether a shell with job control waits for us: an ancestor of our session in another process group (POSIX calls a group
 /// without one orphaned). Without it nobody would ever send SIGCONT.
 fn has_shell() -> bool {
-    let (session, group) = (getsid(None).ok(), getpgrp());
-    let mut ancestor = getppid();
+    let Some(own) = Place::of("self") else { return false };
+    let mut ancestor = own.parent;
     for _ in 0..ANCESTORS {
-        let Some(pid) = ancestor else { return false };
-        if getsid(Some(pid)).ok() != session {
+        let Some(place) = Place::of(&ancestor.to_string()) else { return false };
+        if place.session != own.session {
             return false;
         }
-        match getpgid(Some(pid)) {
-            Ok(other) if other == group => ancestor = parent(pid),
-            Ok(_) => return true,
-            Err(_) => return false,
+        if place.group != own.group {
+            return true;
         }
+        ancestor = place.parent;
     }
     false
 }
 
-/// The parent of a process (proc_pid_stat(5)): the second field after the name, which stands in parentheses and may hold any.
-fn parent(pid: Pid) -> Option<Pid> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-    let (_, rest) = stat.rsplit_once(')')?;
-    Pid::from_raw(rest.split_whitespace().nth(1)?.parse().ok()?)
+/// Where a process stands among others. Read from /proc, because in a container the leader of a session or a group may be
+/// outside, which the kernel tells as 0: a number that getsid(2) gives too and that the types of the library do not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    parent: u32,
+    group: u32,
+    session: u32,
+}
+
+impl Place {
+    /// Reads /proc/PID/stat, if there is such a process.
+    fn of(pid: &str) -> Option<Self> {
+        Self::parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// Fields 4 to 6 of proc_pid_stat(5), behind a name that stands in parentheses and may hold anything.
+    fn parse(stat: &str) -> Option<Self> {
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(1).map(|f| f.parse().ok());
+        Some(Self { parent: fields.next()??, group: fields.next()??, session: fields.next()?? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Place;
+
+    #[test]
+    fn a_place_is_read_behind_any_name_and_from_inside_a_container() {
+        let place = |parent, group, session| Some(Place { parent, group, session });
+        assert_eq!(Place::parse("812 (a) S 1 (b) R 700 812 650 34816 812 4194304"), place(700, 812, 650));
+        assert_eq!(Place::parse("2 (wspulse) S 0 0 0 34816 -1 4194304"), place(0, 0, 0));
+        assert_eq!(Place::parse("2 (wspulse) S 1 2"), None);
+        assert_eq!(Place::parse(""), None);
+        assert!(Place::of("self").is_some());
+    }
 }
