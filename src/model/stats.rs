@@ -135,6 +135,12 @@ impl Track {
         &self.day
     }
 
+    /// When the newest event was, to the beginning of its bucket.
+    #[must_use]
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.first.map(|_| Timestamp::from_secs(self.recent.newest.saturating_mul(self.recent.width)))
+    }
+
     /// When the earliest event of all was.
     #[must_use]
     pub const fn first(&self) -> Option<Timestamp> {

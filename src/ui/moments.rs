@@ -21,7 +21,7 @@ const ROOM: usize = 121;
 /// The columns of the timeline as they were drawn last.
 #[must_use]
 pub fn scale(snap: &Snapshot, state: &ScreenState) -> Scale {
-    Scale::new(state.span, snap.past.now, state.strip.map_or(ROOM, |s| s.room))
+    Scale::new(state.span, snap.past.edge(state.span), state.strip.map_or(ROOM, |s| s.room))
 }
 
 /// To the column with an error after or before the moment that is shown. The Errors pane selects the newest error in it.

@@ -69,6 +69,8 @@ impl Span {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scale {
     span: Span,
+    /// The moment that the newest column holds.
+    now: Timestamp,
     /// Seconds that one column covers.
     secs: i64,
     /// The number (time / width) of the newest column.
@@ -87,13 +89,26 @@ impl Scale {
         let each = buckets.div_ceil(room.saturating_sub(1).max(1));
         let columns = (buckets.div_ceil(each) + 1).min(room);
         let secs = bucket * i64::try_from(each).unwrap_or(1);
-        Self { span, secs, newest: now.secs().div_euclid(secs), columns, wide: room.checked_div(columns).unwrap_or(1) }
+        Self {
+            span,
+            now,
+            secs,
+            newest: now.secs().div_euclid(secs),
+            columns,
+            wide: room.checked_div(columns).unwrap_or(1),
+        }
     }
 
     /// The span.
     #[must_use]
     pub const fn span(&self) -> Span {
         self.span
+    }
+
+    /// The moment that it ends with.
+    #[must_use]
+    pub const fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// How many columns there are.

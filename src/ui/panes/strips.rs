@@ -170,7 +170,7 @@ fn dot(look: &Look, number: i64) -> Span<'static> {
 /// One sign for each column of a row of probes: a line while open, broken while it fails, which begins with a cross.
 #[must_use]
 pub fn states(look: &Look, row: Row, past: &Past, scale: &Scale) -> Vec<Span<'static>> {
-    let of = |p: &ProbeTrack| p.states(scale, past.now);
+    let of = |p: &ProbeTrack| p.states(scale);
     let states = match row {
         Row::Probe(i) => past.probes.get(i).map_or_else(Vec::new, of),
         _ => past.worst_probes(scale),

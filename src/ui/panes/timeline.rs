@@ -71,7 +71,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, snap: &Snapshot, span: Span, titled: b
     let name = labels.iter().map(|(_, n)| human::width(n)).max().unwrap_or(0).min(most);
     let label = if named { u16::try_from(2 + 2 + name + 1 + FIGURE + 2).unwrap_or(LABEL) } else { LABEL };
     let room = usize::from(area.width.saturating_sub(label + 1));
-    let scale = Scale::new(span, snap.past.now, room);
+    let scale = Scale::new(span, snap.past.edge(span), room);
     if scale.columns() == 0 {
         return None;
     }

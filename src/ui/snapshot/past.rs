@@ -15,13 +15,16 @@ use crate::model::stats::{BUCKET_S, Track};
 use crate::time::Timestamp;
 
 use super::super::light::Light;
-use super::super::scale::Scale;
+use super::super::scale::{Scale, Span};
 use super::error;
 
 /// Buckets of the half hour.
 const CELLS: usize = 360;
 /// Endpoints whose probes have a strip.
 const STRIPS: usize = 32;
+/// A span so short that it moves second by second.
+const SHORT_S: i64 = 300;
+const MINUTE_S: i64 = 60;
 
 /// What happened when.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +43,8 @@ pub struct Past {
     pub lines: Arc<Vec<Arc<Kept>>>,
     /// The present.
     pub now: Timestamp,
+    /// When the newest thing happened that the timeline shows.
+    newest: Option<Timestamp>,
     /// When watching, or counting anew, began.
     pub began: Option<Timestamp>,
     /// The moment that is asked for, when it is not the present.
@@ -110,7 +115,7 @@ impl Past {
                 track: t.buckets.clone(),
             })
             .collect();
-        Self {
+        let mut past = Self {
             age: age(model),
             known: known(model),
             errors,
@@ -123,7 +128,10 @@ impl Past {
             began: model.since,
             cursor: None,
             left_out: Vec::new(),
-        }
+            newest: None,
+        };
+        past.newest = past.newest_of();
+        past
     }
 
     /// How much of it there was in each column.
@@ -156,7 +164,30 @@ impl Past {
         let none = vec![State::Unknown; scale.columns()];
         self.probes
             .iter()
-            .fold(none, |worst, p| worst.into_iter().zip(p.states(scale, self.now)).map(|(a, b)| a.max(b)).collect())
+            .fold(none, |worst, p| worst.into_iter().zip(p.states(scale)).map(|(a, b)| a.max(b)).collect())
+    }
+
+    /// Where the timeline ends at the right. While nothing happens it moves with the minutes of the clock and not between
+    /// them, so that a quiet screen writes nothing.
+    #[must_use]
+    pub fn edge(&self, span: Span) -> Timestamp {
+        if span.secs() <= SHORT_S {
+            return self.now;
+        }
+        let minute = self.now.secs().div_euclid(MINUTE_S).saturating_mul(MINUTE_S);
+        // The moment that is looked at stands in a column, too.
+        self.newest
+            .max(self.cursor)
+            .map_or(Timestamp::from_secs(minute), |t| t.max(Timestamp::from_secs(minute)))
+            .min(self.now)
+    }
+
+    /// When the newest thing happened that the timeline shows.
+    fn newest_of(&self) -> Option<Timestamp> {
+        let tracks = self.errors.iter().map(|e| &e.track).chain([&self.opened]).chain(&self.ended);
+        let turns = self.probes.iter().filter_map(|p| p.turns.last()).map(|(at, _)| *at);
+        let marks = self.marks.last().map(|m| m.at);
+        tracks.filter_map(Track::newest).chain(turns).chain(marks).chain(self.began).max()
     }
 }
 
@@ -178,7 +209,8 @@ impl ErrorTrack {
 impl ProbeTrack {
     /// How the probe was in each column.
     #[must_use]
-    pub fn states(&self, scale: &Scale, now: Timestamp) -> Vec<State> {
+    pub fn states(&self, scale: &Scale) -> Vec<State> {
+        let now = scale.now();
         let mut out = vec![State::Unknown; scale.columns()];
         let ends = self.turns.iter().skip(1).map(|(at, _)| *at).chain([now]);
         for ((from, turn), to) in self.turns.iter().zip(ends) {
@@ -253,7 +285,6 @@ fn probes(model: &Model) -> Vec<ProbeTrack> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::scale::Span;
     use super::*;
 
     #[test]
@@ -270,20 +301,38 @@ mod tests {
             (at(9_900), Turn::Off),
         ];
         let strip = ProbeTrack { name: "example.test/ws".into(), turns };
-        let states = strip.states(&scale, now);
+        let states = strip.states(&scale);
         let of = |s| states[scale.column(at(s)).expect("a column")];
         assert_eq!(
             [9_500, 9_610, 9_700, 9_760, 9_810, 9_960].map(of),
             [State::Unknown, State::Open, State::Died, State::Open, State::Failed, State::Unknown]
         );
         let long_ago = ProbeTrack { name: String::new(), turns: vec![(at(5), Turn::Opened)] };
-        assert!(long_ago.states(&scale, now).iter().all(|s| *s == State::Open), "it still is so");
+        assert!(long_ago.states(&scale).iter().all(|s| *s == State::Open), "it still is so");
         let past = Past { probes: vec![strip, long_ago], now, ..Past::default() };
         let worst = past.worst_probes(&scale);
         assert_eq!(
             [9_500, 9_700, 9_810].map(|s| worst[scale.column(at(s)).expect("a column")]),
             [State::Open, State::Died, State::Failed]
         );
+    }
+
+    #[test]
+    fn a_quiet_timeline_moves_with_the_minutes_and_with_what_happens() {
+        let at = Timestamp::from_secs;
+        let edge = |past: &Past| past.edge(Span::default()).secs();
+        let mut past = Past { now: at(7_259), ..Past::default() };
+        assert_eq!(edge(&past), 7_200);
+        past.now = at(7_260);
+        assert_eq!(edge(&past), 7_260);
+        past.now = at(7_290);
+        past.newest = Some(at(7_275));
+        assert_eq!(edge(&past), 7_275);
+        past.cursor = Some(at(7_285));
+        assert_eq!(edge(&past), 7_285);
+        past.newest = Some(at(9_999));
+        assert_eq!(edge(&past), 7_290, "a clock that is ahead moves nothing");
+        assert_eq!(Span::all().next().map(|s| past.edge(s).secs()), Some(7_290));
     }
 
     #[test]
