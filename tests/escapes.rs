@@ -6,15 +6,17 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use wspulse::human::has_a_sign;
 
 use support::terminal::Terminal;
-use support::wspulse;
+use support::{lines, wspulse};
 
 /// Colours, a title, a cleared screen, a question to the terminal, each also in one byte of eight bits (C1), once as UTF-8 and
 /// once raw; a text turned round, a word that is not seen, a tab, a bell, NUL, backspace, DEL, and bytes that are no UTF-8.
@@ -398,10 +400,16 @@ fn hostile_text_is_shown_and_never_acts_on_the_dashboards_terminal() {
 }
 
 /// Lines of text, and nothing that a terminal would act on.
-fn assert_harmless(what: &str, out: &[u8]) {
+fn assert_lines<'a>(what: &str, out: &'a [u8]) -> &'a str {
     let text = std::str::from_utf8(out).unwrap_or_else(|e| panic!("{what} is no UTF-8: {e}"));
     let odd: Vec<char> = text.chars().filter(|c| !has_a_sign(*c) && *c != '\n').collect();
     assert!(odd.is_empty(), "{what}: {odd:?} in\n{}", text.escape_debug());
+    text
+}
+
+/// The same, and the hostile text is among it.
+fn assert_harmless(what: &str, out: &[u8]) {
+    let text = assert_lines(what, out);
     assert!(text.contains("PWNED"), "{what} shows nothing of it:\n{text}");
 }
 
@@ -430,6 +438,14 @@ fn hostile_text_is_harmless_on_every_other_face() {
         logs.args(["--format", format, "--tz", "UTC"]).arg(&world.error_log).arg(&world.access_log);
         all.push((format!("logs {format}"), logs));
     }
+    for (format, url) in ["text", "json", "markdown"].into_iter().zip(world.urls()) {
+        let mut soak = plain("soak");
+        soak.args(["-n", "2", "--duration", "500ms", "--format", format, &url]);
+        all.push((format!("soak {url} {format}"), soak));
+    }
+    let mut idle = plain("idle-timeout");
+    idle.args(["--max", "2s"]).arg(format!("ws://{}/close", world.plain));
+    all.push(("idle-timeout".to_owned(), idle));
     let mut stream = world.with_all(plain("stream"));
     stream.args(["--for", "2s"]).args(world.urls());
     all.push(("stream".to_owned(), stream));
@@ -438,10 +454,49 @@ fn hostile_text_is_harmless_on_every_other_face() {
         let told = String::from_utf8_lossy(&out.stderr).into_owned();
         assert!(out.status.code().is_some_and(|c| c != 101), "{what}: {told}");
         assert!(!out.stdout.is_empty(), "{what}: {told}");
-        assert_harmless(&what, &out.stdout);
-        let odd: Vec<char> = told.chars().filter(|c| !has_a_sign(*c) && *c != '\n').collect();
-        assert!(odd.is_empty(), "{what} on stderr: {odd:?} in {told:?}");
+        // Those count what came, and say nothing of its words.
+        if ["soak", "idle-timeout"].iter().any(|name| what.starts_with(name)) {
+            assert_lines(&what, &out.stdout);
+        } else {
+            assert_harmless(&what, &out.stdout);
+        }
+        assert_lines(&format!("{what} on stderr"), &out.stderr);
     }
+}
+
+#[test]
+fn hostile_text_is_harmless_in_sentences() {
+    let world = World::new();
+    let mut command = world.with_all(wspulse());
+    command.arg("--plain").args(world.urls()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("it starts");
+    let told = lines(child.stdout.take().expect("piped"));
+    let mut out = String::new();
+    while out.matches("PWNED").count() < 20 {
+        let line = told.recv_timeout(Duration::from_secs(30)).unwrap_or_else(|e| panic!("{e} after\n{out}"));
+        out.push_str(&line);
+        out.push('\n');
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("ours");
+    assert!(child.wait().expect("it ends").code().is_some_and(|c| c != 101));
+    assert_harmless("sentences", out.as_bytes());
+}
+
+#[test]
+fn hostile_text_never_acts_on_the_terminal_of_a_soak() {
+    let world = World::new();
+    let mut command = wspulse();
+    command.args(["soak", "-n", "4", "--duration", "2s", "--reconnect"]).arg(format!("ws://{}/close", world.plain));
+    let mut t = Terminal::start(command, 40, 120);
+    t.ended();
+    let out = t.bytes();
+    let (text, foreign) = read(&out);
+    // Its live lines are drawn over themselves: cursor up, the rest of a line cleared.
+    let ours =
+        |f: &String| matches!(f.as_str(), "'\\n'" | "'\\r'") || ["A", "J", "K"].iter().any(|last| f.ends_with(last));
+    let foreign: Vec<_> = foreign.into_iter().filter(|f| !ours(f)).collect();
+    assert!(foreign.is_empty(), "{foreign:#?} in {}", out.escape_ascii());
+    assert!(text.contains("close frame 1011"), "{text}");
 }
 
 /// Words on the command line come from scripts, and scripts take them from anywhere.

@@ -316,7 +316,8 @@ pub struct SocketDelta {
     /// How long the look took.
     #[serde(with = "crate::time::seconds")]
     pub took: Duration,
-    /// Time since the look before, which may have found nothing to tell; `None` for the first one. Byte counters grew in it.
+    /// Time since the look before, which may have found nothing to tell, or since the kernel's counters last told that nothing had
+    /// moved; `None` for the first one. Byte counters grew in it.
     #[serde(default, with = "crate::time::opt_seconds", skip_serializing_if = "Option::is_none")]
     pub since: Option<Duration>,
 }

@@ -38,6 +38,8 @@ const FRAME: Duration = Duration::from_millis(100);
 const ROUTINE: Duration = Duration::from_millis(950);
 /// The shortest time between two diagnoses: rules look at everything, and a verdict that flickers helps nobody.
 const DIAGNOSIS: Duration = Duration::from_millis(400);
+/// The same while nothing but time passes: a rule that waits for its time may wait a little longer.
+const DIAGNOSIS_AT_REST: Duration = Duration::from_secs(5);
 /// Making moments takes at most one part in so many of the time,
 const SHARE: u32 = 4;
 /// and diagnoses one in so many.
@@ -172,7 +174,7 @@ async fn work(
                 }
                 Some(Order::Reset) => {
                     session.model_mut().reset_counters();
-                    (learnt, next) = (true, soonest);
+                    (desk.news, learnt, next) = (true, true, soonest);
                 }
                 Some(Order::Toggle(url)) => session.toggle_probe(&url),
                 Some(Order::Report { redacted }) => {
@@ -190,6 +192,7 @@ async fn work(
                 let events = events?;
                 learnt |= !events.is_empty();
                 let is_routine = events.iter().all(|e| is_routine(&e.event));
+                desk.news |= !is_routine;
                 if !is_routine || !desk.moment.snapshot.counts_processes_of(session.model()) {
                     next = soonest;
                 }
@@ -211,8 +214,11 @@ fn is_routine(event: &Event) -> bool {
 struct Desk {
     moment: Arc<Moment>,
     diagnosis: Diagnosis,
-    /// The earliest time for another diagnosis.
+    /// When the last diagnosis began, and the earliest time for another one.
+    diagnosed: Instant,
     due: Instant,
+    /// Something was learnt since but that time passes.
+    news: bool,
     wish: watch::Receiver<Wish>,
     memory: Arc<Mutex<Memory>>,
     /// Rows that were shown. To free a hundred thousand takes its time, which must not be the screen's: whoever lets go last does it.
@@ -225,13 +231,15 @@ impl Desk {
         let snapshot = Snapshot::of(session.model(), &diagnosis);
         let answered = wish.borrow().clone().answer(Arc::clone(&snapshot.tunnels.rows));
         let moment = Arc::new(Moment { snapshot, answered });
-        Self { moment, diagnosis, due: Instant::now(), wish, memory, shown: VecDeque::new() }
+        let now = Instant::now();
+        Self { moment, diagnosis, diagnosed: now, due: now, news: true, wish, memory, shown: VecDeque::new() }
     }
 
     fn make(&mut self, session: &Session) -> Arc<Moment> {
         let begun = Instant::now();
-        if begun >= self.due {
+        if begun >= self.due && (self.news || begun >= self.diagnosed + DIAGNOSIS_AT_REST) {
             self.diagnosis = diagnose(session.model());
+            (self.diagnosed, self.news) = (begun, false);
             self.due = begun + DIAGNOSIS.max(begun.elapsed() * DIAGNOSING);
         }
         let snapshot = self.moment.snapshot.after(session.model(), &self.diagnosis);

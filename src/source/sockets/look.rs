@@ -125,6 +125,13 @@ impl Looker {
         Ok(Looked { delta: SocketDelta { took: begun.elapsed(), since, ..delta }, sense, cost })
     }
 
+    /// A look now would show what the last one did: what changes later did so after this moment.
+    pub(super) fn unmoved(&mut self, now: Instant) {
+        if let Some(last) = &mut self.last_look {
+            *last = now;
+        }
+    }
+
     /// Turns to the namespace of the interest. When it is another one than before, by pid or because the process behind the
     /// pid is another, nothing that was seen holds any more; and a kept socket would keep a dead namespace alive.
     fn turn_to(&mut self, interest: &Interest) -> bool {
@@ -453,6 +460,17 @@ mod tests {
         );
         assert!(outcome.sense.said.contains("unix sockets are not seen"), "{}", outcome.sense.said);
         assert!(outcome.sense.remedy.is_some_and(|r| r.contains("seccomp")));
+    }
+
+    #[test]
+    fn what_is_known_not_to_have_moved_shortens_the_time_in_which_something_did() {
+        let (_, interest, _held) = connection("127.0.0.29");
+        let mut looker = Looker::new(Mode::Auto, "/proc");
+        let start = Instant::now();
+        looker.unmoved(start);
+        assert_eq!(looker.look(&interest, start).expect("a look").delta.since, None, "nothing was looked at before");
+        looker.unmoved(start + SECOND * 4);
+        assert_eq!(looker.look(&interest, start + SECOND * 5).expect("a look").delta.since, Some(SECOND));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod owners;
 mod pace;
 mod prints;
 mod procfs;
+mod rest;
 mod row;
 mod sight;
 mod space;
@@ -22,6 +23,7 @@ mod walk;
 mod walked;
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +32,8 @@ use tokio::time::Instant;
 
 use self::look::{Looked, Looker};
 use self::pace::Pace;
+use self::rest::{Counters, Next, Rest};
+use self::space::Space;
 use super::{Outlet, Source};
 use crate::event::site::Interest;
 use crate::event::socket::{Listener, SocketDelta, SocketRow, SocketSource as Way, UnixListener, UnixRow};
@@ -40,8 +44,9 @@ pub(super) use self::procfs::listening;
 
 /// The usual time between two looks.
 pub const INTERVAL: Duration = Duration::from_secs(1);
-/// A delta is sent at least this often, even one that tells no change: it shows that the source lives.
-const LONGEST_SILENCE: Duration = Duration::from_secs(5);
+/// A delta is sent at least about this often, even one that tells no change: it shows that the source lives. A little less than
+/// the five seconds after which there is a look in any case.
+const LONGEST_SILENCE: Duration = Duration::from_millis(4_500);
 const PROC: &str = "/proc";
 
 /// One look at the socket table.
@@ -107,7 +112,8 @@ pub fn decode(datagram: &[u8]) -> (Vec<SocketRow>, Vec<Listener>, Vec<UnixRow>) 
 pub struct SocketSource {
     /// This host's name.
     pub host: Arc<str>,
-    /// The time between two looks. It stretches by itself so that looking takes at most 5 % of one core.
+    /// The time between two looks. It stretches by itself so that looking takes at most 5 % of one core; and looks are left
+    /// out while the counters of TCP tell that nothing moved.
     pub interval: Duration,
     /// It does not: it was asked for.
     pub fixed: bool,
@@ -122,6 +128,12 @@ impl SocketSource {
     #[must_use]
     pub fn new(host: &Arc<str>, interest: watch::Receiver<Interest>) -> Self {
         Self { host: Arc::clone(host), interval: INTERVAL, fixed: false, mode: Mode::Auto, interest }
+    }
+
+    /// The counters by which a look may be left out; none where every look is wanted, or where connections show in none.
+    fn counters(&self, interest: &Interest) -> Option<Counters> {
+        let counted = !self.fixed && interest.unix.is_empty();
+        counted.then(|| Counters::read(&Space::of(Path::new(PROC), interest.net).tables(Path::new(PROC))))?
     }
 
     /// Waits until it is time or the interest is another one; with no time given, for the interest alone. False when the
@@ -156,15 +168,18 @@ impl Source for SocketSource {
         let mut looker = Looker::new(self.mode, PROC);
         let mut voice = Voice::default();
         let mut pace = Pace::new(self.interval, self.fixed);
+        let mut rest = Rest::default();
         loop {
             let interest = self.interest.borrow_and_update().clone();
             let begun = Instant::now();
             let mut until = None;
             // With nothing to watch there is one last look, if anything was seen before: it tells that all is gone.
             if !interest.is_empty() || looker.seen() > 0 {
+                let counters = self.counters(&interest);
                 let (back, outcome) = off_the_runtime(looker, interest.clone()).await?;
                 looker = back;
                 let Looked { delta, sense, cost } = outcome?;
+                rest.looked(counters, tells(&delta));
                 let next = pace.learn(cost, interest.net.is_some());
                 until = begun.checked_add(next).filter(|_| !interest.is_empty());
                 voice.sense(out, if interest.is_empty() { off() } else { paced(sense, &pace) }).await?;
@@ -172,11 +187,27 @@ impl Source for SocketSource {
             } else {
                 voice.sense(out, off()).await?;
             }
-            if !self.wait(&interest, until).await {
-                return Ok(());
+            loop {
+                if !self.wait(&interest, until).await {
+                    return Ok(());
+                }
+                if until.is_none() || *self.interest.borrow() != interest {
+                    break;
+                }
+                match rest.next(self.counters(&interest)) {
+                    Next::Look => break,
+                    Next::Unmoved => looker.unmoved(std::time::Instant::now()),
+                    Next::Later => {}
+                }
+                until = until.and_then(|at| at.checked_add(pace.interval()));
             }
         }
     }
+}
+
+/// It tells of connections, and not only that there are listeners.
+fn tells(delta: &SocketDelta) -> bool {
+    !(delta.rows.is_empty() && delta.closed.is_empty() && delta.unix.is_empty())
 }
 
 /// A look blocks: in the kernel for milliseconds, in /proc for longer.
@@ -228,9 +259,7 @@ impl Voice {
 
     fn worth(&self, delta: &SocketDelta) -> bool {
         delta.full
-            || !delta.rows.is_empty()
-            || !delta.closed.is_empty()
-            || !delta.unix.is_empty()
+            || tells(delta)
             || delta.time_wait.is_some()
             || delta.listeners != self.listeners
             || delta.unix_listeners != self.unix_listeners
