@@ -78,6 +78,7 @@ pub struct Connections {
     /// Tunnels ended over the last half hour and the last day.
     pub died: Track,
     /// Since when these two are counted.
+    moved: Option<Timestamp>,
     counted_since: Option<Timestamp>,
     /// Tunnels opened since the counters began.
     pub opened_total: u64,
@@ -125,6 +126,9 @@ impl Connections {
         self.settle_unix();
         self.count_idle();
         self.last = Some(at);
+        if !(delta.rows.is_empty() && delta.closed.is_empty() && delta.unix.is_empty()) {
+            self.moved = self.last;
+        }
         self.counted_since = self.counted_since.or(self.last);
     }
 
@@ -576,6 +580,12 @@ impl Connections {
     #[must_use]
     pub fn last_look(&self) -> Option<Timestamp> {
         self.last
+    }
+
+    /// The moment of the latest look that told of anything but time; a table told in full counts, too.
+    #[must_use]
+    pub const fn last_moved(&self) -> Option<Timestamp> {
+        self.moved
     }
 
     /// Since when openings and ends are counted; `None` before the first look.

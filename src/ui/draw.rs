@@ -222,7 +222,7 @@ fn draw_strip(buf: &mut Buffer, area: Rect, snap: &Snapshot, with_past: bool, st
     }
     let muted = |s: String| Seg::new(vec![look.span(Tone::Muted, s)]);
     let mut facts = connections::facts(snap, look);
-    let next = snap.tunnels.next_cut;
+    let next = snap.tunnels.next_cut(snap.now);
     facts.extend(next.map(|d| muted(format!("next cut {}", human::span_short(d))).leaves(2)));
     facts.extend(connections::headroom(snap, look));
     put_ends(buf, margin(nth_line(rest, 0)), facts, Vec::new());

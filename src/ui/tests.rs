@@ -290,6 +290,7 @@ fn crowd() -> Snapshot {
     let mut snap = snapshot();
     let row = |n: u32| TunnelRow {
         id: u64::from(n) + 1,
+        at: Timestamp::default(),
         client_addr: Some(
             (std::net::Ipv4Addr::from(0x0a00_0000 + n % 10_000), 1_024 + u16::try_from(n % 60_000).unwrap_or(0)).into(),
         ),

@@ -65,6 +65,7 @@ fn gone(model: &Model, c: &ClosedTunnel, lines: &Lines) -> TunnelRow {
     };
     TunnelRow {
         id: c.id,
+        at: model.now,
         client_addr: c.client,
         upstream_addr: Some(c.upstream.clone()),
         client: None,

@@ -8,6 +8,7 @@ use super::super::filter::{Fields, Key, Kind};
 use super::figure;
 use super::row::TunnelRow;
 use crate::human;
+use crate::time::Timestamp;
 
 /// What tunnels are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,8 +81,18 @@ pub struct GroupRow {
     pub down: Option<f64>,
     /// Bytes a second from the clients.
     pub up: Option<f64>,
-    /// The least time left among them.
+    /// The least time left among them, at the moment of their rows.
     pub left: Option<Duration>,
+    /// That moment.
+    pub at: Timestamp,
+}
+
+impl GroupRow {
+    /// The least time left among them at a later moment.
+    #[must_use]
+    pub fn left_at(&self, now: Timestamp) -> Option<Duration> {
+        self.left.map(|left| left.saturating_sub(now.since(self.at)))
+    }
 }
 
 /// The living ones of `tunnels` grouped, by name; those of which it is not known last.
@@ -91,7 +102,7 @@ pub fn groups<'a>(tunnels: impl Iterator<Item = &'a TunnelRow>, by: By) -> Vec<G
     for t in tunnels.filter(|t| t.ended.is_none()) {
         let name = by.name(t);
         let group = groups.entry(name).or_insert_with_key(|n| GroupRow { name: n.clone(), ..GroupRow::default() });
-        group.tunnels += 1;
+        (group.tunnels, group.at) = (group.tunnels + 1, t.at);
         let bytes = t.bytes();
         group.sent = sum(group.sent, bytes.map(|b| b.0), u64::saturating_add);
         group.received = sum(group.received, bytes.map(|b| b.1), u64::saturating_add);

@@ -47,6 +47,8 @@ pub const KEYS: [Key; 21] = [
 pub struct TunnelRow {
     /// Stable while it lives.
     pub id: u64,
+    /// The moment for which its times are told.
+    pub at: Timestamp,
     /// The client's address.
     pub client_addr: Option<SocketAddr>,
     /// Where the backend is reached.
@@ -149,6 +151,7 @@ fn living(t: &Tunnel<'_>, moment: Moment<'_>) -> TunnelRow {
     let rates = client.or_else(|| t.upstream.and_then(|l| moment.rates(l)));
     TunnelRow {
         id: t.id,
+        at: moment.now,
         client_addr: t.client.map(|l| l.row.peer),
         upstream_addr: Some(t.far.upstream()),
         client: t.client.cloned(),
@@ -190,6 +193,37 @@ pub(super) fn at_least<const N: usize>(
         Some(Duration::from_millis(u64::from(longest)) + now.since(leg.seen))
     });
     (silences.fold(age.0, Duration::max), true)
+}
+
+/// The times of a tunnel that lives run on by themselves: they are told for any moment from that of the row on.
+impl TunnelRow {
+    fn later(&self, now: Timestamp) -> Duration {
+        if self.ended.is_some() { Duration::ZERO } else { now.since(self.at) }
+    }
+
+    /// Its age, and whether that is a lower bound.
+    #[must_use]
+    pub fn age_at(&self, now: Timestamp) -> Option<(Duration, bool)> {
+        self.age.map(|(age, bound)| (age + self.later(now), bound))
+    }
+
+    /// Silence.
+    #[must_use]
+    pub fn idle_at(&self, now: Timestamp) -> Option<Duration> {
+        self.idle.map(|idle| idle + self.later(now))
+    }
+
+    /// Until the proxy cuts it, if it stays silent.
+    #[must_use]
+    pub fn left_at(&self, now: Timestamp) -> Option<Duration> {
+        self.left.map(|left| left.saturating_sub(self.later(now)))
+    }
+
+    /// The same at most, where it is not one figure.
+    #[must_use]
+    pub fn left_at_most_at(&self, now: Timestamp) -> Option<Duration> {
+        self.left_at_most.map(|most| most.saturating_sub(self.later(now)))
+    }
 }
 
 impl TunnelRow {
@@ -316,11 +350,13 @@ pub(super) fn shown(key: &str, n: f64) -> Option<Cow<'static, str>> {
 pub(super) mod tests {
     use super::*;
     use crate::event::socket::{SocketRow, TcpInfo, TcpState};
+    use crate::model::tunnels::End;
 
     /// An open tunnel of this client of which nothing else is known.
     pub(in super::super) fn row(client: &str) -> TunnelRow {
         TunnelRow {
             id: 1,
+            at: Timestamp::default(),
             client_addr: client.parse().ok(),
             upstream_addr: None,
             client: None,
@@ -363,6 +399,28 @@ pub(super) mod tests {
         assert_eq!(text("age").as_deref(), Some("2h14m"), "no blanks in a cell");
         assert_eq!((text("rtt").as_deref(), text("down").as_deref()), (Some("51ms"), Some("1.2k")));
         assert_eq!(full.number("age"), Some(8_040.0));
+    }
+
+    #[test]
+    fn the_times_of_a_living_tunnel_run_on_and_those_of_one_that_ended_stand() {
+        let s = Duration::from_secs;
+        let at = Timestamp::from_secs(1_000);
+        let row = TunnelRow {
+            at,
+            age: Some((s(90), true)),
+            idle: Some(s(20)),
+            left: Some(s(40)),
+            left_at_most: Some(s(100)),
+            ..row("10.0.0.1:1")
+        };
+        let times = |r: &TunnelRow, now| (r.age_at(now), r.idle_at(now), r.left_at(now), r.left_at_most_at(now));
+        assert_eq!(times(&row, at), (row.age, row.idle, row.left, row.left_at_most));
+        assert_eq!(times(&row, at.plus(s(3))), (Some((s(93), true)), Some(s(23)), Some(s(37)), Some(s(97))));
+        assert_eq!(row.left_at(at.plus(s(50))), Some(Duration::ZERO), "no less than nothing");
+        assert_eq!(times(&row, at.minus(s(9))).0, row.age, "no moment before its own");
+        let how = Ended { ago: s(1), how: End::Client, timeout: None, seen: String::new(), line: None, bytes: None };
+        let ended = TunnelRow { ended: Some(how), ..row };
+        assert_eq!(times(&ended, at.plus(s(3))).0, Some((s(90), true)));
     }
 
     #[test]

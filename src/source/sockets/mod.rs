@@ -44,9 +44,8 @@ pub(super) use self::procfs::listening;
 
 /// The usual time between two looks.
 pub const INTERVAL: Duration = Duration::from_secs(1);
-/// A delta is sent at least about this often, even one that tells no change: it shows that the source lives. A little less than
-/// the five seconds after which there is a look in any case.
-const LONGEST_SILENCE: Duration = Duration::from_millis(4_500);
+/// A delta that tells no change is sent after this long all the same: it shows that the source lives.
+const LONGEST_SILENCE: Duration = Duration::from_secs(5);
 const PROC: &str = "/proc";
 
 /// One look at the socket table.

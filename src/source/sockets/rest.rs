@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// So many looks at most are left out in a row while nothing moves: a listener that is opened, or a socket that goes over to
 /// another process, shows in no counter.
-const AT_REST: u32 = 4;
+const AT_REST: u32 = 9;
 /// The same while something moves that was nothing of ours, such as the session over which the screen is looked at.
 const BESIDE: u32 = 1;
 /// It is something of others after so many looks that told nothing new.
@@ -126,9 +126,9 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_moves_every_fifth_look_is_made() {
+    fn where_nothing_moves_every_tenth_look_is_made() {
         let told = looks(&mut Rest::default(), &[counters(7, 1); 12]);
-        assert_eq!(told, [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0].map(|n| n == 1));
+        assert_eq!(told, [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0].map(|n| n == 1));
     }
 
     #[test]

@@ -89,6 +89,11 @@ impl Wake {
         waited.unwrap_or_else(PoisonError::into_inner).0.nudged = false;
     }
 
+    /// Forgets that it was nudged.
+    fn take_nudges(&self) {
+        self.flags().nudged = false;
+    }
+
     /// Waits for the stop or the time; nudges are kept for later.
     pub fn pause(&self, at_most: Duration) {
         self.breathe(at_most);
@@ -175,10 +180,13 @@ impl Watch {
             return;
         }
         self.refresh();
-        if let Some(looked_at) = self.looked_at {
-            self.wake.breathe(BREATH.saturating_sub(looked_at.elapsed()));
-        }
         self.wake.wait(if self.watching == Watching::Events { STEADY } else { POLLED });
+        let breath = BREATH.saturating_sub(self.looked_at.map_or(BREATH, |at| at.elapsed()));
+        if !breath.is_zero() {
+            self.wake.breathe(breath);
+            // The look that comes now is for these nudges, too.
+            self.wake.take_nudges();
+        }
         self.looked_at = Some(Instant::now());
     }
 

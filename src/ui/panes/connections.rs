@@ -108,7 +108,7 @@ pub static COLUMNS: [Column<TunnelRow>; 17] = [
         3,
         |r, l, _| {
             let said = |(d, bound): (Duration, bool)| format!("{}{}", if bound { "≥" } else { "" }, human::span(d));
-            cell::figure(l, tone(r), r.age.map(said))
+            cell::figure(l, tone(r), r.age_at(l.now).map(said))
         },
         |r| secs(r.age.map(|a| a.0)),
     ),
@@ -117,7 +117,7 @@ pub static COLUMNS: [Column<TunnelRow>; 17] = [
         "IDLE",
         7,
         4,
-        |r, l, _| cell::figure(l, tone(r), r.idle.map(human::span)),
+        |r, l, _| cell::figure(l, tone(r), r.idle_at(l.now).map(human::span)),
         |r| secs(r.idle),
     ),
     Column::<TunnelRow>::number("down", "↓/s", 5, 8, |r, l, _| rate(l, r.down), |r| Sort::of(r.down)),
@@ -178,7 +178,7 @@ fn time_left(r: &TunnelRow, look: &Look, width: usize) -> Vec<Span<'static>> {
         };
         return vec![look.span(Tone::Faint, if human::width(&long) <= width { long } else { short })];
     }
-    let Some(left) = r.left else { return cell::figure(look, Tone::Faint, None) };
+    let Some(left) = r.left_at(look.now) else { return cell::figure(look, Tone::Faint, None) };
     let (share, tone) = nearness(left, r.timeout);
     let text_tone = if tone == Tone::Good { Tone::Muted } else { tone };
     let bound = if r.left_at_most.is_some() { "≥" } else { "" };

@@ -73,7 +73,7 @@ pub static COLUMNS: [Column<GroupRow>; 7] = [
         "LEAST LEFT",
         10,
         2,
-        |r, l, _| cell::time(l, r.left, human::span_short),
+        |r, l, _| cell::time(l, r.left_at(l.now), human::span_short),
         |r| Sort::of(r.left.map(|d| d.as_secs_f64())),
     )
     .kind(Kind::Span),

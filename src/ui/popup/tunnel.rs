@@ -79,8 +79,9 @@ fn state(page: &mut Page<'_>, r: &TunnelRow) {
     let light = light(r);
     let bound = if r.age.is_some_and(|a| a.1) { "at least " } else { "" };
     let word = if r.ended.is_some() { ", was open" } else { "" };
-    let age = r.age.map_or_else(String::new, |(age, _)| format!("{word} for {bound}{}", said(age)));
-    let silent = r.idle.map_or_else(String::new, |d| format!(", silent for {}", said(d)));
+    let now = page.look.now;
+    let age = r.age_at(now).map_or_else(String::new, |(age, _)| format!("{word} for {bound}{}", said(age)));
+    let silent = r.idle_at(now).map_or_else(String::new, |d| format!(", silent for {}", said(d)));
     let look = page.look;
     let sign = look.span(light.tone(), light.sign());
     let named = look.span(light.word_tone(), format!(" {}", r.word()));
@@ -118,12 +119,12 @@ fn life(page: &mut Page<'_>, snap: &Snapshot, r: &TunnelRow) {
 
 /// How long nginx still holds it in silence, and which line says so.
 fn deadline(page: &mut Page<'_>, snap: &Snapshot, r: &TunnelRow) {
-    let Some(left) = r.left else {
+    let Some(left) = r.left_at(page.look.now) else {
         page.pair("time left", "· not known, or no timer of nginx runs now");
         return;
     };
     let (share, tone) = connections::nearness(left, r.timeout);
-    let at_most = r.left_at_most.map_or_else(String::new, |most| format!(" to {}", said(most)));
+    let at_most = r.left_at_most_at(page.look.now).map_or_else(String::new, |most| format!(" to {}", said(most)));
     let text = format!("{}{at_most} of {}", said(left), span(r.timeout));
     let room = page.width.saturating_sub(NAME + GAP + human::width(&text)).min(BAR);
     let bar = page.look.span(tone, format!("{:<room$}", cell::bar(share, room)));

@@ -14,6 +14,8 @@ pub use crate::report::sockets::TunnelRow;
 
 /// Rows are built at most this often between two looks at the sockets: their ages are shown in whole seconds.
 const FRESH: Duration = Duration::from_secs(1);
+/// The same once nothing has moved on any tunnel for so long: their times run on by themselves.
+const AT_REST: Duration = Duration::from_secs(5);
 /// For each of so many tunnels they are built a second less often, at a look too: building many takes its time from the keys.
 const MANY: u32 = 50_000;
 
@@ -29,8 +31,8 @@ pub struct Tunnels {
     pub before: Arc<Vec<TunnelRow>>,
     /// How many live.
     pub living: usize,
-    /// The least time left among them.
-    pub next_cut: Option<Duration>,
+    /// The least time left among them when the rows were built.
+    next_cut: Option<Duration>,
     at: Timestamp,
     look: Option<Timestamp>,
 }
@@ -48,6 +50,12 @@ impl Tunnels {
         rows.extend(ended);
         let look = model.connections.last_look();
         Self { rows: Arc::new(rows), before: Arc::new(before), living, next_cut, at: model.now, look }
+    }
+
+    /// The least time left among them.
+    #[must_use]
+    pub fn next_cut(&self, now: Timestamp) -> Option<Duration> {
+        self.next_cut.map(|left| left.saturating_sub(now.since(self.at)))
     }
 
     /// The tunnel with this id, also one that ended a while ago.
@@ -83,7 +91,13 @@ impl Tunnels {
     #[must_use]
     pub fn after(&self, model: &Model) -> Self {
         let rest = FRESH * (u32::try_from(self.living).unwrap_or(u32::MAX) / MANY);
-        let rest = if self.look == model.connections.last_look() { rest + FRESH } else { rest };
+        let moved = model.connections.last_moved();
+        let calm = self.rows.len() == self.living && moved.is_some_and(|at| model.now.since(at) >= AT_REST);
+        let rest = match self.look == model.connections.last_look() {
+            _ if calm && moved.is_some_and(|at| self.at >= at.plus(AT_REST)) => rest + AT_REST,
+            true => rest + FRESH,
+            false => rest,
+        };
         if model.now.since(self.at) < rest { self.clone() } else { Self::of(model) }
     }
 
