@@ -4,6 +4,7 @@ mod support;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -14,7 +15,8 @@ use tokio::sync::mpsc;
 use wspulse::event::Event;
 use wspulse::event::probe::{ClosedBy, FailureKind, Phase, Route, Step};
 use wspulse::source::probe::{
-    ClientCert, HttpProxy, ProbeOptions, ProbeSource, ProxyProtocol, Question, ResolveOverride, WsUrl, target,
+    ClientCert, HttpProxy, ProbeOptions, ProbeSource, ProxyProtocol, Question, ResolveOverride, WsUrl, look_telling,
+    target,
 };
 use wspulse::source::supervise;
 
@@ -512,6 +514,53 @@ async fn a_server_that_never_pongs_is_given_up() {
     assert_eq!(reason, "2 pings in a row went unanswered");
 }
 
+/// Whoever is told of a ping wakes up, and that must not happen amid its round trip.
+#[tokio::test]
+async fn a_ping_is_told_of_when_its_pong_has_come() {
+    let told = Arc::new(AtomicU64::new(0));
+    let (arrived, mut untold) = mpsc::unbounded_channel();
+    let known = Arc::clone(&told);
+    let at = server(move |mut peer| {
+        let (known, arrived) = (Arc::clone(&known), arrived.clone());
+        async move {
+            peer.upgrade().await;
+            for seq in 1_u64.. {
+                let Some((9, payload)) = peer.frame().await else { break };
+                let _ = arrived.send(known.load(Ordering::SeqCst) < seq);
+                peer.say(frame(10, &payload)).await;
+            }
+        }
+    })
+    .await;
+    let url = WsUrl::parse(&format!("ws://{at}/")).unwrap();
+    let mut tell = |step| {
+        if let Step::Pinged { seq } = step {
+            told.store(seq, Ordering::SeqCst);
+        }
+    };
+    look_telling(&url, &quick(), Duration::from_millis(500), &mut tell).await;
+    let untold: Vec<bool> = std::iter::from_fn(|| untold.try_recv().ok()).collect();
+    assert!(untold.contains(&true), "on a busy machine a pong may be too late, but not each: {untold:?}");
+    assert_eq!(told.load(Ordering::SeqCst), untold.len() as u64, "in the end all were told of");
+}
+
+#[tokio::test]
+async fn a_ping_whose_pong_does_not_come_is_told_of_long_before_it_is_missed() {
+    let at = server(|mut peer| async move {
+        peer.upgrade().await;
+        peer.drain().await;
+    })
+    .await;
+    let url = WsUrl::parse(&format!("ws://{at}/")).unwrap();
+    let options = ProbeOptions { ping_interval: PATIENCE, ping_timeout: Duration::from_secs(1), ..quick() };
+    let mut moments = Vec::new();
+    look_telling(&url, &options, Duration::ZERO, &mut |step| moments.push((step, Instant::now()))).await;
+    let moment = |wanted: fn(&Step) -> bool| moments.iter().find(|(step, _)| wanted(step)).unwrap().1;
+    let pinged = moment(|step| matches!(step, Step::Pinged { .. }));
+    let missed = moment(|step| matches!(step, Step::Missed { .. }));
+    assert!(missed - pinged > Duration::from_millis(500), "{moments:?}");
+}
+
 // ---- TLS
 
 /// A certificate authority, and servers with certificates of several faults.
@@ -786,7 +835,7 @@ async fn the_source_dials_again_and_stops_politely() {
     let (tell, mut told) = mpsc::unbounded_channel();
     let turn = Arc::new(std::sync::atomic::AtomicU32::new(0));
     let at = server(move |mut peer| {
-        let (tell, first) = (tell.clone(), turn.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0);
+        let (tell, first) = (tell.clone(), turn.fetch_add(1, Ordering::SeqCst) == 0);
         async move {
             peer.upgrade().await;
             if !first {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use wspulse::event::Event;
 use wspulse::event::probe::{Route, Step, TargetId};
 use wspulse::source::probe::dial::dial;
-use wspulse::source::probe::soak::{Plan, Standing};
+use wspulse::source::probe::soak::{Plan, Standing, WORKERS};
 use wspulse::source::probe::{ProbeOptions, ProbeSource, WsUrl};
 use wspulse::source::supervise;
 
@@ -34,7 +34,8 @@ pub fn hold(url: &str, tunnels: u32) -> io::Result<()> {
     let options = ProbeOptions { ping_interval: Duration::from_secs(INTERVAL.into()), ..ProbeOptions::default() };
     let duration = Duration::from_secs(HELD.into());
     let plan = Plan { url: parsed(url)?, options, tunnels, duration, ramp: RAMP, again: false };
-    tokio::runtime::Runtime::new()?.block_on(async {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    runtime.block_on(async {
         let before = resident_kib();
         let mut begin = None;
         let mut end = None;

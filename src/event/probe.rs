@@ -175,7 +175,7 @@ pub enum Step {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tls: Option<Tls>,
     },
-    /// A ping was sent.
+    /// A ping was sent. Told with its pong, or 20 ms later: whoever was told at once would wake up amid the round trip.
     Pinged {
         /// Its number.
         seq: u64,

@@ -77,7 +77,8 @@ pub fn main(start: Start) -> anyhow::Result<ExitCode> {
     if !opens_screen(&cli) && !apart {
         chosen.warnings.iter().for_each(|w| out::complain(&format!("wspulse: {w}")));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let workers = if matches!(cli.command, Some(Command::Soak(_))) { probe::soak::WORKERS } else { 2 };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
     let code = runtime.block_on(async {
         match cli.command {
             None => look(&cli.look, cli.plain, &chosen).await,

@@ -26,6 +26,10 @@ const CLOSE_WAIT: Duration = Duration::from_secs(1);
 /// How exactly the runtime's timers go off.
 const TICK: Duration = Duration::from_millis(1);
 
+/// How long a ping is kept to ourselves, unless its pong comes: whoever is told of it wakes up and takes processor time,
+/// here or from a server on the same machine, and that is none of the round trip. Beside a longer one it is nothing.
+const DISCREET: Duration = Duration::from_millis(20);
+
 /// How long a tunnel is to be held.
 #[derive(Clone, Debug)]
 pub struct Until {
@@ -64,14 +68,14 @@ pub async fn hold(opened: Opened, options: &ProbeOptions, until: &Until, steps: 
     let now = Instant::now().into_std();
     let heart = Heartbeat::new(options.rhythm(), dice(), now);
     let dialogue = question.map(|q| Box::new(Dialogue::new(q, options.ping_interval, options.ping_timeout, now)));
-    let mut tunnel = Tunnel { socket, heart, told: Strays::default(), dialogue, last_message: at, steps };
+    let mut tunnel = Tunnel { socket, heart, told: Strays::default(), untold: None, dialogue, last_message: at, steps };
     let end = tunnel.live(until).await;
     let now = Instant::now();
     let held = now.saturating_duration_since(at);
     let idle = now.saturating_duration_since(end.quiet_since).min(held);
     let by = end.by;
     tunnel.tell_strays();
-    (tunnel.steps)(Step::Closed { by, code: end.code, reason: end.reason, held, idle });
+    tunnel.tell(Step::Closed { by, code: end.code, reason: end.reason, held, idle });
     tunnel.part(by, end.goodbye).await;
     Held { held, by, strays: tunnel.heart.strays() }
 }
@@ -117,6 +121,8 @@ struct Tunnel<'a, 'b> {
     heart: Heartbeat,
     /// What was told of stray pongs.
     told: Strays,
+    /// A ping that left and was not told of yet, and when it is told at the latest.
+    untold: Option<(u64, Instant)>,
     dialogue: Option<Box<Dialogue>>,
     last_message: Instant,
     steps: &'a mut Steps<'b>,
@@ -127,9 +133,16 @@ impl Tunnel<'_, '_> {
     /// timer and the token are looked at after every message and every read, so that no flood starves them.
     async fn live(&mut self, until: &Until) -> End {
         let mut alarm = Alarm { sleep: pin!(sleep_until(self.last_message)), at: None, wanted: false };
+        // One for the whole life: the token is that of all tunnels, who stand in one list for it.
+        let mut stopped = pin!(until.stop.cancelled());
         loop {
-            let beats = self.heart.tick(Instant::now().into_std());
-            alarm.set(self.wake(until)).await;
+            let now = Instant::now();
+            if self.untold.is_some_and(|(_, by)| by <= now) {
+                self.tell_ping();
+            }
+            let beats = self.heart.tick(now.into_std());
+            let leaves = beats.iter().any(|beat| matches!(beat, Beat::Ping { .. }));
+            alarm.set(self.wake(until).into_iter().chain(leaves.then(|| now + DISCREET)).min()).await;
             if let Some(end) = self.beat(beats) {
                 return end;
             }
@@ -141,7 +154,7 @@ impl Tunnel<'_, '_> {
             tokio::select! {
                 biased;
                 read = self.socket.next() => if let Some(end) = self.on_read(read) { return end },
-                () = until.stop.cancelled() => {}
+                () = &mut stopped => {}
                 () = alarm.rings() => {}
             }
         }
@@ -156,7 +169,7 @@ impl Tunnel<'_, '_> {
     fn wake(&self, until: &Until) -> Option<Instant> {
         let asked = self.dialogue.as_ref().map(|d| d.due());
         let due = asked.into_iter().chain(self.heart.due()).map(Instant::from_std);
-        due.chain(self.over(until)).min()
+        due.chain(self.over(until)).chain(self.untold.map(|(_, by)| by)).min()
     }
 
     /// Does what the heart asks for.
@@ -165,13 +178,14 @@ impl Tunnel<'_, '_> {
             match beat {
                 Beat::Ping { seq, payload } => {
                     self.tell_strays();
-                    // Whoever is told wakes up, and that takes time which is none of the round trip.
-                    (self.steps)(Step::Pinged { seq });
-                    self.heart.leaves(seq, Instant::now().into_std());
+                    self.tell_ping();
                     self.socket.say(opcode::PING, payload.as_bytes());
+                    let now = Instant::now();
+                    self.heart.leaves(seq, now.into_std());
                     self.socket.write_now();
+                    self.untold = Some((seq, now + DISCREET));
                 }
-                Beat::Missed { seq } => (self.steps)(Step::Missed { seq }),
+                Beat::Missed { seq } => self.tell(Step::Missed { seq }),
                 Beat::GiveUp { missed } => {
                     let pings = counted(missed.into(), "ping", "pings");
                     let reason = format!("{pings} in a row went unanswered{}", self.within());
@@ -195,33 +209,47 @@ impl Tunnel<'_, '_> {
         None
     }
 
+    /// Tells a step, behind the ping that was not told of yet.
+    fn tell(&mut self, step: Step) {
+        self.tell_ping();
+        (self.steps)(step);
+    }
+
+    fn tell_ping(&mut self) {
+        if let Some((seq, _)) = self.untold.take() {
+            (self.steps)(Step::Pinged { seq });
+        }
+    }
+
     /// Tells how many stray pongs there were, when there were more.
     fn tell_strays(&mut self) {
         let strays = self.heart.strays();
         if strays != self.told {
             self.told = strays;
-            (self.steps)(Step::Strays { strays });
+            self.tell(Step::Strays { strays });
         }
     }
 
     fn on_pong(&mut self, payload: &[u8]) {
-        match self.heart.on_pong(payload, Instant::now().into_std()) {
-            Echo::Answer { seq, rtt } => (self.steps)(Step::Pong { seq, rtt }),
+        // The moment of the read, before anything was made of its bytes.
+        match self.heart.on_pong(payload, self.socket.last_byte().into_std()) {
+            Echo::Answer { seq, rtt } => self.tell(Step::Pong { seq, rtt }),
             stray => tracing::debug!(?stray, "a pong without a time"),
         }
     }
 
     /// Says what the dialogue wants to say.
     fn talk(&mut self) {
-        let Some(dialogue) = &mut self.dialogue else { return };
-        while let Some(turn) = dialogue.tick(Instant::now().into_std()) {
+        while let Some(dialogue) = &mut self.dialogue
+            && let Some(turn) = dialogue.tick(Instant::now().into_std())
+        {
             match turn {
                 Turn::Ask(seq) => {
                     self.socket.say(opcode::TEXT, dialogue.text().as_bytes());
                     self.socket.write_now();
-                    (self.steps)(Step::Asked { seq });
+                    self.tell(Step::Asked { seq });
                 }
-                Turn::Unanswered(seq) => (self.steps)(Step::Unanswered { seq }),
+                Turn::Unanswered(seq) => self.tell(Step::Unanswered { seq }),
             }
         }
     }
@@ -229,7 +257,7 @@ impl Tunnel<'_, '_> {
     fn on_text(&mut self, text: &str) {
         let answered = self.dialogue.as_mut().and_then(|d| d.on_text(text, Instant::now().into_std()));
         if let Some((seq, rtt)) = answered {
-            (self.steps)(Step::Answered { seq, rtt });
+            self.tell(Step::Answered { seq, rtt });
         }
     }
 

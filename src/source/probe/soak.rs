@@ -16,6 +16,9 @@ use super::url::WsUrl;
 use crate::event::probe::{ClosedBy, Step};
 use crate::event::soak::Soak;
 
+/// How many threads of the runtime a soak wants: a ping is so little work that with a second thread, which is woken for every few
+/// of them, a third of the processor time goes into waking.
+pub const WORKERS: usize = 1;
 /// How often the caller is told how it stands.
 const LOOK: Duration = Duration::from_millis(250);
 /// How often the survival curve gets a point.
