@@ -7,6 +7,7 @@ use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 use ratatui::backend::{Backend, ClearType, CrosstermBackend, WindowSize};
 use ratatui::buffer::Cell;
 use ratatui::layout::{Position, Size};
+use rustix::termios::tcgetwinsize;
 
 /// A terminal whose cursor is hidden for good, written to only when a cell changes.
 ///
@@ -85,8 +86,12 @@ impl<W: Write> Backend for Quiet<W> {
         self.inner.clear_region(region)
     }
 
+    /// Asked before every frame: of the terminal that is open, where crossterm opens it anew each time.
     fn size(&self) -> io::Result<Size> {
-        self.inner.size()
+        match tcgetwinsize(io::stdout()) {
+            Ok(size) if size.ws_col > 0 && size.ws_row > 0 => Ok(Size::new(size.ws_col, size.ws_row)),
+            _ => self.inner.size(),
+        }
     }
 
     fn window_size(&mut self) -> io::Result<WindowSize> {

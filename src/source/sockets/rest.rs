@@ -9,6 +9,8 @@ use std::path::Path;
 /// So many looks at most are left out in a row while nothing moves: a listener that is opened, or a socket that goes over to
 /// another process, shows in no counter.
 const AT_REST: u32 = 9;
+/// The same after [`PATIENCE`] looks that told nothing new.
+const LONG_AT_REST: u32 = 29;
 /// The same while something moves that was nothing of ours, such as the session over which the screen is looked at.
 const BESIDE: u32 = 1;
 /// It is something of others after so many looks that told nothing new.
@@ -71,10 +73,11 @@ impl Rest {
     pub(super) fn next(&mut self, now: Option<Counters>) -> Next {
         let Some((before, now)) = self.before.zip(now) else { return Next::Look };
         let calm = before.connections == now.connections && self.nothing_new >= PATIENCE;
-        let (next, most) = match calm {
-            _ if before == now => (Next::Unmoved, AT_REST),
-            true => (Next::Later, BESIDE),
-            false => return Next::Look,
+        let (next, most) = match (before == now, calm) {
+            (true, false) => (Next::Unmoved, AT_REST),
+            (true, true) => (Next::Unmoved, LONG_AT_REST),
+            (false, true) => (Next::Later, BESIDE),
+            (false, false) => return Next::Look,
         };
         if self.left_out >= most {
             return Next::Look;
@@ -126,9 +129,10 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_moves_every_tenth_look_is_made() {
-        let told = looks(&mut Rest::default(), &[counters(7, 1); 12]);
-        assert_eq!(told, [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0].map(|n| n == 1));
+    fn where_nothing_moves_every_tenth_look_is_made_and_later_every_thirtieth() {
+        let told = looks(&mut Rest::default(), &[counters(7, 1); 120]);
+        let looked: Vec<usize> = (0..told.len()).filter(|i| told[*i]).collect();
+        assert_eq!(looked, [0, 10, 20, 30, 40, 70, 100]);
     }
 
     #[test]
