@@ -241,8 +241,11 @@ pub fn cut_middle(text: &str, max: usize) -> Cow<'_, str> {
 #[must_use]
 pub fn plain(bytes: &[u8]) -> Option<&str> {
     // Without a branch for each byte, so that many are looked at in one instruction.
-    let odd = bytes.iter().fold(0, |odd, b| odd | u8::from(!matches!(b, b' '..=b'~')));
-    if odd == 0 { str::from_utf8(bytes).ok() } else { None }
+    let odd = |bytes: &[u8]| bytes.iter().fold(0, |odd, b| odd | u8::from(!matches!(b, b' '..=b'~'))) != 0;
+    let (chunks, rest) = bytes.as_chunks::<32>();
+    // The end of a longer text is looked at twice rather than byte by byte.
+    let rest = bytes.last_chunk::<32>().map_or(rest, |last| last);
+    if chunks.iter().any(|chunk| odd(chunk)) || odd(rest) { None } else { str::from_utf8(bytes).ok() }
 }
 
 /// Bytes from outside as text that no terminal can be hurt by: C0, DEL, C1, ESC, bidi controls, invisible separators and

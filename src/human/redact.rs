@@ -2,6 +2,7 @@
 
 mod address;
 
+use std::ops::Range;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -77,48 +78,108 @@ pub fn query(target: &str) -> String {
 /// A line of a log with the secret values of every query in it hidden; the rest of the line stays as it is.
 #[must_use]
 pub fn text(line: String) -> String {
-    hidden(&line).unwrap_or(line)
+    hidden(&line).map_or(line, |redacted| redacted.text)
 }
 
-/// The same; `None` where there is nothing to hide. Most lines have nothing, and neither has any part of them then.
+/// A line whose secrets are hidden.
+#[derive(Clone, Debug)]
+pub struct Redacted {
+    text: String,
+    /// In order.
+    values: Vec<Hidden>,
+}
+
+/// A value that is hidden.
+#[derive(Clone, Debug)]
+struct Hidden {
+    /// Where it stands in the line.
+    place: Range<usize>,
+    /// Where the text goes on behind it.
+    goes_on: usize,
+}
+
+impl Redacted {
+    /// What may be shown of the line.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Where a part of the line stands in the text, in bytes. `None`: it begins or ends amid something that is hidden.
+    #[must_use]
+    pub fn place(&self, part: Range<usize>) -> Option<Range<usize>> {
+        Some(self.position(part.start)?..self.position(part.end)?)
+    }
+
+    fn position(&self, at: usize) -> Option<usize> {
+        let begun = self.values.partition_point(|value| value.place.start < at);
+        let Some(last) = begun.checked_sub(1).and_then(|last| self.values.get(last)) else { return Some(at) };
+        Some(last.goes_on + at.checked_sub(last.place.end)?)
+    }
+}
+
+/// A line of a log with the secret values of every query in it hidden; `None` where there is nothing to hide. Most lines
+/// have nothing, and neither has any part of them then.
 #[must_use]
-pub fn hidden(line: &str) -> Option<String> {
-    if !has_secrets(line) {
-        return None;
+pub fn hidden(line: &str) -> Option<Redacted> {
+    let mut out: Option<Redacted> = None;
+    let (mut done, mut harmless) = (0, "");
+    for (start, arguments) in queries(line).filter(|_| !are_shown()) {
+        // The query of a request is that of its upstream's URL as well.
+        if arguments == harmless {
+            continue;
+        }
+        harmless = arguments;
+        // One search for the whole query rules out most names before any is cut out.
+        let may_be_named = PARTS.is_match(arguments);
+        for (at, pair) in pairs(arguments) {
+            let Some(value) = secret(pair, may_be_named) else { continue };
+            let place = start + at + value..start + at + pair.len();
+            let out =
+                out.get_or_insert_with(|| Redacted { text: String::with_capacity(line.len()), values: Vec::new() });
+            out.text.push_str(line.get(done..place.start).unwrap_or_default());
+            out.text.push_str(HIDDEN);
+            (done, harmless) = (place.end, "");
+            out.values.push(Hidden { place, goes_on: out.text.len() });
+        }
     }
-    let (mut out, mut done) = (String::with_capacity(line.len()), 0);
-    for (start, arguments) in queries(line) {
-        let shown: Vec<String> = arguments.split('&').map(argument).collect();
-        out.push_str(line.get(done..start).unwrap_or_default());
-        out.push_str(&shown.join("&"));
-        done = start + arguments.len();
-    }
-    out.push_str(line.get(done..).unwrap_or_default());
+    let mut out = out?;
+    out.text.push_str(line.get(done..).unwrap_or_default());
     Some(out)
 }
 
-fn has_secrets(line: &str) -> bool {
-    // One search for the whole query rules out most names before any is cut out.
-    let hides = |arguments: &str| {
-        let named = PARTS.is_match(arguments);
-        arguments.split('&').any(|pair| if named { is_hidden(pair) } else { is_hidden_by_itself(pair) })
-    };
-    // The query of a request is that of its upstream's URL as well.
-    let mut before = "";
-    !are_shown()
-        && queries(line)
-            .any(|(_, arguments)| arguments != std::mem::replace(&mut before, arguments) && hides(arguments))
+/// Where in an argument the value begins that is not to be shown; it goes on to the end. `may_be_named`: a part of a secret
+/// name may occur.
+fn secret(pair: &str, may_be_named: bool) -> Option<usize> {
+    // Arguments are short: a search that is made for long texts would cost more than it saves.
+    let Some(equals) = pair.bytes().position(|b| b == b'=') else { return is_token(pair).then_some(0) };
+    let (name, value) = (pair.get(..equals)?, pair.get(equals + 1..)?);
+    let is_named =
+        || SECRET_NAMES.iter().any(|n| n.eq_ignore_ascii_case(name)) || (may_be_named && PARTS.is_match(name));
+    (!value.is_empty() && (is_named() || is_token(value))).then_some(equals + 1)
 }
 
-/// The same as [`is_hidden`] for a pair in which none of the parts of secret names occurs.
-fn is_hidden_by_itself(pair: &str) -> bool {
-    match pair.split_once('=') {
-        Some((name, value)) => {
-            !value.is_empty() && (SECRET_NAMES.iter().any(|n| n.eq_ignore_ascii_case(name)) || is_token(value))
-        }
-        None => is_token(pair),
-    }
+/// The arguments of a query, and where they begin.
+fn pairs(query: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut from = Some(0);
+    std::iter::from_fn(move || {
+        let start = from?;
+        let rest = query.get(start..)?;
+        let end = rest.bytes().position(|b| b == b'&');
+        from = end.map(|end| start + end + 1);
+        Some((start, rest.get(..end.unwrap_or(rest.len()))?))
+    })
 }
+
+/// What ends a URL where nginx writes one: the blank before HTTP/1.1, or the quote around it.
+static ENDS: [bool; 256] = {
+    let (mut ends, mut byte) = ([false; 256], 0_u8);
+    while byte < 128 {
+        ends[byte as usize] = matches!(byte, b' ' | b'"' | b'\'' | b'<' | b'>') || byte.is_ascii_control();
+        byte += 1;
+    }
+    ends
+};
 
 /// The arguments behind each `?` of a line, and where they begin.
 fn queries(line: &str) -> impl Iterator<Item = (usize, &str)> {
@@ -126,27 +187,16 @@ fn queries(line: &str) -> impl Iterator<Item = (usize, &str)> {
     std::iter::from_fn(move || {
         let start = from + memchr::memchr(b'?', line.as_bytes().get(from..)?)? + 1;
         let rest = line.get(start..)?;
-        // What ends a URL where nginx writes one: the blank before HTTP/1.1, or the quote around it.
-        let ends = |b: u8| matches!(b, b' ' | b'"' | b'\'' | b'<' | b'>') || b.is_ascii_control();
-        let length = rest.bytes().position(ends).unwrap_or(rest.len());
+        let length = rest.bytes().position(|b| ENDS[usize::from(b)]).unwrap_or(rest.len());
         from = start + length;
         Some((start, rest.get(..length)?))
     })
 }
 
-/// Whether an argument has a value that is not to be shown.
-fn is_hidden(pair: &str) -> bool {
-    match pair.split_once('=') {
-        Some((name, value)) => !value.is_empty() && (is_secret_name(name) || is_token(value)),
-        None => is_token(pair),
-    }
-}
-
 fn argument(pair: &str) -> String {
-    match pair.split_once('=') {
-        _ if !is_hidden(pair) => pair.to_owned(),
-        Some((name, _)) => format!("{name}={HIDDEN}"),
-        None => HIDDEN.to_owned(),
+    match secret(pair, true).and_then(|at| pair.get(..at)) {
+        Some(name) => format!("{name}{HIDDEN}"),
+        None => pair.to_owned(),
     }
 }
 
@@ -201,6 +251,22 @@ mod tests {
         assert_eq!(text("?token=".to_owned()), "?token=");
         assert_eq!(text("GET /ws?a=1&KEY=x HTTP/1.1".to_owned()), "GET /ws?a=1&KEY=*** HTTP/1.1");
         assert_eq!(text("GET /ws?token=\u{fffd}x&a=\u{e4}".to_owned()), "GET /ws?token=***&a=\u{e4}");
+    }
+
+    #[test]
+    fn a_part_of_a_line_is_found_in_what_is_shown_of_it() {
+        let line = r#"a "GET /ws?token=abcdef&b=1&key=x HTTP/1.1", "/ws?b=2&sid=yy", end"#;
+        let redacted = hidden(line).expect("secrets");
+        assert_eq!(redacted.text(), r#"a "GET /ws?token=***&b=1&key=*** HTTP/1.1", "/ws?b=2&sid=***", end"#);
+        let shown = |part: &str| {
+            let start = line.find(part).expect("a part of the line");
+            redacted.place(start..start + part.len()).map(|place| &redacted.text()[place])
+        };
+        assert_eq!(shown("GET /ws?token=abcdef&b=1&key=x HTTP/1.1"), Some("GET /ws?token=***&b=1&key=*** HTTP/1.1"));
+        assert_eq!(shown("/ws?b=2&sid=yy"), Some("/ws?b=2&sid=***"));
+        assert_eq!(["a", "&b=1&", "abcdef", "end"].map(shown), [Some("a"), Some("&b=1&"), Some("***"), Some("end")]);
+        assert_eq!(["abc", "def&b=1", "yy", ""].map(shown), [None, None, Some("***"), Some("")]);
+        assert!(hidden(r#""/ws?b=2&sid=", "/ws?b=2&sid=""#).is_none());
     }
 
     #[test]

@@ -3,23 +3,23 @@
 //! The grammar is nginx's core/ngx_log.c (`ngx_log_error_core`) and the log handlers of its http, stream and mail
 //! modules. Nothing in a line is escaped: see `context` for how forged fields are kept out.
 
+pub mod bodies;
 mod context;
 pub mod marks;
+mod shown;
 pub mod skim;
 
-use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use arcstr::ArcStr;
 use chrono::NaiveDate;
 use memchr::memmem::Finder;
 use memchr::{memchr, memrchr};
 
-use crate::event::log::{Category, ErrorEntry, ErrorLine, Level, Text};
-use crate::human::{plain, redact, visible};
+use crate::event::log::{Category, ErrorEntry, ErrorLine, Level};
 use crate::nginx::category::{self, action};
 use crate::nginx::frame;
 use crate::time::{Moments, Timestamp, Zone};
+use shown::Shown;
 
 /// The longest line that nginx writes, without its line feed (NGX_MAX_ERROR_STR in core/ngx_log.h is 2048 with it).
 const LONGEST: usize = 2047;
@@ -31,91 +31,88 @@ static SSL: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b" (SSL:"))
 /// What a carrier such as syslog put in front of the head is passed over.
 #[must_use]
 pub fn parse(line: &[u8]) -> Option<ErrorLine<'_>> {
-    let (mut out, text) = head(line).or_else(|| head(frame::strip(line)?))?;
-    if out.level == Level::Debug {
-        // The handlers that add action and context are not called for debug lines (core/ngx_log.c).
-        (out.message, out.errno) = take_errno(text);
-        return Some(out);
-    }
-    let (body, fields) = context::split(text);
-    let tail = Tail::of(body);
-    out.message = tail.message;
-    out.errno = tail.errno;
-    out.ssl = tail.ssl;
-    out.action = tail.action;
-    out.server = tail.server;
-    if let Some(fields) = fields.map(|f| context::parse(f, out.action)) {
-        out.client = fields.client;
-        out.server = fields.server;
-        out.request = fields.request;
-        out.subrequest = fields.subrequest;
-        out.upstream = fields.upstream;
-        out.host = fields.host;
-        out.referrer = fields.referrer;
-        out.truncated = fields.truncated;
-    }
-    out.truncated |= line.len() == LONGEST;
-    Some(out)
+    parse_by(line, |_, body| Tail::of(body))
+}
+
+/// The same where the text between head and context is taken apart by `tail`.
+fn parse_by<'a>(line: &'a [u8], tail: impl FnOnce(Level, &'a [u8]) -> Tail<'a>) -> Option<ErrorLine<'a>> {
+    let Head { time, level, pid, connection, text } = head(line).or_else(|| head(frame::strip(line)?))?;
+    // The handlers that add action and context are not called for debug lines (core/ngx_log.c).
+    let is_debug = level == Level::Debug;
+    let (body, fields) = if is_debug { (text, None) } else { context::split(text) };
+    let Tail { message, ssl, errno, action, server } = if is_debug { Tail::of_debug(body) } else { tail(level, body) };
+    let fields = fields.map(|f| context::parse(f, action));
+    let server = fields.as_ref().map_or(server, |f| f.server);
+    let fields = fields.unwrap_or_default();
+    Some(ErrorLine {
+        time,
+        level,
+        pid,
+        connection,
+        message,
+        errno,
+        ssl,
+        action,
+        client: fields.client,
+        server,
+        request: fields.request,
+        subrequest: fields.subrequest,
+        upstream: fields.upstream,
+        host: fields.host,
+        referrer: fields.referrer,
+        truncated: fields.truncated || (!is_debug && line.len() == LONGEST),
+    })
+}
+
+/// What every line begins with, and the rest of it.
+struct Head<'a> {
+    time: &'a [u8],
+    level: Level,
+    pid: u32,
+    connection: Option<u64>,
+    text: &'a [u8],
 }
 
 /// `YYYY/MM/DD HH:MM:SS [level] pid#tid: [*connection ]` and the rest of the line.
-fn head(line: &[u8]) -> Option<(ErrorLine<'_>, &[u8])> {
+fn head(line: &[u8]) -> Option<Head<'_>> {
     // A log that was truncated under nginx's open descriptor begins with a hole that reads as zeros.
     let hole = line.iter().take_while(|&&b| b == 0).count();
     let (time, rest) = line.get(hole..)?.split_at_checked(19)?;
     if !is_time(time) {
         return None;
     }
-    let rest = rest.strip_prefix(b" [")?;
-    let (word, rest) = rest.split_at_checked(memchr(b']', rest.get(..7).unwrap_or(rest))?)?;
-    let level = Level::from_word(word)?;
-    let (pid, rest) = number(rest.strip_prefix(b"] ")?)?;
+    let (level, rest) = skim::level(rest)?;
+    let (pid, rest) = number(rest)?;
     let (_thread, rest) = number(rest.strip_prefix(b"#")?)?;
     let rest = rest.strip_prefix(b":")?;
     let rest = rest.strip_prefix(b" ").unwrap_or(rest);
     let numbered = rest.strip_prefix(b"*").and_then(number).and_then(|(n, r)| Some((n, r.strip_prefix(b" ")?)));
-    let (connection, rest) = numbered.map_or((None, rest), |(n, r)| (Some(n), r));
-    Some((
-        ErrorLine {
-            time,
-            level,
-            pid: u32::try_from(pid).ok()?,
-            connection,
-            message: rest,
-            errno: None,
-            ssl: None,
-            action: None,
-            client: None,
-            server: None,
-            request: None,
-            subrequest: None,
-            upstream: None,
-            host: None,
-            referrer: None,
-            truncated: false,
-        },
-        rest,
-    ))
+    let (connection, text) = numbered.map_or((None, rest), |(n, r)| (Some(n), r));
+    Some(Head { time, level, pid: u32::try_from(pid).ok()?, connection, text })
 }
 
 /// The shape of a timestamp; whether there is such a day is for [`TimeCache`] to say.
 fn is_time(text: &[u8]) -> bool {
     const SHAPE: &[u8; 19] = b"0000/00/00 00:00:00";
-    text.len() == SHAPE.len()
-        && text.iter().zip(SHAPE).all(|(b, s)| if *s == b'0' { b.is_ascii_digit() } else { b == s })
+    let odd = |(b, s): (&u8, &u8)| if *s == b'0' { !b.is_ascii_digit() } else { b != s };
+    // Without a branch for each byte, as in `plain`.
+    text.len() == SHAPE.len() && !text.iter().zip(SHAPE).fold(false, |found, pair| found | odd(pair))
 }
 
-/// The decimal number at the beginning of `text`, and the rest.
+/// The decimal number at the beginning of `text`, of at most 19 digits, and the rest.
 fn number(text: &[u8]) -> Option<(u64, &[u8])> {
-    let digits = text.iter().take(20).take_while(|b| b.is_ascii_digit()).count();
-    if digits == 0 || digits > 19 {
-        return None;
+    let (mut n, mut rest) = (0, text);
+    while let Some((digit @ b'0'..=b'9', behind)) = rest.split_first() {
+        if text.len() - rest.len() == 19 {
+            return None;
+        }
+        (n, rest) = (n * 10 + u64::from(digit - b'0'), behind);
     }
-    let (digits, rest) = text.split_at(digits);
-    Some((digits.iter().fold(0, |n, b| n * 10 + u64::from(b - b'0')), rest))
+    (rest.len() < text.len()).then_some((n, rest))
 }
 
 /// What stands between the head and the context.
+#[derive(Clone, Copy)]
 struct Tail<'a> {
     message: &'a [u8],
     ssl: Option<&'a [u8]>,
@@ -130,6 +127,11 @@ impl<'a> Tail<'a> {
         let (body, errno) = take_errno(body);
         let (message, ssl) = take_ssl(body);
         Self { message, ssl, errno, action, server }
+    }
+
+    fn of_debug(body: &'a [u8]) -> Self {
+        let (message, errno) = take_errno(body);
+        Self { message, ssl: None, errno, action: None, server: None }
     }
 }
 
@@ -212,9 +214,7 @@ pub fn entry(line: &ErrorLine<'_>, raw: &[u8], at: Timestamp) -> ErrorEntry {
 #[must_use]
 pub fn entry_of_category(line: &ErrorLine<'_>, raw: &[u8], at: Timestamp, category: Category) -> ErrorEntry {
     let shown = Shown::of(raw);
-    let safe = |field| shown.field(field, false);
-    // A URL or a request line may hold a query, and that a secret.
-    let redacted = |field| shown.field(field, true);
+    let safe = |field| shown.field(field);
     ErrorEntry {
         at,
         level: line.level,
@@ -227,49 +227,11 @@ pub fn entry_of_category(line: &ErrorLine<'_>, raw: &[u8], at: Timestamp, catego
         action: line.action.map(safe),
         client: line.client.map(safe),
         server: line.server.map(safe),
-        request: line.request.map(redacted),
-        subrequest: line.subrequest.map(redacted),
-        upstream: line.upstream.map(redacted),
+        request: line.request.map(safe),
+        subrequest: line.subrequest.map(safe),
+        upstream: line.upstream.map(safe),
         host: line.host.map(safe),
         raw: shown.whole(),
-    }
-}
-
-/// A line as it may be shown, from which its fields are cut.
-struct Shown<'a> {
-    raw: &'a [u8],
-    text: ArcStr,
-    /// The text is the line byte for byte: so is each field.
-    is_same: bool,
-    /// The line has secrets, so a field may have them.
-    hides: bool,
-}
-
-impl<'a> Shown<'a> {
-    fn of(raw: &'a [u8]) -> Self {
-        let plain = plain(raw);
-        let safe = plain.map_or_else(|| Cow::Owned(visible(raw)), Cow::Borrowed);
-        let hidden = redact::hidden(&safe);
-        let (is_same, hides) = (plain.is_some() && hidden.is_none(), hidden.is_some());
-        let text = hidden.map_or_else(|| ArcStr::from(&*safe), ArcStr::from);
-        Self { raw, text, is_same, hides }
-    }
-
-    fn whole(&self) -> Text {
-        self.text.substr(..)
-    }
-
-    fn field(&self, field: &[u8], may_hide: bool) -> Text {
-        // The parser cuts fields out of the line. One that comes from elsewhere is not found here, and is copied.
-        let start = field.as_ptr().addr().wrapping_sub(self.raw.as_ptr().addr());
-        let end = start.saturating_add(field.len());
-        // Before the first thing that is hidden or made visible the two are the same.
-        let is_there = || self.text.get(start..end).is_some_and(|text| text.as_bytes() == field);
-        if (self.is_same && end <= self.raw.len()) || is_there() {
-            return self.text.substr(start..end);
-        }
-        let text = visible(field);
-        if self.hides && may_hide { redact::text(text).into() } else { text.into() }
     }
 }
 
@@ -282,6 +244,8 @@ pub struct TimeCache {
     minute: [u8; 16],
     start: Option<Moments>,
     last: Option<Timestamp>,
+    /// What the last moment was read from: many lines are written in one second.
+    text: Option<[u8; 19]>,
 }
 
 impl TimeCache {
@@ -300,10 +264,16 @@ impl TimeCache {
     /// Says that the next line stands behind one of `last`: for a reader that begins in the middle of a log.
     pub fn resume_after(&mut self, last: Timestamp) {
         self.last = Some(last);
+        self.text = None;
     }
 
     /// The moment of `YYYY/MM/DD HH:MM:SS` in the log's zone; `None` when there is no such day or hour.
     pub fn at(&mut self, time: &[u8]) -> Option<Timestamp> {
+        let text = <&[u8; 19]>::try_from(time).ok()?;
+        // Behind a line of a moment another one of the same reading means the same moment.
+        if self.text.as_ref() == Some(text) {
+            return self.last;
+        }
         let (minute, seconds) = time.split_first_chunk::<16>()?;
         if !is_time(time) {
             return None;
@@ -316,7 +286,7 @@ impl TimeCache {
         // 60 is a leap second.
         (seconds <= 60).then_some(())?;
         let at = self.start?.plus(std::time::Duration::from_secs(seconds)).after(self.last);
-        self.last = Some(at);
+        (self.last, self.text) = (Some(at), Some(*text));
         Some(at)
     }
 }

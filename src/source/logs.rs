@@ -1,7 +1,6 @@
 //! A followed file and a parser: lines of error and access logs turned into events.
 
 mod batch;
-mod categories;
 mod desk;
 mod mixed;
 mod newest;

@@ -21,6 +21,9 @@ use memchr::memmem::Finder;
 use memchr::{memchr, memchr_iter, memchr2, memchr2_iter, memrchr};
 use std::sync::LazyLock;
 
+use super::skim::dotted;
+use super::skim::eight::{after, position_of};
+
 static CLIENT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b", client: "));
 static UDP_CLIENT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b", udp client: "));
 /// What both end in.
@@ -87,6 +90,12 @@ pub(super) fn is_mentioned(text: &[u8]) -> bool {
 
 /// The address at the beginning of `text`, up to the comma or the end.
 fn client_address(text: &[u8]) -> Option<&[u8]> {
+    // Most are IPv4 addresses, which sixteen bytes tell at once.
+    if let Some((_, length)) = dotted(text)
+        && matches!(text.get(length), None | Some(b','))
+    {
+        return text.get(..length);
+    }
     // A textual address is at most 46 bytes with its brackets; `unix:` stands for any unix socket.
     let head = &text[..text.len().min(80)];
     let field = &head[..memchr(b',', head).unwrap_or(head.len())];
@@ -124,6 +133,15 @@ fn is_contested(body: &[u8], context: &[u8]) -> bool {
 
 /// Reads the fields of `text`, which begins with `, client: ` or `, udp client: `.
 pub(super) fn parse<'a>(text: &'a [u8], action: Option<&[u8]>) -> Context<'a> {
+    if let Some((mut out, rest)) = ordinary(text).filter(|_| !is_request_being_read(action)) {
+        behind_request(&mut out, rest);
+        return out;
+    }
+    the_long_way(text, action)
+}
+
+/// The same for a context of any kind.
+fn the_long_way<'a>(text: &'a [u8], action: Option<&[u8]>) -> Context<'a> {
     let mut out = Context::default();
     let Some(rest) = text.strip_prefix(b", client: ").or_else(|| text.strip_prefix(b", udp client: ")) else {
         return out;
@@ -152,6 +170,31 @@ pub(super) fn parse<'a>(text: &'a [u8], action: Option<&[u8]>) -> Context<'a> {
     out
 }
 
+/// The beginning of an ordinary context, up to a request line of HTTP/1 that no rule doubts or to the end, and what follows.
+/// It says what the long way says, which most lines need not go: such a request line ends at the first quote and holds
+/// nothing percent-encoded.
+fn ordinary(text: &[u8]) -> Option<(Context<'_>, &[u8])> {
+    let rest = after(text, b", client: ")?;
+    let (client, rest) = rest.split_at_checked(dotted(rest)?.1)?;
+    let rest = after(rest, b", server: ")?;
+    let (server, rest) = rest.split_at(position_of(rest, *b",").unwrap_or(rest.len()));
+    let out = Context { client: Some(client), server: Some(server), ..Context::default() };
+    if rest.is_empty() {
+        return Some((out, rest));
+    }
+    let text = after(rest, b", request: \"")?;
+    let (request, rest) = text.split_at_checked(position_of(text, *b"\"%")?)?;
+    let rest = after(rest, b"\"")?;
+    let is_whole = rest.is_empty() || after(rest, b", upstream: \"").or_else(|| after(rest, b", host: \"")).is_some();
+    let is_accepted = matches!(request.last_chunk(), Some(b" HTTP/1.1" | b" HTTP/1.0"));
+    (is_whole && is_accepted).then_some((Context { request: Some(request), ..out }, rest))
+}
+
+/// The line was written while nginx was reading the request line.
+fn is_request_being_read(action: Option<&[u8]>) -> bool {
+    matches!(action, Some(b"reading client request line" | b"reading client pipelined request line"))
+}
+
 /// The server's name runs to the next known field, whole or cut; it comes from the configuration and may be empty.
 fn server(text: &[u8]) -> (&[u8], &[u8]) {
     let known = [REQUEST, SUBREQUEST, MAIL_UPSTREAM, HOST, REFERRER, LOGIN];
@@ -161,7 +204,7 @@ fn server(text: &[u8]) -> (&[u8], &[u8]) {
 
 /// The fields from the request line on, by rules 2 to 5.
 fn with_request<'a>(out: &mut Context<'a>, text: &'a [u8], action: Option<&[u8]>) {
-    if action.is_some_and(|a| matches!(a, b"reading client request line" | b"reading client pipelined request line")) {
+    if is_request_being_read(action) {
         let closed = text.strip_suffix(b"\"");
         out.request = Some(closed.unwrap_or(text));
         out.truncated = closed.is_none();
@@ -252,11 +295,14 @@ fn behind_request<'a>(out: &mut Context<'a>, mut rest: &'a [u8]) {
 /// A value up to the first quote behind which a later field or the end of the line stands. A value without an end was
 /// cut off: it takes all the rest.
 fn quoted<'a>(text: &'a [u8], later: &[&[u8]], out: &mut Context<'_>) -> (Option<&'a [u8]>, &'a [u8]) {
-    for quote in memchr_iter(b'"', text) {
-        let rest = &text[quote + 1..];
+    let mut from = 0;
+    while let Some((value, quoted)) = position_of(&text[from..], *b"\"").and_then(|at| text.split_at_checked(from + at))
+    {
+        let rest = &quoted[1..];
         if is_boundary(rest, later) {
-            return (Some(&text[..quote]), rest);
+            return (Some(value), rest);
         }
+        from = value.len() + 1;
     }
     out.truncated = true;
     (Some(text), b"")
@@ -308,4 +354,43 @@ fn decoded(text: &[u8]) -> Option<(u8, &[u8])> {
         }
     }
     Some((byte, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_ordinary_context_goes_the_short_way() {
+        let text = b", client: 192.0.2.1, server: a.test, request: \"GET /ws?a=1 HTTP/1.1\", upstream: \"http://10.0.0.7:80/ws\"";
+        let (context, rest) = ordinary(text).expect("the short way");
+        assert_eq!((context.client, context.server), (Some(&b"192.0.2.1"[..]), Some(&b"a.test"[..])));
+        assert_eq!(context.request, Some(&b"GET /ws?a=1 HTTP/1.1"[..]));
+        assert_eq!(rest, b", upstream: \"http://10.0.0.7:80/ws\"");
+    }
+
+    proptest! {
+        /// Words of the grammar in any order behind a context that begins well, cut anywhere.
+        #[test]
+        fn the_short_way_says_what_the_long_way_says(
+            words in prop::collection::vec(prop::sample::select(vec![
+                ", client: 10.0.0.1", ", client: ::1", ", server: a", ", server: ", ", request: \"GET /ws HTTP/1.1\"",
+                ", request: \"GET /a b HTTP/2.0\"", ", request: \"GET /", ", subrequest: \"/auth\"",
+                ", upstream: \"http://10.0.0.7:80/ws\"", ", upstream: \"http://a\"", ", host: \"h\"", ", referrer: \"r\"",
+                "\"", " HTTP/1.1\"", " HTTP/1.0\"", "%22, upstream: %22", "%22, host: %22evil", ",", " ", "x",
+            ]), 0..10),
+            begins in prop::sample::select(vec![
+                "", ", client: 10.0.0.1, server: ", ", client: 10.0.0.1, server: a, request: \"GET /",
+                ", client: 10.0.0.1, server: a, request: \"GET / HTTP/1.1\", upstream: \"http://b",
+            ]),
+            action in prop::sample::select(vec![None, Some("reading client request line"), Some("connecting to upstream")]),
+            cut in 0_usize..300,
+        ) {
+            let text = format!("{begins}{}", words.concat());
+            let text = &text.as_bytes()[..text.len().min(cut)];
+            let action = action.map(str::as_bytes);
+            prop_assert_eq!(parse(text, action), the_long_way(text, action));
+        }
+    }
 }

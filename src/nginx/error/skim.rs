@@ -4,7 +4,7 @@
 #![expect(clippy::inline_always, reason = "one line is a few hundred instructions: a call would cost a tenth of them")]
 
 mod address;
-mod eight;
+pub(super) mod eight;
 mod ordinary;
 
 use memchr::memchr;
@@ -45,8 +45,8 @@ pub struct Suffixes<'a> {
 /// Reads the head of a line, behind syslog framing if there is one. `None`: the line has no head of its own.
 #[must_use]
 pub fn head(line: &[u8]) -> Option<Head<'_>> {
-    let (head, text) = super::head(line).or_else(|| super::head(frame::strip(line)?))?;
-    Some(Head { time: head.time, level: head.level, text })
+    let super::Head { time, level, text, .. } = super::head(line).or_else(|| super::head(frame::strip(line)?))?;
+    Some(Head { time, level, text })
 }
 
 /// The level, and the text behind process and connection number, of what stands behind a time that is known to be one.
@@ -65,7 +65,7 @@ pub fn behind_time(rest: &[u8]) -> Option<(Level, &[u8])> {
 
 /// The level in brackets, told by eight bytes in one comparison each, and what stands behind it.
 #[inline(always)]
-fn level(rest: &[u8]) -> Option<(Level, &[u8])> {
+pub(super) fn level(rest: &[u8]) -> Option<(Level, &[u8])> {
     const fn word(text: [u8; 8]) -> u64 {
         u64::from_le_bytes(text)
     }

@@ -1,6 +1,7 @@
 //! Real and hostile lines, and what must be read from them.
 
 use super::*;
+use crate::human::visible;
 
 /// Reads `text` behind a head of level error.
 fn read(text: &str) -> ErrorLine<'static> {
@@ -253,6 +254,9 @@ fn times_come_from_the_cache_as_from_the_calendar() {
         assert_eq!(cache.at(time.as_bytes()), None, "{time}");
     }
     assert_eq!(cache.at(b"2026/11/21 02:02:31"), Some(direct("2026/11/21 02:02:31")), "a bad time spoils nothing");
+    assert_eq!(cache.at(b"2026/11/21 02:02:31"), Some(direct("2026/11/21 02:02:31")), "nor does the same one again");
+    cache.resume_after(Timestamp::from_secs(0));
+    assert_eq!(cache.at(b"2026/11/21 02:02:31"), Some(direct("2026/11/21 02:02:31")));
 }
 
 /// The moments of error-log times in `zone`, in order, as UTC.
@@ -335,6 +339,23 @@ fn an_entry_is_safe_to_show() {
     assert_eq!(e.request.as_deref(), Some("GET /\\x1b[2J\\xff HTTP/1.1"));
     assert_eq!((e.peer(), e.path()), (Some("10.0.0.1:80"), Some("/\\x1b[2J\\xff")));
     assert!(e.raw.bytes().all(|b| b >= 0x20));
+}
+
+#[test]
+fn a_secret_is_hidden_in_every_field_of_an_entry() {
+    for odd in ["", "\x1b[2J"] {
+        let raw = format!(
+            "2026/11/21 02:02:31 [error] 7#7: *1 open() \"/srv/a?token=abc\" failed (2: No such file){odd}, client: 192.0.2.1, \
+             server: s, request: \"GET /a%3Ftoken=abc?b=1&key=abc HTTP/1.1\", upstream: \"http://10.0.0.1:80/?key=abc\", \
+             host: \"h?key=abc\""
+        );
+        let e = entry(&parse(raw.as_bytes()).expect("a head"), raw.as_bytes(), Timestamp::from_secs(5));
+        assert!(e.message.starts_with("open() \"/srv/a?token=***\" failed"), "{}", e.message);
+        assert_eq!(e.request.as_deref(), Some("GET /a%3Ftoken=abc?b=1&key=*** HTTP/1.1"));
+        assert_eq!(e.upstream.as_deref(), Some("http://10.0.0.1:80/?key=***"));
+        assert_eq!((e.client.as_deref(), e.host.as_deref()), (Some("192.0.2.1"), Some("h?key=***")));
+        assert_eq!(e.raw.matches("abc").count(), 1, "only in the path: {}", e.raw);
+    }
 }
 
 #[test]

@@ -206,6 +206,8 @@ impl<P: LineParser> Collector<P> {
         let history = self.open.read.history;
         let mut batch = std::mem::take(&mut self.open);
         self.open.read.history = history;
+        // The next batch of a log that grows fast is about as large: room for it at once spares copying entries.
+        self.open.entries.reserve(batch.entries.len());
         batch.handshakes = self.parser.handshakes();
         if let Some(since) = self.since.filter(|_| history) {
             batch.handshakes.retain(|h| h.at >= since);

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::batch::{Batch, LineParser, Parsed};
-use super::categories::Categories;
 use crate::event::Event;
 use crate::event::backend::{BackendBatch, BackendEntry};
 use crate::event::handshake::Handshake;
@@ -13,6 +12,7 @@ use crate::human;
 use crate::nginx::access::Format;
 use crate::nginx::backend;
 use crate::nginx::debug::Handshakes;
+use crate::nginx::error::bodies::Bodies;
 use crate::nginx::error::{self, TimeCache};
 use crate::time::{Clock, Timestamp, Zone};
 
@@ -23,7 +23,7 @@ const LONGEST_JOINED: usize = 4_096;
 #[derive(Clone, Debug, Default)]
 pub(super) struct ErrorLines {
     times: TimeCache,
-    categories: Categories,
+    bodies: Bodies,
     /// Since the first debug line: most logs have none.
     debug: Option<Box<Handshakes>>,
     /// Attempts to open a WebSocket that were completed since they were last taken.
@@ -51,11 +51,10 @@ impl LineParser for ErrorLines {
     type Entry = ErrorEntry;
 
     fn line(&mut self, line: &[u8]) -> Parsed<ErrorEntry> {
-        if let Some(parsed) = error::parse(line) {
+        if let Some((parsed, category)) = self.bodies.read(line) {
             // A date that no calendar has is no date of nginx.
             let Some(at) = self.times.at(parsed.time) else { return Parsed::Unparsed };
             self.hear(&parsed, at);
-            let category = self.categories.of(&parsed);
             return Parsed::Entry(error::entry_of_category(&parsed, line, at, category));
         }
         if let Some(debug) = &mut self.debug {

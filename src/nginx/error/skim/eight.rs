@@ -10,7 +10,7 @@ const HIGH: u64 = ONES * 0x80;
 
 /// What stands behind `prefix`, compared in place: the library's own question becomes a call of a function.
 #[inline(always)]
-pub(super) fn after<'a, const N: usize>(text: &'a [u8], prefix: &[u8; N]) -> Option<&'a [u8]> {
+pub(in crate::nginx::error) fn after<'a, const N: usize>(text: &'a [u8], prefix: &[u8; N]) -> Option<&'a [u8]> {
     text.split_first_chunk::<N>().filter(|(first, _)| *first == prefix).map(|(_, rest)| rest)
 }
 
@@ -60,7 +60,7 @@ const fn non_digits(eight: [u8; 8]) -> u64 {
 
 /// Where the first of some bytes stands in `text`.
 #[inline]
-pub(super) fn position_of<const N: usize>(text: &[u8], any: [u8; N]) -> Option<usize> {
+pub(in crate::nginx::error) fn position_of<const N: usize>(text: &[u8], any: [u8; N]) -> Option<usize> {
     position_below::<0, N>(text, any)
 }
 
