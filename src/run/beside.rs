@@ -39,7 +39,7 @@ const ROUTINE: Duration = Duration::from_millis(950);
 /// The shortest time between two diagnoses: rules look at everything, and a verdict that flickers helps nobody.
 const DIAGNOSIS: Duration = Duration::from_millis(400);
 /// The same while nothing but time passes: a rule that waits for its time may wait a little longer.
-const DIAGNOSIS_AT_REST: Duration = Duration::from_secs(5);
+const DIAGNOSIS_AT_REST: Duration = Duration::from_secs(10);
 /// Making moments takes at most one part in so many of the time,
 const SHARE: u32 = 4;
 /// and diagnoses one in so many.

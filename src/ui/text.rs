@@ -70,8 +70,30 @@ pub fn put(buf: &mut Buffer, area: Rect, spans: &[Span<'_>]) {
     }
     let mut x = area.x;
     for span in spans {
-        x = buf.set_span(x, area.y, span, area.right().saturating_sub(x)).0;
+        let room = area.right().saturating_sub(x);
+        x = if span.content.chars().all(is_one_cell) {
+            put_signs(buf, (x, area.y), span, room)
+        } else {
+            buf.set_span(x, area.y, span, room).0
+        };
     }
+}
+
+/// Stands alone in one cell whatever is beside it: most of what is shown. Looking for clusters of letters takes longer than all
+/// the rest of a frame.
+fn is_one_cell(sign: char) -> bool {
+    matches!(sign, ' '..='~' | '·' | '\u{2500}'..='\u{259f}')
+}
+
+/// Writes signs of which each takes a cell; gives the place behind them.
+fn put_signs(buf: &mut Buffer, (mut x, y): (u16, u16), span: &Span<'_>, room: u16) -> u16 {
+    for sign in span.content.chars().take(usize::from(room)) {
+        if let Some(cell) = buf.cell_mut((x, y)) {
+            cell.set_char(sign).set_style(span.style);
+        }
+        x += 1;
+    }
+    x
 }
 
 /// Writes a line of text at the left end of `area`'s first line.
@@ -420,6 +442,20 @@ pub fn hide_addresses(buf: &mut Buffer, area: Rect) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use ratatui::style::Style;
+
+    proptest! {
+        #[test]
+        fn signs_of_one_cell_are_written_as_any_text_is(text in "[ -~·─━│█▁░]{0,30}", x in 0_u16..24, room in 0_u16..30) {
+            let (area, span) = (Rect::new(0, 0, 20, 2), Span::styled(text, Style::new().bold()));
+            prop_assert!(span.content.chars().all(is_one_cell));
+            let (mut one, mut other) = (Buffer::empty(area), Buffer::empty(area));
+            let room = room.min(area.right().saturating_sub(x));
+            prop_assert_eq!(put_signs(&mut one, (x, 1), &span, room), other.set_span(x, 1, &span, room).0);
+            prop_assert_eq!(one, other);
+        }
+    }
 
     #[test]
     fn words_are_kept_whole_as_long_as_that_says_enough() {

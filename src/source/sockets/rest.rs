@@ -14,7 +14,7 @@ const LONG_AT_REST: u32 = 29;
 /// The same while something moves that was nothing of ours, such as the session over which the screen is looked at.
 const BESIDE: u32 = 1;
 /// It is something of others after so many looks that told nothing new.
-const PATIENCE: u32 = 5;
+const PATIENCE: u32 = 3;
 
 /// The counters of TCP that move with connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,14 +132,14 @@ mod tests {
     fn where_nothing_moves_every_tenth_look_is_made_and_later_every_thirtieth() {
         let told = looks(&mut Rest::default(), &[counters(7, 1); 120]);
         let looked: Vec<usize> = (0..told.len()).filter(|i| told[*i]).collect();
-        assert_eq!(looked, [0, 10, 20, 30, 40, 70, 100]);
+        assert_eq!(looked, [0, 10, 20, 50, 80, 110]);
     }
 
     #[test]
     fn a_segment_brings_a_look_and_what_is_none_of_ours_every_second() {
         let moving: Vec<_> = (0..12).map(|n| counters(n, 1)).collect();
         let mut rest = Rest::default();
-        assert_eq!(looks(&mut rest, &moving), [1, 1, 1, 1, 1, 0, 1, 0, 1, 0, 1, 0].map(|n| n == 1));
+        assert_eq!(looks(&mut rest, &moving), [1, 1, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0].map(|n| n == 1));
         assert_eq!(looks(&mut rest, &[counters(20, 2)]), [true], "a connection opened");
         rest.looked(Some(counters(20, 2)), true);
         assert_eq!(looks(&mut rest, &[counters(21, 2), counters(22, 2)]), [true, true], "ours moved");

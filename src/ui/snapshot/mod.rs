@@ -34,7 +34,7 @@ use tunnel::Tunnels;
 const RATE_SPAN: Duration = Duration::from_secs(10);
 
 /// What nginx has left is measured at most this often between two looks at the sockets.
-const MEASURED: Duration = Duration::from_secs(1);
+const MEASURED: Duration = Duration::from_secs(5);
 
 /// What the title of the Errors pane counts over.
 pub const HALF_HOUR: Duration = Duration::from_secs(1_800);
