@@ -98,7 +98,7 @@ struct Seat {
     snap: Snapshot,
     made: Option<(Snapshot, Answered)>,
     /// The model's thread holds what is shown, so that the drawing one never frees it.
-    held: Vec<Snapshot>,
+    held: Vec<(Snapshot, Option<Answered>)>,
 }
 
 impl Seat {
@@ -106,7 +106,7 @@ impl Seat {
         let screen = Terminal::new(TestBackend::new(200, 60)).map_err(io::Error::other)?;
         let snap = Snapshot::of(&crowd.model, &diagnose(&crowd.model));
         let state = ScreenState::new(None, false).sorted_elsewhere();
-        let mut seat = Self { screen, state, held: vec![snap.clone()], snap, made: None };
+        let mut seat = Self { screen, state, held: vec![(snap.clone(), None)], snap, made: None };
         seat.press(crowd, "2z")?;
         seat.bring();
         Ok(seat)
@@ -139,7 +139,7 @@ impl Seat {
     /// A frame with what was made.
     fn show(&mut self) -> io::Result<f64> {
         let made = self.made.take();
-        self.held.extend(made.iter().map(|(snap, _)| snap.clone()));
+        self.held.extend(made.iter().map(|(snap, answered)| (snap.clone(), Some(answered.clone()))));
         let begun = worked();
         if let Some((snap, answered)) = made {
             self.snap = snap;

@@ -24,7 +24,7 @@ use crate::human::redact;
 use crate::report::{self, Report};
 use crate::time::Timestamp;
 use crate::ui::Snapshot;
-use crate::ui::memo::{Answered, Wish};
+use crate::ui::memo::{Answer, Answered, Wish};
 use crate::ui::memory::Memory;
 use crate::ui::snapshot::tunnel::TunnelRow;
 
@@ -221,8 +221,10 @@ struct Desk {
     news: bool,
     wish: watch::Receiver<Wish>,
     memory: Arc<Mutex<Memory>>,
-    /// Rows that were shown. To free a hundred thousand takes its time, which must not be the screen's: whoever lets go last does it.
+    /// Rows that were shown, and their order or groups. To free a hundred thousand takes its time, which must not be the screen's:
+    /// whoever lets go last does it.
     shown: VecDeque<Arc<Vec<TunnelRow>>>,
+    answers: VecDeque<Arc<Answer>>,
 }
 
 impl Desk {
@@ -232,7 +234,17 @@ impl Desk {
         let answered = wish.borrow().clone().answer(Arc::clone(&snapshot.tunnels.rows));
         let moment = Arc::new(Moment { snapshot, answered });
         let now = Instant::now();
-        Self { moment, diagnosis, diagnosed: now, due: now, news: true, wish, memory, shown: VecDeque::new() }
+        Self {
+            moment,
+            diagnosis,
+            diagnosed: now,
+            due: now,
+            news: true,
+            wish,
+            memory,
+            shown: VecDeque::new(),
+            answers: VecDeque::new(),
+        }
     }
 
     fn make(&mut self, session: &Session) -> Arc<Moment> {
@@ -253,9 +265,13 @@ impl Desk {
         if !self.moment.answered.is_of(rows) {
             self.shown.push_back(Arc::clone(rows));
         }
+        if !Arc::ptr_eq(self.moment.answered.answer(), answered.answer()) {
+            self.answers.push_back(Arc::clone(answered.answer()));
+        }
         self.keep(&snapshot);
         self.moment = Arc::new(Moment { snapshot, answered });
         self.shown.retain(|rows| Arc::strong_count(rows) > 1);
+        self.answers.retain(|answer| Arc::strong_count(answer) > 1);
         Arc::clone(&self.moment)
     }
 

@@ -357,7 +357,7 @@ impl Row for super::snapshot::endpoint::EndpointRow {
 
 impl Row for crate::report::sockets::GroupRow {
     fn id(&self) -> u64 {
-        groups::id(self)
+        self.id
     }
 }
 

@@ -14,7 +14,6 @@ use super::moments;
 use super::narrow;
 use super::palette::{self, Choice, Palette};
 use super::pane::Pane;
-use super::panes::groups;
 use super::seek;
 use super::snapshot::Snapshot;
 use super::state::{Effect, Popup, ScreenState};
@@ -319,7 +318,7 @@ fn turn_groups(state: &mut ScreenState, forward: bool) {
 fn open_group(state: &mut ScreenState, snap: &Snapshot, id: u64) {
     let Some(by) = state.group else { return };
     let tunnels = view::tunnels(snap, state);
-    let Some(group) = tunnels.groups.iter().find(|g| groups::id(g) == id) else { return };
+    let Some(group) = tunnels.groups.iter().find(|g| g.id == id) else { return };
     let before = state.filter(Pane::Connections).map_or_else(String::new, |f| format!("{} ", f.text));
     let text = match &group.name {
         Some(name) => format!("{before}{}={}", by.word(), quoted(name)),

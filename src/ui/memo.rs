@@ -56,6 +56,12 @@ impl Answered {
         Arc::ptr_eq(&self.rows, rows)
     }
 
+    /// How they look.
+    #[must_use]
+    pub const fn answer(&self) -> &Arc<Answer> {
+        &self.answer
+    }
+
     /// It answers this.
     #[must_use]
     pub fn answers(&self, wish: &Wish, rows: &Arc<Vec<TunnelRow>>) -> bool {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use super::super::filter::{Fields, Key, Kind};
@@ -69,6 +70,8 @@ pub const GROUP_KEYS: [Key; 7] = [
 /// Tunnels that have something in common. A sum is over those of which the figure is known, and unknown when there is none.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GroupRow {
+    /// Stable while the group lives.
+    pub id: u64,
     /// What they have in common; `None` for those of which it is not known.
     pub name: Option<String>,
     /// How many they are.
@@ -101,7 +104,11 @@ pub fn groups<'a>(tunnels: impl Iterator<Item = &'a TunnelRow>, by: By) -> Vec<G
     let mut groups: BTreeMap<Option<String>, GroupRow> = BTreeMap::new();
     for t in tunnels.filter(|t| t.ended.is_none()) {
         let name = by.name(t);
-        let group = groups.entry(name).or_insert_with_key(|n| GroupRow { name: n.clone(), ..GroupRow::default() });
+        let group = groups.entry(name).or_insert_with_key(|n| GroupRow {
+            id: id(n.as_deref()),
+            name: n.clone(),
+            ..GroupRow::default()
+        });
         (group.tunnels, group.at) = (group.tunnels + 1, t.at);
         let bytes = t.bytes();
         group.sent = sum(group.sent, bytes.map(|b| b.0), u64::saturating_add);
@@ -115,6 +122,13 @@ pub fn groups<'a>(tunnels: impl Iterator<Item = &'a TunnelRow>, by: By) -> Vec<G
         rows.rotate_left(1);
     }
     rows
+}
+
+/// The same name has the same number for as long as the program runs.
+fn id(name: Option<&str>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn sum<T>(a: Option<T>, b: Option<T>, add: fn(T, T) -> T) -> Option<T> {

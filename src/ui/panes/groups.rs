@@ -8,7 +8,6 @@ use crate::human;
 use crate::report::filter::Kind;
 use crate::report::sockets::GroupRow;
 
-use super::super::snapshot::endpoint::stable_id;
 use super::super::table::{Column, Cut, Sort};
 use super::super::text::Look;
 use super::super::theme::Tone;
@@ -16,12 +15,6 @@ use super::cell;
 
 /// The column that groups are sorted by at first: the most tunnels stand first.
 pub const TUNNELS: usize = 1;
-
-/// Stable while the group lives.
-#[must_use]
-pub fn id(row: &GroupRow) -> u64 {
-    stable_id(&["group", row.name.as_deref().unwrap_or("")])
-}
 
 fn amount(look: &Look, n: Option<u64>) -> Vec<Span<'static>> {
     let tone = if n == Some(0) { Tone::Faint } else { Tone::Plain };
