@@ -322,6 +322,14 @@ pub struct SocketDelta {
     pub since: Option<Duration>,
 }
 
+impl SocketDelta {
+    /// It tells of connections, and not only that there was a look.
+    #[must_use]
+    pub fn tells_of_connections(&self) -> bool {
+        !(self.rows.is_empty() && self.closed.is_empty() && self.unix.is_empty())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -126,7 +126,7 @@ impl Connections {
         self.settle_unix();
         self.count_idle();
         self.last = Some(at);
-        if !(delta.rows.is_empty() && delta.closed.is_empty() && delta.unix.is_empty()) {
+        if delta.tells_of_connections() {
             self.moved = self.last;
         }
         self.counted_since = self.counted_since.or(self.last);

@@ -205,7 +205,7 @@ async fn work(
 fn is_routine(event: &Event) -> bool {
     match event {
         Event::Tick | Event::Processes(_) => true,
-        Event::Sockets(delta) => delta.rows.is_empty() && delta.closed.is_empty() && delta.unix.is_empty(),
+        Event::Sockets(delta) => !delta.tells_of_connections(),
         _ => false,
     }
 }

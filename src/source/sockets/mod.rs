@@ -178,7 +178,7 @@ impl Source for SocketSource {
                 let (back, outcome) = off_the_runtime(looker, interest.clone()).await?;
                 looker = back;
                 let Looked { delta, sense, cost } = outcome?;
-                rest.looked(counters, tells(&delta));
+                rest.looked(counters, delta.tells_of_connections());
                 let next = pace.learn(cost, interest.net.is_some());
                 until = begun.checked_add(next).filter(|_| !interest.is_empty());
                 voice.sense(out, if interest.is_empty() { off() } else { paced(sense, &pace) }).await?;
@@ -202,11 +202,6 @@ impl Source for SocketSource {
             }
         }
     }
-}
-
-/// It tells of connections, and not only that there are listeners.
-fn tells(delta: &SocketDelta) -> bool {
-    !(delta.rows.is_empty() && delta.closed.is_empty() && delta.unix.is_empty())
 }
 
 /// A look blocks: in the kernel for milliseconds, in /proc for longer.
@@ -258,7 +253,7 @@ impl Voice {
 
     fn worth(&self, delta: &SocketDelta) -> bool {
         delta.full
-            || tells(delta)
+            || delta.tells_of_connections()
             || delta.time_wait.is_some()
             || delta.listeners != self.listeners
             || delta.unix_listeners != self.unix_listeners
