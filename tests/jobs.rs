@@ -224,6 +224,8 @@ fn tmux_detaches_and_attaches_at_another_size_and_the_picture_is_whole() {
     tmux.told(&["new-session", "-d", "-s", "w", "-x", "100", "-y", "30", &dashboard]);
     // What a copy needs to pass, and no line of tmux's own below the picture.
     tmux.told(&["set-option", "-g", "status", "off"]);
+    // Keys less than a millisecond apart are a paste to tmux, and a prefix in a paste detaches nobody: tmux(1).
+    tmux.told(&["set-option", "-g", "assume-paste-time", "0"]);
     tmux.told(&["set-option", "-s", "set-clipboard", "on"]);
     tmux.told(&["set-option", "-g", "allow-passthrough", "on"]);
     tmux.until("the dashboard, seen by nobody", |s| is_dashboard(s) && s.contains("● open"));
