@@ -221,8 +221,8 @@ fn the_past_is_walked_and_the_present_found_again() {
     t.until("an open endpoint", |s| s.contains("open"));
     t.send("]");
     t.shows("this is the present");
-    t.send("[");
-    t.until("the past", |s| s.lines().next().is_some_and(|l| l.contains('−')) && s.contains('▴'));
+    // In the first moment there is none before it.
+    t.insist("[", "the past", |s| s.lines().next().is_some_and(|l| l.contains('−')) && s.contains('▴'));
     t.send("]");
     t.until("the present", |s| s.lines().next().is_some_and(|l| l.contains("LIVE")));
     t.send("[");

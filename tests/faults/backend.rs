@@ -195,7 +195,10 @@ impl Backend {
     /// The process ends: its port and all its connections are gone at once.
     pub fn exit(&self) {
         self.gone.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        // Whoever connects before the port is closed is reset, not refused.
+        while TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+            thread::yield_now();
+        }
         for stream in self.open.lock().expect("no panic").drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }

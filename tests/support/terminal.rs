@@ -157,6 +157,19 @@ impl Terminal {
         }
     }
 
+    /// Types `keys` again and again, as a person does, until the screen fulfils `wish`: for what is not there at once.
+    pub fn insist(&mut self, keys: &str, what: &str, wish: impl Fn(&str) -> bool) {
+        let deadline = std::time::Instant::now() + super::PATIENCE;
+        while !wish(&self.text()) {
+            assert!(std::time::Instant::now() < deadline, "'{keys}' never led to '{what}':\n{}", self.text());
+            self.send(keys);
+            let again = std::time::Instant::now() + std::time::Duration::from_secs(1);
+            while !wish(&self.text()) && std::time::Instant::now() < again {
+                thread::park_timeout(std::time::Duration::from_millis(10));
+            }
+        }
+    }
+
     /// Waits until the program has ended.
     pub fn ended(&mut self) -> ExitStatus {
         eventually("the program to end", || self.child.try_wait().expect("our child"))
