@@ -49,7 +49,8 @@ const WAYS: [(&str, &str); 4] =
 
 /// What frames cost the thread that draws, and what the model's thread does beside them, at 200x60 with the Connections pane alone.
 ///
-/// The two take turns here as they do not in the program, so that each can be measured alone: what is handed over is the same.
+/// The two take turns here as they do not in the program, so that each can be measured alone: what is handed over is the same, and
+/// each is a thread of its own.
 fn frames(tunnels: u32) -> io::Result<()> {
     let mut crowd = Crowd::new(tunnels);
     say(&format!("{tunnels} tunnels at 200x60, ms of the processor"))?;
@@ -61,12 +62,14 @@ fn frames(tunnels: u32) -> io::Result<()> {
         let mut figures: [Vec<f64>; 8] = Default::default();
         for _ in 0..ROUNDS {
             // Past the time for which many tunnels are shown as they were.
-            (0..4).for_each(|_| crowd.tick());
-            figures[4].push(timed(|| crowd.pass(100)));
+            figures[4].push(beside(|| {
+                (0..4).for_each(|_| crowd.tick());
+                timed(|| crowd.pass(100))
+            }));
             let (gathered, ordered) = seat.make(&crowd);
             figures[5].push(gathered);
             figures[6].push(ordered);
-            figures[7].push(timed(|| drop(std::hint::black_box(diagnose(&crowd.model)))));
+            figures[7].push(beside(|| timed(|| drop(std::hint::black_box(diagnose(&crowd.model))))));
             figures[0].push(seat.show()?);
             for _ in 0..3 {
                 figures[1].push(seat.press(&crowd, "j")?);
@@ -127,12 +130,15 @@ impl Seat {
 
     /// What the model's thread makes: the rows, and their order.
     fn make(&mut self, crowd: &Crowd) -> (f64, f64) {
-        let diagnosis = diagnose(&crowd.model);
-        let mut snap = None;
-        let gathered = timed(|| snap = Some(self.snap.after(&crowd.model, &diagnosis)));
-        let Some(snap) = snap else { return (gathered, 0.0) };
-        let (wish, rows) = (self.state.wish(), Arc::clone(&snap.tunnels.rows));
-        let ordered = timed(|| self.made = Some((snap, wish.answer(rows))));
+        let (shown, wish) = (&self.snap, self.state.wish());
+        let (made, gathered, ordered) = beside(|| {
+            let diagnosis = diagnose(&crowd.model);
+            let (snap, gathered) = timed_for(|| shown.after(&crowd.model, &diagnosis));
+            let rows = Arc::clone(&snap.tunnels.rows);
+            let (answered, ordered) = timed_for(|| wish.answer(rows));
+            ((snap, answered), gathered, ordered)
+        });
+        self.made = Some(made);
         (gathered, ordered)
     }
 
@@ -140,24 +146,26 @@ impl Seat {
     fn show(&mut self) -> io::Result<f64> {
         let made = self.made.take();
         self.held.extend(made.iter().map(|(snap, answered)| (snap.clone(), Some(answered.clone()))));
-        let begun = worked();
+        let (begun, mut freed) = (worked(), None);
         if let Some((snap, answered)) = made {
             self.snap = snap;
-            self.state.learn(answered);
+            freed = self.state.learn(answered);
         }
         self.draw()?;
         let took = ms(worked().saturating_sub(begun));
-        self.held.drain(..self.held.len() - 1);
+        // The program frees it on another thread.
+        let past = self.held.drain(..self.held.len() - 1).collect::<Vec<_>>();
+        beside(|| drop((freed, past)));
         Ok(took)
     }
 
     /// Works out what a frame could not wait for.
     fn bring(&mut self) -> f64 {
-        timed(|| {
-            if let Some((wish, rows)) = self.state.open() {
-                self.state.learn(wish.answer(rows));
-            }
-        })
+        let Some((wish, rows)) = self.state.open() else { return 0.0 };
+        let (answered, took) = beside(|| timed_for(|| wish.answer(rows)));
+        let freed = self.state.learn(answered);
+        beside(|| drop(freed));
+        took
     }
 
     fn draw(&mut self) -> io::Result<()> {
@@ -166,10 +174,19 @@ impl Seat {
     }
 }
 
+/// What another thread does: what it allocates and frees is of no concern to the memory of the one that draws.
+fn beside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|threads| threads.spawn(work).join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
+}
+
 fn timed(work: impl FnOnce()) -> f64 {
+    timed_for(work).1
+}
+
+fn timed_for<T>(work: impl FnOnce() -> T) -> (T, f64) {
     let begun = worked();
-    work();
-    ms(worked().saturating_sub(begun))
+    let made = work();
+    (made, ms(worked().saturating_sub(begun)))
 }
 
 fn programs(sockets: usize) -> io::Result<()> {

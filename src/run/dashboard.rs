@@ -121,7 +121,7 @@ async fn show(
                 dirty = false;
             }
             answered = sorting.next() => {
-                state.learn(answered.context("an order of the tunnels could not be worked out")?);
+                free(state.learn(answered.context("an order of the tunnels could not be worked out")?));
                 dirty = true;
             }
             new = beside.next() => {
@@ -195,7 +195,7 @@ impl Face {
     fn draw(&mut self, screen: &mut Screen, latest: Arc<Moment>, state: &mut ScreenState) -> std::io::Result<()> {
         if !state.is_frozen() && !Arc::ptr_eq(&latest, &self.moment) {
             self.moment = latest;
-            state.learn(self.moment.answered.clone());
+            free(state.learn(self.moment.answered.clone()));
             self.past = self
                 .past
                 .take()
@@ -308,6 +308,14 @@ impl Sorting {
         let answered = task.await.ok();
         self.0 = None;
         answered
+    }
+}
+
+/// Frees an order that is no longer shown, beside the frames.
+fn free(answered: Option<Answered>) {
+    // What the model's thread made is freed there.
+    if let Some(last) = answered.filter(Answered::is_last) {
+        spawn_blocking(move || drop(last));
     }
 }
 

@@ -262,26 +262,49 @@ fn pane(buf: &mut Buffer, area: Rect, pane: Pane, snap: &Snapshot, state: &mut S
     let titled = u16::from(!tabbed || state.size.1 >= 16);
     let body = Rect { y: area.y + titled, height: area.height - titled, width: area.width.saturating_sub(1), ..area };
     let pending = pane == Pane::Connections && view::tunnels(snap, state).pending;
-    if pane != Pane::Timeline && order.is_empty() && !pending {
+    if pane == Pane::Timeline {
+        past(buf, body, snap, state, titled == 1, look);
+    } else if order.is_empty() && !pending {
         empty::draw(buf, body, pane, snap, state, look);
     } else {
-        match pane {
-            Pane::Handshakes => table(buf, body, pane, &handshakes::COLUMNS, &snap.endpoints, &order, state, look),
-            Pane::Connections if state.group.is_some() => {
-                let tunnels = view::tunnels(snap, state);
-                table(buf, body, pane, &groups::COLUMNS, &tunnels.groups, &order, state, look);
-            }
-            Pane::Connections => table(buf, body, pane, &connections::COLUMNS, &snap.tunnels.rows, &order, state, look),
-            Pane::Errors => {
-                let columns = errors::table(body.width, snap.past.age);
-                table(buf, body, pane, columns, &snap.errors, &order, state, look);
-            }
-            Pane::Findings => list(buf, body, snap, &order, state, look),
-            Pane::Timeline => past(buf, body, snap, state, titled == 1, look),
-        }
+        rows(buf, body, pane, &order, snap, state, look);
     }
     if titled == 1 {
         title(buf, area, pane, order.len(), snap, state, look, tabbed);
+    }
+}
+
+/// The rows of a pane that has some.
+fn rows(
+    buf: &mut Buffer,
+    area: Rect,
+    pane: Pane,
+    order: &[usize],
+    snap: &Snapshot,
+    state: &mut ScreenState,
+    look: &Look,
+) {
+    let ids = &view::ids(snap, state, pane);
+    match pane {
+        Pane::Handshakes => {
+            let content = Content { columns: &handshakes::COLUMNS, rows: &snap.endpoints, order, ids };
+            table(buf, area, pane, &content, state, look);
+        }
+        Pane::Connections if state.group.is_some() => {
+            let tunnels = view::tunnels(snap, state);
+            let content = Content { columns: &groups::COLUMNS, rows: &tunnels.groups, order, ids };
+            table(buf, area, pane, &content, state, look);
+        }
+        Pane::Connections => {
+            let content = Content { columns: &connections::COLUMNS, rows: &snap.tunnels.rows, order, ids };
+            table(buf, area, pane, &content, state, look);
+        }
+        Pane::Errors => {
+            let columns = errors::table(area.width, snap.past.age);
+            table(buf, area, pane, &Content { columns, rows: &snap.errors, order, ids }, state, look);
+        }
+        Pane::Findings => list(buf, area, order, ids, snap, state, look),
+        Pane::Timeline => {}
     }
 }
 
@@ -316,98 +339,20 @@ fn past(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut ScreenState, 
     }
 }
 
-/// The rows from the first one on the screen, and which of them is marked. Of the others nothing is read.
-fn window<'a, R: Row>(
-    rows: &'a [R],
-    order: &[usize],
-    room: usize,
-    pane: Pane,
-    state: &mut ScreenState,
-) -> (Vec<&'a R>, Option<usize>) {
-    let id = |at: usize| Some(rows.get(*order.get(at)?)?.id());
-    let ids = Ids::new(order.len(), id, |id| {
-        let row = R::find(rows, id)?;
-        order.iter().position(|r| *r == row)
-    });
-    let focused = state.focus == pane;
-    let choice = state.pane_mut(pane);
-    let at = choice.place(&ids);
-    let follow = at.filter(|_| choice.selected.is_some() || focused);
-    let offset = choice.scroll(follow, ids.len(), room);
-    let seen: Vec<&R> = order.iter().skip(offset).take(room).filter_map(|i| rows.get(*i)).collect();
-    let mark = at.filter(|_| focused).and_then(|at| at.checked_sub(offset)).filter(|at| *at < room);
-    (seen, mark)
-}
-
-/// What a table needs of a row besides its columns.
-trait Row: Sized {
-    fn id(&self) -> u64;
-
-    /// Which of `rows` has an id.
-    fn find(rows: &[Self], id: u64) -> Option<usize> {
-        rows.iter().position(|r| r.id() == id)
-    }
-}
-
-impl Row for super::snapshot::endpoint::EndpointRow {
-    fn id(&self) -> u64 {
-        self.id
-    }
-}
-
-impl Row for crate::report::sockets::GroupRow {
-    fn id(&self) -> u64 {
-        self.id
-    }
-}
-
-impl Row for super::snapshot::finding::FindingRow {
-    fn id(&self) -> u64 {
-        self.id
-    }
-}
-
-impl Row for super::snapshot::tunnel::TunnelRow {
-    fn id(&self) -> u64 {
-        self.id
-    }
-
-    fn find(rows: &[Self], id: u64) -> Option<usize> {
-        super::snapshot::tunnel::place(rows, id)
-    }
-}
-
-impl Row for super::narrow::NameRow {
-    fn id(&self) -> u64 {
-        self.id
-    }
-}
-
-impl Row for super::narrow::LineRow {
-    fn id(&self) -> u64 {
-        self.line.seq
-    }
-}
-
-impl Row for super::snapshot::error::ErrorRow {
-    fn id(&self) -> u64 {
-        self.id
-    }
-}
-
-#[expect(clippy::too_many_arguments, reason = "one signature for every table of the screen")]
-fn table<R: Row>(
-    buf: &mut Buffer,
-    area: Rect,
-    pane: Pane,
+/// What a table shows.
+struct Content<'a, R: 'static> {
     columns: &'static [Column<R>],
-    rows: &[R],
-    order: &[usize],
-    state: &mut ScreenState,
-    look: &Look,
-) {
+    rows: &'a [R],
+    /// Places among `rows`.
+    order: &'a [usize],
+    /// Of what `order` names.
+    ids: &'a Ids<'a>,
+}
+
+fn table<R>(buf: &mut Buffer, area: Rect, pane: Pane, content: &Content<'_, R>, state: &mut ScreenState, look: &Look) {
+    let Content { columns, rows, order, ids } = *content;
     let room = usize::from(area.height.saturating_sub(1));
-    let (seen, selected) = window(rows, order, room, pane, state);
+    let (seen, selected) = window(rows, order, ids, room, pane, state);
     let wide = &mut state.pane_mut(pane).wide;
     let heads = Grid { columns, rows: &seen, selected, wide }.draw(buf, area, look);
     let sortable = view::sortable(state, pane);
@@ -420,6 +365,25 @@ fn table<R: Row>(
     put_rows(pane, rows, state);
 }
 
+/// The rows from the first one on the screen, and which of them is marked. Of the others nothing is read.
+fn window<'a, R>(
+    rows: &'a [R],
+    order: &[usize],
+    ids: &Ids<'_>,
+    room: usize,
+    pane: Pane,
+    state: &mut ScreenState,
+) -> (Vec<&'a R>, Option<usize>) {
+    let focused = state.focus == pane;
+    let choice = state.pane_mut(pane);
+    let at = choice.place(ids);
+    let follow = at.filter(|_| choice.selected.is_some() || focused);
+    let offset = choice.scroll(follow, ids.len(), room);
+    let seen: Vec<&R> = order.iter().skip(offset).take(room).filter_map(|i| rows.get(*i)).collect();
+    let mark = at.filter(|_| focused).and_then(|at| at.checked_sub(offset)).filter(|at| *at < room);
+    (seen, mark)
+}
+
 /// Remembers where the rows of a pane are, from the first one on the screen.
 fn put_rows(pane: Pane, rows: impl Iterator<Item = Rect>, state: &mut ScreenState) {
     let first = state.pane(pane).offset;
@@ -427,9 +391,17 @@ fn put_rows(pane: Pane, rows: impl Iterator<Item = Rect>, state: &mut ScreenStat
     state.spots.extend(rows.enumerate().map(spot));
 }
 
-fn list(buf: &mut Buffer, area: Rect, snap: &Snapshot, order: &[usize], state: &mut ScreenState, look: &Look) {
+fn list(
+    buf: &mut Buffer,
+    area: Rect,
+    order: &[usize],
+    ids: &Ids<'_>,
+    snap: &Snapshot,
+    state: &mut ScreenState,
+    look: &Look,
+) {
     let room = usize::from(area.height);
-    let (seen, selected) = window(&snap.findings, order, room, Pane::Findings, state);
+    let (seen, selected) = window(&snap.findings, order, ids, room, Pane::Findings, state);
     let rows = findings::draw(buf, area, &seen, selected, look);
     put_rows(Pane::Findings, rows.into_iter(), state);
 }

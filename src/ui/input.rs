@@ -318,7 +318,7 @@ fn turn_groups(state: &mut ScreenState, forward: bool) {
 fn open_group(state: &mut ScreenState, snap: &Snapshot, id: u64) {
     let Some(by) = state.group else { return };
     let tunnels = view::tunnels(snap, state);
-    let Some(group) = tunnels.groups.iter().find(|g| g.id == id) else { return };
+    let Some(group) = tunnels.place(id).and_then(|place| tunnels.group(place)) else { return };
     let before = state.filter(Pane::Connections).map_or_else(String::new, |f| format!("{} ", f.text));
     let text = match &group.name {
         Some(name) => format!("{before}{}={}", by.word(), quoted(name)),

@@ -62,6 +62,12 @@ impl Answered {
         &self.answer
     }
 
+    /// Nobody else holds the answer: whoever drops this frees it.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        Arc::strong_count(&self.answer) == 1
+    }
+
     /// It answers this.
     #[must_use]
     pub fn answers(&self, wish: &Wish, rows: &Arc<Vec<TunnelRow>>) -> bool {
@@ -76,8 +82,25 @@ pub struct Answer {
     pub order: Arc<Vec<usize>>,
     /// The groups.
     pub groups: Vec<GroupRow>,
+    /// The ids of the groups with their places in `order`, sorted: to look through a hundred thousand groups takes longer than a frame.
+    placed: Vec<(u64, usize)>,
     /// Nothing is known yet: it is being worked out.
     pub pending: bool,
+}
+
+impl Answer {
+    /// In which place of `order` the group with this id is.
+    #[must_use]
+    pub fn place(&self, id: u64) -> Option<usize> {
+        let at = self.placed.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        Some(self.placed.get(at)?.1)
+    }
+
+    /// The group in this place of `order`.
+    #[must_use]
+    pub fn group(&self, place: usize) -> Option<&GroupRow> {
+        self.groups.get(*self.order.get(place)?)
+    }
 }
 
 /// What is kept: the latest answer, and what could not be answered at once.
@@ -100,9 +123,11 @@ impl Memo {
         self.open.borrow_mut().take()
     }
 
-    /// Takes an answer that was worked out elsewhere.
-    pub fn learn(&self, answered: Answered) {
-        *self.kept.borrow_mut() = Some(answered);
+    /// Takes an answer that was worked out elsewhere. Returns the one that was kept before: to free a hundred thousand groups takes
+    /// longer than a frame.
+    #[must_use]
+    pub fn learn(&self, answered: Answered) -> Option<Answered> {
+        self.kept.borrow_mut().replace(answered)
     }
 
     /// How these rows look as they are wished for. Where that is worked out elsewhere it is, until then, what they looked like before.
@@ -134,5 +159,7 @@ fn work_out(rows: &[TunnelRow], filter: Option<&Filter>, group: Option<By>, sort
     };
     let groups = groups(rows.iter().filter(|r| passes(r)), by);
     let order = order_by(&groups, &group_pane::COLUMNS, |_| true, sort, |i| i);
-    Answer { order: Arc::new(order), groups, pending: false }
+    let mut placed: Vec<(u64, usize)> = order.iter().enumerate().map(|(place, i)| (groups[*i].id, place)).collect();
+    placed.sort_unstable();
+    Answer { order: Arc::new(order), groups, placed, pending: false }
 }

@@ -341,9 +341,10 @@ impl ScreenState {
         self.memo.open()
     }
 
-    /// Takes an order that was worked out elsewhere.
-    pub fn learn(&self, answered: Answered) {
-        self.memo.learn(answered);
+    /// Takes an order that was worked out elsewhere, and gives the one before it, to be freed where no frame waits.
+    #[must_use]
+    pub fn learn(&self, answered: Answered) -> Option<Answered> {
+        self.memo.learn(answered)
     }
 
     /// Says that the panes show another moment than the one that was asked for, where that is worth a word.

@@ -379,7 +379,7 @@ fn no_frame_waits_for_a_long_order_that_is_worked_out_elsewhere() {
     press(&mut state, &snap, "2z");
     let work_out = |state: &ScreenState| {
         let (wish, rows) = state.open().expect("something is open");
-        state.learn(wish.answer(rows));
+        drop(state.learn(wish.answer(rows)));
     };
     let shown = screen(&snap, &mut state, 120, 40);
     assert!(
@@ -424,6 +424,24 @@ fn a_tunnel_is_found_by_its_id_among_the_living_and_the_ended() {
     rows.push(TunnelRow { id: 77, ended: Some(ended), ..rows[0].clone() });
     snap.tunnels.rows = std::sync::Arc::new(rows);
     assert_eq!([1, 9, 3_000, 77, 10].map(|id| snap.tunnels.place(id)), [Some(0), Some(8), Some(9), Some(10), None]);
+}
+
+#[test]
+fn a_chosen_group_stays_chosen_wherever_a_turned_order_puts_it() {
+    let (snap, mut state) = (crowd(), fresh());
+    // By bytes a second to the clients, of which groups have different amounts.
+    press(&mut state, &snap, "2zvsssjjj");
+    screen(&snap, &mut state, 120, 40);
+    let chosen = state.grouped.selected.expect("a group");
+    let place = |state: &ScreenState| super::view::tunnels(&snap, state).place(chosen);
+    let before = place(&state);
+    press(&mut state, &snap, "S");
+    screen(&snap, &mut state, 120, 40);
+    assert_ne!(place(&state), before, "the order has turned");
+    assert_eq!((state.grouped.selected, Some(state.grouped.at)), (Some(chosen), place(&state)));
+    let tunnels = super::view::tunnels(&snap, &state);
+    assert_eq!(tunnels.group(state.grouped.at).map(|g| g.id), Some(chosen));
+    assert_eq!((tunnels.place(0), tunnels.group(tunnels.groups.len())), (None, None));
 }
 
 #[test]

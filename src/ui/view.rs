@@ -62,11 +62,7 @@ pub fn ids<'a>(snap: &'a Snapshot, state: &ScreenState, pane: Pane) -> Ids<'a> {
     if state.is_grouped(pane) {
         let tunnels = tunnels(snap, state);
         let (len, known) = (tunnels.order.len(), Arc::clone(&tunnels));
-        let id = move |at: usize| Some(tunnels.groups.get(*tunnels.order.get(at)?)?.id);
-        return Ids::new(len, id, move |id| {
-            let row = known.groups.iter().position(|g| g.id == id)?;
-            known.order.iter().position(|r| *r == row)
-        });
+        return Ids::new(len, move |place| Some(tunnels.group(place)?.id), move |id| known.place(id));
     }
     let order = shown(snap, state, pane);
     match pane {

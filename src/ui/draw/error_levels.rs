@@ -16,6 +16,7 @@ use crate::human;
 use crate::model::errors::kept::By;
 
 use super::super::drill::{Condition, View};
+use super::super::ids::Ids;
 use super::super::layout;
 use super::super::narrow::{self, Extent, Rows};
 use super::super::pane::Pane;
@@ -26,6 +27,7 @@ use super::super::state::{ScreenState, Spot, Target};
 use super::super::text::{Look, Seg, cut_words, put, put_ends, spans_width};
 use super::super::theme::{self, Tone};
 use super::super::view;
+use super::Content;
 
 /// Rows that a pane needs before a line of them goes to the ways of telling apart.
 const ROOMY: u16 = 8;
@@ -60,19 +62,20 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, snap: &Snapshot, state: &mut Sc
 }
 
 fn put_rows(buf: &mut Buffer, area: Rect, rows: &Rows, snap: &Snapshot, state: &mut ScreenState, look: &Look) {
-    let pane = Pane::Errors;
     let all: Vec<usize> = (0..rows.len()).collect();
+    let ids = &Ids::of(narrow::ids(snap, rows));
     match (rows, state.drill.view) {
         (Rows::Names(rows), View::By(by)) => {
-            super::table(buf, area, pane, error_names::columns(by), rows, &all, state, look);
+            let content = Content { columns: error_names::columns(by), rows, order: &all, ids };
+            super::table(buf, area, Pane::Errors, &content, state, look);
         }
         (Rows::Lines(rows), _) => {
             let columns = error_lines::columns(state.drill.is_narrowed_by(By::Category));
-            super::table(buf, area, pane, columns, rows, &all, state, look);
+            super::table(buf, area, Pane::Errors, &Content { columns, rows, order: &all, ids }, state, look);
         }
         (Rows::Categories(order), _) => {
             let columns = errors::table(area.width, snap.past.age);
-            super::table(buf, area, pane, columns, &snap.errors, order, state, look);
+            super::table(buf, area, Pane::Errors, &Content { columns, rows: &snap.errors, order, ids }, state, look);
         }
         (Rows::Names(_), View::Lines) => {}
     }
