@@ -51,8 +51,12 @@ fn connection() -> (TcpListener, TcpStream, TcpStream) {
     (listener, client, server)
 }
 
+/// Process 1 is no nginx: what other nginx of this host hold is not looked at.
+const ALONE: [&str; 3] = ["--no-exec", "--pid", "1"];
+
 fn watching(port: &str, more: &[&str]) -> Output {
-    let mut args = vec!["sockets", "--port", port, "--no-exec"];
+    let mut args = vec!["sockets", "--port", port];
+    args.extend(ALONE);
     args.extend(more);
     run(&args)
 }
@@ -180,9 +184,8 @@ fn the_other_commands_watch_a_port_that_was_asked_for_too() {
 fn on_a_terminal_the_table_keeps_to_its_width() {
     let (listener, _client, _server) = connection();
     let port = listener.local_addr().expect("its address").port().to_string();
-    let args = ["sockets", "--port", &port, "--watch", "--interval", "200ms"];
     let mut command = wspulse();
-    command.args(args);
+    command.args(["sockets", "--port", &port, "--watch", "--interval", "200ms"]).args(ALONE);
     let terminal = Terminal::start(command, 12, 60);
     terminal.shows("Unpaired  2 legs");
     let shown = terminal.text();
