@@ -577,6 +577,9 @@ pub struct LogsArgs {
     /// Whether to use colour
     #[arg(long, value_enum)]
     pub color: Option<ColorMode>,
+    /// Show Authorization, Cookie and what else sounds like a secret, instead of ***
+    #[arg(long)]
+    pub show_secrets: bool,
     /// Hide the host's part of IP addresses in everything that is written
     #[arg(long)]
     pub redact: bool,

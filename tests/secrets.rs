@@ -175,3 +175,30 @@ fn with_the_flag_secrets_are_shown() {
         world.says(&["check"], &["--show-secrets", "--hold", "100ms", "--http-proxy", "foo:pr0xypass@127.0.0.1:1"]);
     assert!(!proxied.contains("pr0xypass"), "the way's own password is nobody's evidence: {proxied}");
 }
+
+#[test]
+fn what_logs_count_shows_a_secret_only_when_asked() {
+    let world = World::new();
+    // Nothing of nginx's own report repeats a query: secrets stand in what debug lines and a backend's log tell.
+    let debug = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/debug/handshakes.log").display().to_string();
+    let app = world.path("app.log");
+    fs::write(&app, "2026-11-21T14:02:32Z ERROR GET /ws?token=hunter2 Invalid Upgrade header\n").expect("written");
+    let (error, access) = (world.path("error.log"), world.path("access.log"));
+    let files = ["logs", &error, &access, &debug, "--backend-log", &app, "--tz", "UTC"];
+    for format in ["text", "markdown", "json"] {
+        let said = |flag: Option<&str>| {
+            let out = wspulse().args(files).args(["--format", format]).args(flag).output().expect("it runs");
+            assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+            String::from_utf8_lossy(&out.stdout).into_owned()
+        };
+        let hidden = said(None);
+        assert_hidden(format, &hidden);
+        assert!(hidden.contains("GET /down?room=7&token="), "{format}: {hidden}");
+        let shown = said(Some("--show-secrets"));
+        assert!(shown.contains("GET /down?room=7&token=s3cret HTTP/1.1"), "{format}: {shown}");
+        // The table of a ticket has no room for raw lines.
+        assert!(format == "markdown" || shown.contains("/ws?token=hunter2"), "{format}: {shown}");
+        assert!(!shown.contains("***"), "{format}: {shown}");
+        assert!(format != "json" || shown.contains("\"Bearer s3cret\""), "{shown}");
+    }
+}

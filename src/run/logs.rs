@@ -41,6 +41,9 @@ const TERMINATED: u8 = 143;
 /// # Errors
 /// When what was typed cannot be meant, or stdout cannot be written.
 pub async fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
+    if args.show_secrets {
+        human::redact::show_secrets();
+    }
     let site = formats::site(args.nginx_conf.as_deref(), args.files.is_empty())?;
     let named = formats::formats(args.log_format.as_deref(), site.as_ref())?;
     let request = request(args, site.as_ref(), &named)?;
