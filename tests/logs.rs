@@ -225,6 +225,24 @@ fn entries_are_chosen_by_category_words_and_time() {
     assert_eq!(only(&["--until", "2026-11-21"])["lines"], all["lines"], "a day ends at its end");
     assert_eq!(only(&["--until", "52000w"])["lines"], 0, "a span goes back from now");
     assert_eq!(only(&["--since", "52000w"])["lines"], all["lines"]);
+    let none = logs(dir.path()).args([&both[0], "--since", "2030-01-01"]).output().expect("the binary starts");
+    assert!(stdout(&none).contains("no entry is in the time and passes the filters"), "{}", stdout(&none));
+}
+
+#[test]
+fn the_output_of_a_container_is_both_logs_in_one() {
+    let dir = folder();
+    let start = "/docker-entrypoint.sh: Configuration complete; ready for start up\n";
+    let opened = "10.0.0.9 - - [21/Nov/2026:01:56:40 +0000] \"GET /ws HTTP/1.1\" 101 42 \"-\" \"-\"\n";
+    fs::write(dir.path().join("container"), text_of(REFUSED) + start + &opened.repeat(3)).expect("written");
+    let (code, all, said) = counted(dir.path(), &["container"]);
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    assert_eq!((&all["files"][0]["kind"], &all["files"][0]["format"]), (&"mixed".into(), &"combined".into()));
+    assert_eq!((&all["entries"], &all["continuations"]), (&(lines_of(REFUSED) + 3).into(), &1.into()));
+    assert_eq!((&all["sessions"]["count"], &all["by_status"]), (&3.into(), &serde_json::json!({"101": 3})));
+    assert_eq!(all["by_category"]["upstream-connect"], 1);
+    let blind = all["not_visible"].to_string();
+    assert!(!blind.contains("log was read"), "{blind}");
 }
 
 #[test]

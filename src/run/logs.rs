@@ -215,9 +215,11 @@ fn complaints(files: &[FileOutcome], named: &[Named]) -> Vec<String> {
 }
 
 fn file(f: &FileOutcome, named: &[Named]) -> LogFile {
+    let name = |number: usize| named.get(number).map(|n| n.name.clone());
     let (kind, format) = match f.kind {
         LogKind::Error => ("error", None),
-        LogKind::Access(number) => ("access", named.get(number).map(|n| n.name.clone())),
+        LogKind::Access(number) => ("access", name(number)),
+        LogKind::Mixed(number) => ("mixed", name(number)),
         LogKind::Unknown => ("unknown", None),
     };
     LogFile { path: shown(&f.path), kind, format, bytes: f.bytes, error: f.error.clone() }

@@ -49,7 +49,7 @@ pub struct Facts {
 pub struct LogFile {
     /// Its path, or `-`, made safe to show.
     pub path: String,
-    /// `error`, `access`, `backend` or `unknown`.
+    /// `error`, `access`, `mixed`, `backend` or `unknown`.
     pub kind: &'static str,
     /// The `log_format` of an access log: its name, or its text where it was given as text.
     pub format: Option<String>,
@@ -105,6 +105,9 @@ pub struct LogsReport {
     /// In which times are shown to people.
     #[serde(skip)]
     pub zone: Zone,
+    /// Entries may have been left out on request.
+    #[serde(skip)]
+    pub filtered: bool,
 }
 
 /// Entries over time, in buckets of one width without gaps.
@@ -159,7 +162,7 @@ impl LogsReport {
     /// What `tally` counted, with what else is known.
     #[must_use]
     pub fn of(tally: &Tally, facts: Facts) -> Self {
-        let has_access = facts.files.iter().any(|f| f.kind == "access");
+        let has_access = facts.files.iter().any(|f| matches!(f.kind, "access" | "mixed"));
         Self {
             schema: LOGS_SCHEMA,
             lines: tally.lines,
@@ -182,6 +185,7 @@ impl LogsReport {
             backend: facts.backend.as_ref().map(BackendFigures::of),
             files: facts.files,
             zone: facts.zone,
+            filtered: facts.filtered,
         }
     }
 }

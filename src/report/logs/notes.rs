@@ -10,7 +10,7 @@ use crate::human;
 pub(super) fn not_visible(tally: &Tally, facts: &Facts) -> Vec<String> {
     let mut notes: Vec<&str> = Vec::new();
     let crashes = tally.lifecycle.iter().filter(|(_, i)| matches!(i, Incident::Crash { .. })).count();
-    let has = |kind: &str| facts.files.iter().any(|f| f.kind == kind);
+    let has = |kind: &str| facts.files.iter().any(|f| f.kind == kind || f.kind == "mixed");
     if !has("error") {
         notes.push("No error log was read: why handshakes fail and tunnels end is written only there.");
     } else if !facts.filtered {

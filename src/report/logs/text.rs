@@ -101,6 +101,9 @@ pub(super) fn summary(r: &LogsReport) -> [String; 3] {
             let shown = (moment(from, r.zone), moment(to, r.zone), steady(to.since(from)));
             format!("{} to {} ({}), {} time", shown.0, shown.1, shown.2, r.zone)
         }
+        _ if r.filtered && r.entries == 0 => {
+            "no entry is in the time and passes the filters that were asked for".to_owned()
+        }
         _ => "no entry with a time".to_owned(),
     };
     [format!("{files}, {}B of text", human::scaled(r.bytes)), lines, time]

@@ -9,7 +9,7 @@ use super::cut::{LINE_CAP, Lines};
 use super::debug::{self, DebugPart};
 use super::messages::{Messages, Seen};
 use super::names::Names;
-use super::request::{Filter, LogEntry};
+use super::request::{Filter, LogEntry, LogKind};
 use crate::event::log::{Category, Level};
 use crate::event::tally::lifecycle::{Incident, Lifecycle};
 use crate::event::tally::rate::Rate;
@@ -199,12 +199,14 @@ pub(super) struct ErrorFold<'r> {
     debug: Option<Box<DebugPart>>,
     /// Lines before the first entry of this part, in case they continue a debug line of the part before.
     headless: Vec<u8>,
+    accesses: AccessesBetween<'r>,
 }
 
 impl<'r> ErrorFold<'r> {
-    fn new(filter: &'r Filter, zone: Zone) -> Self {
+    /// `filter`: one that is set. Lines that are none of an error log are tried as access lines of these formats.
+    fn new(filter: Option<&'r Filter>, zone: Zone, formats: &'r [Format]) -> Self {
         Self {
-            filter: Some(filter).filter(|f| f.is_set()),
+            filter,
             common: Common::default(),
             messages: Messages::default(),
             lifecycle: Lifecycle::default(),
@@ -214,6 +216,7 @@ impl<'r> ErrorFold<'r> {
             second: 0,
             debug: None,
             headless: Vec::new(),
+            accesses: AccessesBetween { formats, zone, folds: Vec::new(), seen: None },
         }
     }
 
@@ -320,10 +323,53 @@ impl<'r> ErrorFold<'r> {
         self.common.at_second(self.second);
     }
 
+    /// Counts an access line; `false`: it is none.
+    #[cold]
+    fn access(&mut self, line: &[u8], overlong: bool) -> bool {
+        let Some(fate) = self.accesses.line(line, self.filter, overlong) else { return false };
+        if let Some(debug) = &mut self.debug {
+            debug.passed_over();
+        }
+        self.common.edge.last = fate;
+        true
+    }
+
     fn pour_into(self, tally: &mut Tally, addresses: &mut Addresses) {
         self.messages.pour_into(tally);
         tally.lifecycle.merge(self.lifecycle);
         self.common.pour_into(tally, addresses, visible);
+        for fold in self.accesses.folds.into_iter().flatten() {
+            fold.pour_into(tally, addresses);
+        }
+    }
+}
+
+/// Access lines between those of an error log: container tools print both into one stream.
+#[derive(Debug)]
+struct AccessesBetween<'r> {
+    formats: &'r [Format],
+    zone: Zone,
+    folds: Vec<Option<Box<AccessFold<'r>>>>,
+    /// The format of the first one since this was last asked.
+    seen: Option<usize>,
+}
+
+impl<'r> AccessesBetween<'r> {
+    /// What became of an access line; `None`: it is none. Some formats fit nearly anything; one that reads a time does not.
+    fn line(&mut self, line: &[u8], filter: Option<&'r Filter>, overlong: bool) -> Option<Option<Before>> {
+        let read = |(number, format): (usize, &'r Format)| {
+            let read = format.read(line).filter(|read| read.at.is_some())?;
+            Some((number, format, read))
+        };
+        let (number, format, read) = self.formats.iter().enumerate().find_map(read)?;
+        if self.folds.is_empty() {
+            self.folds.resize_with(self.formats.len(), || None);
+        }
+        let fold = self.folds.get_mut(number)?;
+        let fold = fold.get_or_insert_with(|| Box::new(AccessFold::new(filter, self.zone, format)));
+        fold.entry(line, &read, overlong);
+        self.seen.get_or_insert(number);
+        Some(fold.take_edge().last)
     }
 }
 
@@ -332,6 +378,9 @@ impl Lines for ErrorFold<'_> {
     fn line(&mut self, line: &[u8], overlong: bool) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let Some((level, text)) = self.head(line) else {
+            if self.access(line, overlong) {
+                return;
+            }
             let dated = skim::has_date(line) || error::parse_console(line).is_some() || skim::head(line).is_some();
             match &mut self.debug {
                 Some(debug) => debug.continuation(line),
@@ -379,22 +428,31 @@ impl Lines for ErrorFold<'_> {
 #[derive(Debug)]
 pub(super) struct AccessFold<'r> {
     filter: Option<&'r Filter>,
+    zone: Zone,
     format: &'r Format,
     common: Common,
     statuses: Vec<u64>,
     bytes_sent: u64,
     sessions: Sessions,
+    /// Lines of an error log in between, if there are any.
+    errors: Option<Box<ErrorFold<'r>>>,
+    /// There was one since this was last asked.
+    has_errors: bool,
 }
 
 impl<'r> AccessFold<'r> {
-    fn new(filter: &'r Filter, format: &'r Format) -> Self {
+    /// `filter`: one that is set; `zone`: that of error lines in between.
+    fn new(filter: Option<&'r Filter>, zone: Zone, format: &'r Format) -> Self {
         Self {
-            filter: Some(filter).filter(|f| f.is_set()),
+            filter,
+            zone,
             format,
             common: Common::default(),
             statuses: vec![0; 1_000],
             bytes_sent: 0,
             sessions: Sessions::default(),
+            errors: None,
+            has_errors: false,
         }
     }
 
@@ -428,17 +486,31 @@ impl<'r> AccessFold<'r> {
         }
         tally.bytes_sent += self.bytes_sent;
         tally.sessions.merge(self.sessions);
+        if let Some(errors) = self.errors {
+            errors.pour_into(tally, addresses);
+        }
     }
-}
 
-impl Lines for AccessFold<'_> {
-    #[inline]
-    fn line(&mut self, line: &[u8], overlong: bool) {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let Some(read) = self.format.read(line) else {
-            self.common.no_entry(line, !line.is_empty(), overlong);
-            return;
-        };
+    /// A line that is not of this format.
+    #[cold]
+    fn other(&mut self, line: &[u8], overlong: bool) {
+        if skim::head(line).is_some() {
+            let (filter, zone) = (self.filter, self.zone);
+            let errors = self.errors.get_or_insert_with(|| Box::new(ErrorFold::new(filter, zone, &[])));
+            errors.line(line, overlong);
+            // What debug lines tell is put together only where a log begins with error lines.
+            errors.debug = None;
+            if let Some(fate) = errors.take_edge().last {
+                self.common.edge.last = Some(fate);
+                self.has_errors = true;
+                return;
+            }
+        }
+        self.common.no_entry(line, !line.is_empty(), overlong);
+    }
+
+    #[inline(always)]
+    fn entry(&mut self, line: &[u8], read: &AccessLine<'_>, overlong: bool) {
         if self.filter.is_some_and(|f| !self.is_wanted(f, read.at, line)) {
             return self.common.left_out();
         }
@@ -454,7 +526,18 @@ impl Lines for AccessFold<'_> {
         if read.status == 101 {
             self.sessions.add(read.at, lifetime(read.request_time, read.upstream_response_time));
         }
-        self.talkers(line, &read);
+        self.talkers(line, read);
+    }
+}
+
+impl Lines for AccessFold<'_> {
+    #[inline]
+    fn line(&mut self, line: &[u8], overlong: bool) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        match self.format.read(line) {
+            Some(read) => self.entry(line, &read, overlong),
+            None => self.other(line, overlong),
+        }
     }
 }
 
@@ -478,14 +561,16 @@ impl<'r> Fold<'r> {
 
     /// The fold for error logs.
     pub(super) fn errors(&mut self) -> &mut ErrorFold<'r> {
-        self.errors.get_or_insert_with(|| Box::new(ErrorFold::new(self.filter, self.zone)))
+        let filter = Some(self.filter).filter(|f| f.is_set());
+        self.errors.get_or_insert_with(|| Box::new(ErrorFold::new(filter, self.zone, self.formats)))
     }
 
     /// The fold for access logs in the format of this number.
     pub(super) fn accesses(&mut self, format: usize) -> Option<&mut AccessFold<'r>> {
         let compiled = self.formats.get(format)?;
         let fold = self.accesses.get_mut(format)?;
-        Some(fold.get_or_insert_with(|| Box::new(AccessFold::new(self.filter, compiled))))
+        let filter = Some(self.filter).filter(|f| f.is_set());
+        Some(fold.get_or_insert_with(|| Box::new(AccessFold::new(filter, self.zone, compiled))))
     }
 
     /// What the debug lines told of the part that was read since the last call.
@@ -523,11 +608,26 @@ impl ErrorFold<'_> {
     pub(super) fn take_edge(&mut self) -> Edge {
         std::mem::take(&mut self.common.edge)
     }
+
+    /// The kind of a log that was taken for `kind`, by the lines since the last call, whose edge is this.
+    pub(super) fn take_kind(&mut self, kind: LogKind, edge: &Edge) -> LogKind {
+        match (self.accesses.seen.take(), kind) {
+            (Some(format), _) => LogKind::Mixed(format),
+            // It begins with something else.
+            (None, LogKind::Unknown) if edge.last.is_some() => LogKind::Error,
+            (None, kind) => kind,
+        }
+    }
 }
 
 impl AccessFold<'_> {
     /// The edge of the part that was read since the last call.
     pub(super) fn take_edge(&mut self) -> Edge {
         std::mem::take(&mut self.common.edge)
+    }
+
+    /// The kind of a log whose access lines are of the format `number`, by the lines since the last call.
+    pub(super) fn take_kind(&mut self, number: usize) -> LogKind {
+        if std::mem::take(&mut self.has_errors) { LogKind::Mixed(number) } else { LogKind::Access(number) }
     }
 }

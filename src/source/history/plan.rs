@@ -164,7 +164,13 @@ pub(super) fn kind_of(sample: &[u8], formats: &[Format]) -> (LogKind, Option<Tim
             best = (LogKind::Access(number), line.at, hits);
         }
     }
-    (best.0, best.1)
+    match best {
+        // With a time in both, each line tells which it is.
+        (LogKind::Access(number), Some(at), _) if first.is_some() => {
+            (LogKind::Mixed(number), first.map(|first| first.min(at)))
+        }
+        (kind, at, _) => (kind, at),
+    }
 }
 
 fn sample_lines(sample: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -190,7 +196,7 @@ mod tests {
         assert_eq!(kind(error), LogKind::Error);
         assert_eq!(kind(access), LogKind::Access(0));
         assert_eq!(kind(&format!("tail of an entry\n{error}{error}{access}")), LogKind::Error);
-        assert_eq!(kind(&format!("{error}{access}{access}")), LogKind::Access(0));
+        assert_eq!(kind(&format!("{error}{access}{access}")), LogKind::Mixed(0));
         assert_eq!(kind("\x7fELF\0\0binary\n"), LogKind::Unknown);
         assert_eq!(kind(""), LogKind::Unknown);
     }

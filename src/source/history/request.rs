@@ -139,12 +139,26 @@ pub struct FileOutcome {
 }
 
 /// What a file holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogKind {
     /// Lines of nginx's error log.
     Error,
     /// Lines of an access log, in the format of this number in [`Request::formats`] (0 is `combined` when none were given).
     Access(usize),
+    /// Both in one stream, as container tools print it; the access lines, or the first of them, are in this format.
+    Mixed(usize),
     /// Nothing that fits either: empty, or no log. Its lines count as those of an error log.
+    #[default]
     Unknown,
+}
+
+impl LogKind {
+    /// What a file is of which one part is this and another one that.
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Mixed(_), _) | (_, Self::Unknown) => self,
+            (_, Self::Mixed(_)) | (Self::Unknown, _) => other,
+            _ => self,
+        }
+    }
 }

@@ -46,6 +46,11 @@ fn gzip(text: &[u8]) -> Vec<u8> {
     packed.finish().unwrap()
 }
 
+fn opened(second: u32, client: &str) -> String {
+    let time = format!("21/Nov/2026:14:{:02}:{:02} +0000", second / 60, second % 60);
+    format!("{client} - - [{time}] \"GET /ws HTTP/1.1\" 101 42 \"-\" \"-\"\n")
+}
+
 struct Logs(TempDir);
 
 impl Logs {
@@ -98,6 +103,7 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
         8 => (0_u32..3_600, 0_u8..4).prop_map(|(s, c)| refused(s, &format!("192.0.2.{c}")).into_bytes()),
         4 => (0_u32..3_600, 0_u8..9).prop_map(|(s, n)| line(s, "info", &format!("client {n} \"x{n}\" went")).into_bytes()),
         1 => (0_u32..3_600).prop_map(|s| line(s, "debug", "http header: \"a: b\"").into_bytes()),
+        1 => (0_u32..3_600).prop_map(|s| opened(s, "192.0.2.1").into_bytes()),
         2 => Just(b"Host: a.example\r\n".to_vec()),
         1 => Just(b"\n".to_vec()),
         1 => Just(b"2026/11/21 14:02:31 what is this\n".to_vec()),
@@ -179,6 +185,47 @@ fn an_access_log_gives_sessions_whoever_reads_it() {
     let mut followed = Tally::default();
     followed.add_accesses(&read_access_tail(&logs.path("a.log"), History::ALL, format).unwrap());
     assert_eq!(Tally { bytes: 0, ..tally }, followed);
+}
+
+#[test]
+fn each_line_of_a_container_goes_to_its_kind() {
+    let start = "/docker-entrypoint.sh: ready for start up\n".to_owned() + &line(0, "notice", "start worker process 7");
+    let broken = line(2, "error", "broken header: \"GET / HTTP/1.1") + "Host: a.example\n";
+    let debug = String::from_utf8_lossy(DEBUG[0]).into_owned();
+    let both: String = (3..60).map(|s| opened(s, "192.0.2.7") + &refused(s, "192.0.2.8")).collect();
+    let many = |line: fn(u32, &str) -> String| (0..400).map(|s| line(s, "192.0.2.9")).collect::<String>();
+    let late = many(opened) + &refused(500, "192.0.2.8") + &opened(501, "192.0.2.7") + "\n";
+    let logs = Logs::new()
+        .with("mixed", format!("{start}{broken}{both}"))
+        .with("debug", both.clone() + &debug)
+        .with("late", &late)
+        .with("foreign", "what another service says\n".repeat(300) + &both)
+        .with("late.gz", gzip((many(refused) + &opened(501, "192.0.2.7")).as_bytes()));
+    let kind_and_figures = |name| {
+        let outcome = logs.read(&[name]);
+        let small = read_in_parts(&logs.request(&[name]), 300, &mut |_| ());
+        assert_eq!((&small.tally, &small.files), (&outcome.tally, &outcome.files), "{name}");
+        (outcome.files[0].kind, figures(&outcome.tally), outcome.tally.sessions.count)
+    };
+    assert_eq!(kind_and_figures("mixed"), (LogKind::Mixed(0), (116, 1, 1), 57));
+    assert_eq!(kind_and_figures("late"), (LogKind::Mixed(0), (402, 1, 0), 401));
+    assert_eq!(kind_and_figures("late.gz"), (LogKind::Mixed(0), (401, 0, 0), 1));
+    assert_eq!(kind_and_figures("foreign"), (LogKind::Mixed(0), (114, 0, 300), 57));
+    assert_eq!(logs.read(&["debug"]).handshakes, Some(attempts_in(DEBUG[0])));
+    // Which lines pass a filter is asked of each kind.
+    let mut request = logs.request(&["mixed"]);
+    request.filter.grep = Regex::new(r"192\.0\.2\.7").ok();
+    assert_eq!(figures(&quietly(&request).tally), (57, 0, 1));
+    request.filter = Filter { categories: vec![Category::UpstreamConnect], ..Filter::default() };
+    assert_eq!(figures(&quietly(&request).tally), (57, 0, 1));
+}
+
+#[test]
+fn a_line_that_only_looks_like_one_of_a_loose_format_stays_what_it_is() {
+    let loose = Format::compile("$remote_addr $status", crate::event::site::Escape::Default).unwrap();
+    let logs = Logs::new().with("error.log", refused(1, "1.1.1.1") + "header 101\n");
+    let outcome = quietly(&Request { formats: vec![loose], ..logs.request(&["error.log"]) });
+    assert_eq!((outcome.files[0].kind, figures(&outcome.tally)), (LogKind::Error, (1, 1, 0)));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::addresses::Addresses;
 use super::cut::{Cutter, Lines};
 use super::debug::{DebugPart, Joint};
-use super::fold::{AccessFold, Before, Edge, Figures, Fold};
+use super::fold::{Before, Edge, Figures, Fold};
 use super::open::{open, said, unpacked};
 use super::plan::{How, Planned, SAMPLE, kind_of, plan};
 use super::request::{FileOutcome, Filter, LogKind, Outcome, Progress, Request};
@@ -153,7 +153,8 @@ impl<'a> Shared<'a> {
             let bytes = read.bytes;
             fold.add_text(bytes);
             let error = result.err().map(|e| said(&file.path, &e));
-            let (debug, edge) = (fold.take_debug(), take_edge(&mut fold, kind));
+            let debug = fold.take_debug();
+            let (kind, edge) = taken(&mut fold, kind);
             let done = JobDone { kind, edge, debug, bytes, error };
             if tell.send((at, done)).is_err() {
                 break;
@@ -163,11 +164,14 @@ impl<'a> Shared<'a> {
     }
 }
 
-fn take_edge(fold: &mut Fold<'_>, kind: LogKind) -> Edge {
-    match kind {
-        LogKind::Access(format) => fold.accesses(format).map(AccessFold::take_edge).unwrap_or_default(),
-        LogKind::Error | LogKind::Unknown => fold.errors().take_edge(),
+/// What the lines of a job of this kind turned out to be, and its edge.
+fn taken(fold: &mut Fold<'_>, kind: LogKind) -> (LogKind, Edge) {
+    if let LogKind::Access(format) = kind {
+        return fold.accesses(format).map(|f| (f.take_kind(format), f.take_edge())).unwrap_or_default();
     }
+    let errors = fold.errors();
+    let edge = errors.take_edge();
+    (errors.take_kind(kind, &edge), edge)
 }
 
 /// One job being done.
@@ -188,7 +192,9 @@ impl Reading<'_, '_> {
                 Some(sink) => read_part(file, job, self.block, sink, done),
                 None => Ok(()),
             },
-            LogKind::Error | LogKind::Unknown => read_part(file, job, self.block, self.fold.errors(), done),
+            LogKind::Error | LogKind::Mixed(_) | LogKind::Unknown => {
+                read_part(file, job, self.block, self.fold.errors(), done)
+            }
         }?;
         self.fold.add_done(job.to - job.from);
         Ok(())
@@ -219,13 +225,13 @@ impl Reading<'_, '_> {
                         cutter.feed(block, sink);
                     }
                 }
-                LogKind::Error | LogKind::Unknown => cutter.feed(block, self.fold.errors()),
+                LogKind::Error | LogKind::Mixed(_) | LogKind::Unknown => cutter.feed(block, self.fold.errors()),
             }
         };
         // Where a packed file breaks off, its last line does so too; it counts as far as it goes.
         match *kind {
             LogKind::Access(format) => self.fold.accesses(format).into_iter().for_each(|sink| cutter.finish(sink)),
-            LogKind::Error | LogKind::Unknown => cutter.finish(self.fold.errors()),
+            LogKind::Error | LogKind::Mixed(_) | LogKind::Unknown => cutter.finish(self.fold.errors()),
         }
         result
     }
@@ -318,7 +324,7 @@ fn settle(
             continue;
         };
         before = done.edge.settle(before, &mut figures);
-        outcome.kind = done.kind;
+        outcome.kind = outcome.kind.and(done.kind);
         outcome.bytes += done.bytes;
         if let Some(part) = done.debug {
             joint.add(*part, filter);
