@@ -289,6 +289,14 @@ impl TimeCache {
         (self.last, self.text) = (Some(at), Some(*text));
         Some(at)
     }
+
+    /// Whether a clock in the log's zone showed this `YYYY/MM/DD HH:MM:SS` twice, so that [`TimeCache::at`] depends on the
+    /// line before.
+    #[must_use]
+    pub fn is_repeated(&self, time: &[u8]) -> bool {
+        let start = time.first_chunk::<16>().filter(|_| is_time(time)).and_then(|m| start_of_minute(m, self.zone));
+        matches!(start, Some(Moments::Twice(..)))
+    }
 }
 
 fn start_of_minute(minute: &[u8; 16], zone: Zone) -> Option<Moments> {

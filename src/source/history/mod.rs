@@ -9,6 +9,7 @@ mod backend;
 mod cut;
 mod debug;
 mod fold;
+mod jobs;
 mod messages;
 mod names;
 mod open;

@@ -423,6 +423,26 @@ fn error_time(second: u32) -> Option<Timestamp> {
 }
 
 #[test]
+fn the_hour_that_a_clock_shows_twice_is_read_the_same_in_parts() {
+    let berlin: Zone = "Europe/Berlin".parse().unwrap();
+    // From 00:00 of summer time to midnight of winter time, of which both have an hour from 02:00 to 03:00.
+    let midnight = Timestamp::parse_rfc3339("2026-10-24T22:00:00Z").unwrap();
+    let moments = (0..25 * 60).map(|minute| midnight.plus(std::time::Duration::from_secs(minute * 60)));
+    let entry = |at| format!("{} [error] 7#7: *1 no live upstreams\n", berlin.wall(at).format("%Y/%m/%d %H:%M:%S"));
+    let logs = Logs::new().with("error.log", moments.map(entry).collect::<String>());
+    let repeated = (Timestamp::parse_rfc3339("2026-10-25T01:00:00Z"), Timestamp::parse_rfc3339("2026-10-25T01:59:59Z"));
+    let filter = Filter { since: repeated.0, until: repeated.1, ..Filter::default() };
+    let all = Request { zone: berlin, ..logs.request(&["error.log"]) };
+    let hour = Request { filter, ..all.clone() };
+    for part in [100, 1_000, 7_000, 11_111, u64::MAX] {
+        let tally = read_in_parts(&all, part, &mut |_| ()).tally;
+        let counts: Vec<u64> = tally.rate.buckets().map(|b| b.1).collect();
+        assert!(counts.iter().all(|n| *n == counts[0]), "parts of {part}: {counts:?}");
+        assert_eq!(read_in_parts(&hour, part, &mut |_| ()).tally.entries, 60, "parts of {part}");
+    }
+}
+
+#[test]
 fn the_progress_reaches_the_end() {
     let logs = Logs::new().with("e", refused(1, "1.1.1.1").repeat(1_000)).with("e.gz", gzip(&[b'x'; 5_000]));
     let size: u64 = ["e", "e.gz"].iter().map(|n| fs::metadata(logs.path(n)).unwrap().len()).sum();

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
-use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -13,6 +12,7 @@ use super::addresses::Addresses;
 use super::cut::{Cutter, Lines};
 use super::debug::{DebugPart, Joint};
 use super::fold::{Before, Edge, Figures, Fold};
+use super::jobs::{Job, jobs, read_at};
 use super::open::{open, said, unpacked};
 use super::plan::{How, Planned, SAMPLE, kind_of, plan};
 use super::request::{FileOutcome, Filter, LogKind, Outcome, Progress, Request};
@@ -37,7 +37,7 @@ pub(super) fn read_in_parts(request: &Request, part: u64, progress: &mut dyn FnM
     let combined = [Format::combined()];
     let formats = if request.formats.is_empty() { combined.as_slice() } else { request.formats.as_slice() };
     let files = plan(&request.paths, formats);
-    let jobs = jobs(&files, part);
+    let jobs = jobs(&files, part, request.zone);
     let threads = request.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let shared = Shared { files: &files, jobs: &jobs, next: AtomicUsize::new(0), done: AtomicU64::new(0) };
     let total = files.iter().map(|f| f.size).sum();
@@ -78,41 +78,6 @@ fn collect(told: &mpsc::Receiver<(usize, JobDone)>, results: &mut [Option<JobDon
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
-}
-
-/// One thing that a thread does: a part of a file, or all of it.
-#[derive(Clone, Copy, Debug)]
-struct Job {
-    file: usize,
-    /// Lines that begin in these bytes.
-    from: u64,
-    to: u64,
-}
-
-fn jobs(files: &[Planned], part: u64) -> Vec<Job> {
-    let mut all = Vec::new();
-    for (file, planned) in files.iter().enumerate() {
-        let size = planned.size.unwrap_or(0);
-        match planned.how {
-            How::Refused(_) => {}
-            How::Stream { .. } | How::Stdin => all.push(Job { file, from: 0, to: size }),
-            How::Parts(_) => {
-                let mut from = 0;
-                while from < size {
-                    let to = from + next_part(size - from, part);
-                    all.push(Job { file, from, to });
-                    from = to;
-                }
-            }
-        }
-    }
-    all
-}
-
-/// How many of the `rest` bytes of a file are the next part: fewer and fewer towards the end, so that no thread is left
-/// with much to do when the others have nothing any more.
-fn next_part(rest: u64, most: u64) -> u64 {
-    (rest / 8).clamp(most.div_ceil(32), most).min(rest)
 }
 
 /// What one job came to.
@@ -286,15 +251,6 @@ fn read_part(
     }
     cutter.finish(sink);
     Ok(())
-}
-
-fn read_at(file: &File, block: &mut [u8], at: u64) -> io::Result<usize> {
-    loop {
-        match file.read_at(block, at) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
 }
 
 /// Puts the parts together in file order: the lines at their edges find their entries, the files their outcomes.
