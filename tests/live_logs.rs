@@ -231,7 +231,7 @@ fn a_log_that_is_none_is_said_in_one_line() {
         ("/dev/null", &["is a device", "regular file"]),
         (text(&socket), &["is a socket", "pipe the log in"]),
         (text(&none), &["no log matches", "quotes"]),
-        ("/nonexistent/error.log", &["cannot read /nonexistent/error.log"]),
+        ("/nonexistent/error.log", &["cannot read /nonexistent/error.log", "check the path"]),
         ("/dev/stdout", &["standard stream", "or - for stdin"]),
     ];
     for (log, said) in cases {

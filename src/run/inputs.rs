@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 
 use crate::source::logs::{STDIN, is_pattern, matching};
 use crate::source::tail::is_pipe;
@@ -27,8 +27,9 @@ pub enum Missing {
 /// # Errors
 /// One sentence that names the file, what is wrong and what helps.
 pub fn readable(path: &Path) -> anyhow::Result<()> {
-    let file = fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let kind = file.metadata().with_context(|| format!("cannot read {}", path.display()))?.file_type();
+    let failed = |e| anyhow::anyhow!(cannot_read(path, &e));
+    let file = fs::File::open(path).map_err(failed)?;
+    let kind = file.metadata().map_err(failed)?.file_type();
     if !kind.is_file() {
         let what = if kind.is_dir() { "a directory" } else { "a device, pipe or socket" };
         bail!("cannot read {}: it is {what}; name a regular file", path.display());
@@ -62,7 +63,7 @@ pub fn log(path: &Path, missing: Missing) -> anyhow::Result<()> {
     let meta = match fs::metadata(path) {
         Ok(meta) => meta,
         Err(e) if e.kind() == io::ErrorKind::NotFound && missing == Missing::Awaited => return Ok(()),
-        Err(e) => return Err(e).with_context(|| format!("cannot read {shown}")),
+        Err(e) => bail!("{}", cannot_read(path, &e)),
     };
     let kind = meta.file_type();
     if kind.is_dir() {
@@ -83,5 +84,17 @@ pub fn log(path: &Path, missing: Missing) -> anyhow::Result<()> {
     if !kind.is_file() {
         bail!("cannot read {shown}: it is a device; name a regular file, a pipe, or - for stdin");
     }
-    fs::File::open(path).map(|_| ()).with_context(|| format!("cannot read {shown}"))
+    fs::File::open(path).map(|_| ()).map_err(|e| anyhow::anyhow!(cannot_read(path, &e)))
+}
+
+/// One sentence with what helps, where that is known.
+fn cannot_read(path: &Path, error: &io::Error) -> String {
+    let shown = path.display();
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            format!("cannot read {shown}: permission denied; run as root or add yourself to the group that owns it")
+        }
+        io::ErrorKind::NotFound => format!("cannot read {shown}: no such file; check the path"),
+        _ => format!("cannot read {shown}: {error}"),
+    }
 }

@@ -271,12 +271,19 @@ impl Addresses {
             let heaviest_dropped = weights.len().saturating_sub(most + 1);
             price = *weights.select_nth_unstable(heaviest_dropped).1;
         }
-        let mut kept = Vec::with_capacity(most);
+        let (mut kept, mut equal) = (Vec::with_capacity(most), Vec::new());
         self.filled().for_each(|(address, counted)| {
-            if price == 0 || self.weight(counted) > price {
+            let weight = self.weight(counted);
+            if price == 0 || weight > price {
                 kept.push((address, counted));
+            } else if weight == price {
+                equal.push((address, counted));
             }
         });
+        // Where all are alike, as after a storm of reconnects, some are shown rather than none.
+        equal.sort_unstable_by_key(|(address, _)| *address);
+        equal.truncate(most.saturating_sub(kept.len()));
+        kept.append(&mut equal);
         let named = kept.into_iter().map(|(a, counted)| (undotted(a).into_boxed_str(), counted));
         clients.merge_counts(self.bound + price, named);
     }
@@ -319,6 +326,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn of_clients_that_are_all_alike_some_are_shown() {
+        let mut table = Addresses::default();
+        (0..5_000).for_each(|n| table.add(packed(n)));
+        let mut top = Top::new(4_096);
+        table.pour_into(&mut top, 4_096);
+        assert_eq!((top.len(), top.bound()), (4_096, 1));
+        assert!(top.iter().all(|(_, c)| c == Counted { count: 1, missed: 0 }));
     }
 
     #[test]
