@@ -249,11 +249,11 @@ fn tunnel(nginx: &Nginx, path: &str) -> TcpStream {
     stream
 }
 
-/// Writes for as long as nginx takes it, and a little more.
+/// Writes until nginx has closed the connection, however slow the machine is.
 fn flood(mut stream: TcpStream) {
     let frames = vec![0x82; 65_536];
     stream.set_write_timeout(Some(Duration::from_millis(200))).expect("set");
-    let deadline = Instant::now() + Duration::from_millis(4_500);
+    let deadline = Instant::now() + support::PATIENCE;
     while Instant::now() < deadline {
         match stream.write(&frames) {
             Ok(_) => {}
@@ -286,9 +286,11 @@ fn the_lifetime_is_that_of_the_tunnel_whoever_ends_it_and_however_long_nginx_lin
             .output()
             .expect("the binary starts");
         let lived = checked(&out)["sessions"]["lifetimes"]["max"].as_f64().unwrap_or_else(|| panic!("no life: {last}"));
-        let whole: f64 = last.split("101 ").nth(1).and_then(|r| r.split(' ').next()?.parse().ok()).expect("a time");
-        assert!((0.9..1.7).contains(&lived), "{path}: a second, and not {lived}: {last}");
-        whole
+        let mut times = last.split("101 ").nth(1).expect("a tunnel").split([' ', '"']).filter_map(|t| t.parse().ok());
+        let (whole, upstream): (f64, f64) = (times.next().expect("a time"), times.next().expect("another"));
+        // How long a second is on a busy machine nobody knows; which of the two times it was, nginx wrote.
+        assert!((lived - upstream.min(whole)).abs() < 0.002 && lived >= 0.9, "{path}: not {lived}: {last}");
+        whole - lived
     };
     lived("/client-closes", &|stream| {
         thread::park_timeout(SECOND);
@@ -297,8 +299,8 @@ fn the_lifetime_is_that_of_the_tunnel_whoever_ends_it_and_however_long_nginx_lin
     lived("/backend-closes", &|mut stream| {
         let _ = stream.read(&mut [0; 64]);
     });
-    let whole = lived("/does-not-read", &flood);
-    assert!(whole > 3.0, "nginx lingered, or this proves nothing: {whole}");
+    let lingered = lived("/does-not-read", &flood);
+    assert!(lingered > 2.0, "nginx lingered, or this proves nothing: {lingered}");
 }
 
 #[test]
