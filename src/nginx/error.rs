@@ -11,7 +11,7 @@ pub mod skim;
 
 use std::sync::LazyLock;
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, NaiveDateTime};
 use memchr::memmem::Finder;
 use memchr::{memchr, memrchr};
 
@@ -294,15 +294,28 @@ impl TimeCache {
     /// line before.
     #[must_use]
     pub fn is_repeated(&self, time: &[u8]) -> bool {
-        let start = time.first_chunk::<16>().filter(|_| is_time(time)).and_then(|m| start_of_minute(m, self.zone));
-        matches!(start, Some(Moments::Twice(..)))
+        let minute = time.first_chunk::<16>().filter(|_| is_time(time)).and_then(wall_of_minute);
+        minute.is_some_and(|wall| matches!(self.zone.moments(wall), Moments::Twice(..)))
+    }
+
+    /// A moment that is not before that of a line of this time, wherever it stands, and grows from line to line as the log
+    /// does: of a time that the clock showed twice, the end of the hours in question.
+    #[must_use]
+    pub fn at_latest(&self, time: &[u8]) -> Option<Timestamp> {
+        let once = Self::in_zone(self.zone).at(time)?;
+        let minute = wall_of_minute(time.first_chunk()?)?;
+        Some(self.zone.repeated_until(minute).unwrap_or(once))
     }
 }
 
 fn start_of_minute(minute: &[u8; 16], zone: Zone) -> Option<Moments> {
+    wall_of_minute(minute).map(|wall| zone.moments(wall))
+}
+
+fn wall_of_minute(minute: &[u8; 16]) -> Option<NaiveDateTime> {
     let part = |from: usize, to: usize| u32::try_from(number(minute.get(from..to)?)?.0).ok();
     let date = NaiveDate::from_ymd_opt(i32::try_from(part(0, 4)?).ok()?, part(5, 7)?, part(8, 10)?)?;
-    Some(zone.moments(date.and_hms_opt(part(11, 13)?, part(14, 16)?, 0)?))
+    date.and_hms_opt(part(11, 13)?, part(14, 16)?, 0)
 }
 
 #[cfg(test)]

@@ -26,6 +26,9 @@ pub enum Zone {
     Named(Tz),
 }
 
+/// Minutes that a clock was put back at most (America/Juneau, 1867).
+const MOST_REPEATED: i64 = 24 * 60;
+
 impl Zone {
     /// Coordinated universal time.
     pub const UTC: Self = Self::Named(Tz::UTC);
@@ -39,6 +42,17 @@ impl Zone {
             Self::Fixed(offset) => moments(&offset, wall),
             Self::Named(zone) => moments(&zone, wall),
         }
+    }
+
+    /// The end of the two hours in which a clock in this zone showed `wall` twice, to the minute; `None`: it did so once.
+    #[must_use]
+    pub fn repeated_until(self, wall: NaiveDateTime) -> Option<Timestamp> {
+        let minutes = (0..=MOST_REPEATED).map_while(|n| wall.checked_add_signed(TimeDelta::minutes(n)));
+        let twice = minutes.map_while(|minute| match self.moments(minute) {
+            Moments::Twice(_, later) => Some(later),
+            Moments::Once(_) => None,
+        });
+        twice.last().map(|last| last.plus(Duration::from_secs(60)))
     }
 
     /// What a clock in this zone reads at `at`.

@@ -54,7 +54,7 @@ pub(super) trait LineParser: Clone + Send + 'static {
         true
     }
 
-    /// The time of a line on its own, wherever it stands.
+    /// The time of a line on its own, wherever it stands; where that is in doubt, the latest that it can be.
     fn time_of(&self, line: &[u8]) -> Option<Timestamp> {
         match self.clone().line(line) {
             Parsed::Entry(entry) => Some(Self::at(&entry)),

@@ -88,6 +88,11 @@ impl LineParser for ErrorLines {
         Event::Errors(ErrorBatch { entries, handshakes, read })
     }
 
+    /// Of the hour that a clock showed twice nothing may be passed over unless all of it is too old.
+    fn time_of(&self, line: &[u8]) -> Option<Timestamp> {
+        self.times.at_latest(error::skim::head(line)?.time)
+    }
+
     fn resume_after(&mut self, last: Timestamp) {
         self.times.resume_after(last);
     }

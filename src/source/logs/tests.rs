@@ -215,6 +215,34 @@ async fn the_zone_of_a_log_is_where_its_clock_hung() {
 }
 
 #[tokio::test]
+async fn history_begins_right_in_the_hours_that_a_clock_shows_twice() {
+    let zone: Zone = "Europe/Berlin".parse().unwrap();
+    let at = |text: &str| Timestamp::parse_rfc3339(text).unwrap();
+    let first = at("2026-10-24T22:00:00Z");
+    let entry = |n: u64| {
+        let wall = zone.wall(first.plus(Duration::from_secs(n * 5))).format("%Y/%m/%d %H:%M:%S");
+        format!("{wall} [error] 7#7: *{n} one of many lines of this night\n")
+    };
+    let log = Log::new(&(0..6 * 720).map(entry).collect::<String>());
+    for since in ["2026-10-25T00:10:00Z", "2026-10-25T00:59:30Z", "2026-10-25T01:10:00Z", "2026-10-25T02:10:00Z"] {
+        let since = at(since);
+        let mut heard = Heard::of(ErrorLogSource::new(&host(), &log.path, History::from(since)).in_zone(zone));
+        let wanted: Vec<u64> = (since.since(first).as_secs() / 5..6 * 720).collect();
+        let (mut moments, mut numbers) = (Vec::new(), Vec::new());
+        while numbers.last() != Some(&(6 * 720 - 1)) {
+            if let Event::Errors(batch) = heard.next().await {
+                moments.extend(batch.entries.iter().map(|e| e.at));
+                numbers.extend(batch.entries.iter().filter_map(|e| e.connection));
+            }
+        }
+        heard.task.abort();
+        assert!(numbers == wanted, "since {since}: from {:?} on", numbers.first());
+        let right = numbers.iter().map(|n| first.plus(Duration::from_secs(n * 5)));
+        assert!(right.eq(moments.iter().copied()), "since {since}: from {:?} on", moments.first());
+    }
+}
+
+#[tokio::test]
 async fn the_writers_of_a_pipe_come_and_go() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("err.fifo");
