@@ -330,7 +330,7 @@ impl<'r> ErrorFold<'r> {
         if let Some(debug) = &mut self.debug {
             debug.passed_over();
         }
-        self.common.edge.last = fate;
+        self.common.edge.last = Some(fate);
         true
     }
 
@@ -356,7 +356,7 @@ struct AccessesBetween<'r> {
 
 impl<'r> AccessesBetween<'r> {
     /// What became of an access line; `None`: it is none. Some formats fit nearly anything; one that reads a time does not.
-    fn line(&mut self, line: &[u8], filter: Option<&'r Filter>, overlong: bool) -> Option<Option<Before>> {
+    fn line(&mut self, line: &[u8], filter: Option<&'r Filter>, overlong: bool) -> Option<Before> {
         let read = |(number, format): (usize, &'r Format)| {
             let read = format.read(line).filter(|read| read.at.is_some())?;
             Some((number, format, read))
@@ -369,7 +369,7 @@ impl<'r> AccessesBetween<'r> {
         let fold = fold.get_or_insert_with(|| Box::new(AccessFold::new(filter, self.zone, format)));
         fold.entry(line, &read, overlong);
         self.seen.get_or_insert(number);
-        Some(fold.take_edge().last)
+        fold.take_edge().last
     }
 }
 
