@@ -5,14 +5,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::addresses::Addresses;
+use super::common::{Common, from_on};
 use super::cut::{LINE_CAP, Lines};
 use super::debug::{self, DebugPart};
+use super::edge::{Before, Edge};
 use super::messages::{Messages, Seen};
-use super::names::Names;
 use super::request::{Filter, LogEntry, LogKind};
 use crate::event::log::{Category, Level};
 use crate::event::tally::lifecycle::{Incident, Lifecycle};
-use crate::event::tally::rate::Rate;
 use crate::event::tally::sessions::Sessions;
 use crate::event::tally::{Tally, lifetime};
 use crate::human::visible;
@@ -23,165 +23,6 @@ use crate::time::{Timestamp, Zone};
 
 /// Bytes of lines before the first entry of a part that are kept: the rest of one entry, of which nginx writes 2048.
 const HEADLESS: usize = 16 * 1024;
-
-/// What the line before was: a line without a head follows its fate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Before {
-    /// Nothing that it could continue.
-    #[default]
-    Nothing,
-    /// An entry that counts, or a line that fits no grammar.
-    Counted,
-    /// An entry that was left out.
-    LeftOut,
-}
-
-/// What a part of a file leaves to its neighbours: the lines before its first entry, whose fate the part before decides,
-/// and what the part after has to know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Edge {
-    /// Empty lines at the beginning.
-    empty: u64,
-    /// Other lines there without a head.
-    headless: u64,
-    /// Lines behind those that begin like an entry and are none.
-    unparsed: u64,
-    /// Lines without a head behind those.
-    continuations: u64,
-    overlong: u64,
-    /// What the last line was; `None`: there was no entry.
-    last: Option<Before>,
-}
-
-/// Lines that are no entries.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Figures {
-    pub(super) continuations: u64,
-    pub(super) unparsed: u64,
-    pub(super) overlong: u64,
-}
-
-impl Edge {
-    /// Counts the first lines of a part, now that the end of the part before is known; gives what the part after follows.
-    pub(super) fn settle(&self, before: Before, into: &mut Figures) -> Before {
-        if before == Before::LeftOut {
-            return self.last.unwrap_or(before);
-        }
-        into.overlong += self.overlong;
-        into.unparsed += self.unparsed;
-        into.continuations += self.empty + self.continuations;
-        if before == Before::Nothing {
-            // There is nothing that they could continue: this may be no such log at all.
-            into.unparsed += self.headless;
-        } else {
-            into.continuations += self.headless;
-        }
-        self.last.unwrap_or(if self.unparsed > 0 { Before::Counted } else { before })
-    }
-}
-
-/// What both kinds of log have in common.
-#[derive(Debug, Default)]
-struct Common {
-    entries: u64,
-    figures: Figures,
-    edge: Edge,
-    span: Option<(Timestamp, Timestamp)>,
-    rate: Rate,
-    /// Entries of the second that is being counted.
-    second: i64,
-    in_second: u64,
-    addresses: Addresses,
-    clients: Names,
-    upstreams: Names,
-    locations: Names,
-}
-
-impl Common {
-    #[inline]
-    fn entry(&mut self, overlong: bool) {
-        self.entries += 1;
-        self.figures.overlong += u64::from(overlong);
-        self.edge.last = Some(Before::Counted);
-    }
-
-    fn left_out(&mut self) {
-        self.edge.last = Some(Before::LeftOut);
-    }
-
-    /// A line that is no entry; `dated`: it begins like one.
-    fn no_entry(&mut self, line: &[u8], dated: bool, overlong: bool) {
-        match (self.edge.last, dated) {
-            (None, _) => {
-                let edge = &mut self.edge;
-                edge.overlong += u64::from(overlong);
-                match (dated, edge.unparsed > 0) {
-                    (true, _) => edge.unparsed += 1,
-                    (false, true) => edge.continuations += 1,
-                    (false, false) if line.is_empty() => edge.empty += 1,
-                    (false, false) => edge.headless += 1,
-                }
-            }
-            (Some(Before::LeftOut), _) => {}
-            (Some(_), true) => self.figures.unparsed += 1,
-            (Some(_), false) => self.figures.continuations += 1,
-        }
-        if matches!(self.edge.last, Some(Before::Counted | Before::Nothing)) {
-            self.figures.overlong += u64::from(overlong);
-        }
-    }
-
-    #[inline]
-    fn at_second(&mut self, second: i64) {
-        if second != self.second {
-            self.end_second(second);
-        }
-        self.in_second += 1;
-    }
-
-    #[cold]
-    fn end_second(&mut self, next: i64) {
-        if self.in_second > 0 {
-            self.rate.add_at_second(self.second, self.in_second);
-        }
-        (self.second, self.in_second) = (next, 0);
-    }
-
-    #[inline]
-    fn spans(&mut self, at: Timestamp) {
-        self.span = Some(self.span.map_or((at, at), |(from, to)| (from.min(at), to.max(at))));
-    }
-
-    #[inline]
-    fn client(&mut self, text: &[u8], packed: Option<u64>) {
-        match packed {
-            Some(packed) => self.addresses.add(packed),
-            None => self.clients.add(text, text.len()),
-        }
-    }
-
-    fn pour_into(mut self, tally: &mut Tally, addresses: &mut Addresses, shown: impl Fn(&[u8]) -> String) {
-        self.end_second(0);
-        tally.entries += self.entries;
-        tally.continuations += self.figures.continuations;
-        tally.unparsed += self.figures.unparsed;
-        tally.overlong += self.figures.overlong;
-        tally.spans(self.span.map(|s| s.0));
-        tally.spans(self.span.map(|s| s.1));
-        tally.rate.merge(&self.rate);
-        addresses.merge(self.addresses);
-        self.clients.pour_into(&mut tally.clients, &shown);
-        self.upstreams.pour_into(&mut tally.upstreams, &shown);
-        self.locations.pour_into(&mut tally.locations, &shown);
-    }
-}
-
-/// The part of `whole` that begins where `part` does: a longer text makes [`Names::add`] cheaper.
-#[inline]
-fn from_on<'a>(whole: &'a [u8], part: &'a [u8]) -> &'a [u8] {
-    let offset = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
-    whole.get(offset..).unwrap_or(part)
-}
 
 /// Counts lines of error logs.
 #[derive(Debug)]

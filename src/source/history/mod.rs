@@ -6,8 +6,10 @@
 
 mod addresses;
 mod backend;
+mod common;
 mod cut;
 mod debug;
+mod edge;
 mod fold;
 mod jobs;
 mod messages;
