@@ -24,6 +24,7 @@ mod soak_screen;
 pub mod sockets;
 pub mod start;
 pub mod stream;
+mod stuck;
 mod suspend;
 pub mod terminal;
 pub mod when;
