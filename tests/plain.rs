@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use support::{lines, run, scripted, wait_line, wspulse};
@@ -289,17 +290,30 @@ fn a_source_that_goes_blind_and_sees_again_is_told_with_its_remedy() {
 
 #[test]
 fn the_demo_speaks_in_lines_that_begin_with_the_time() {
-    let out = run(&["demo", "--plain", "--for", "8s"]);
-    let said = String::from_utf8(out.stdout).expect("text");
-    assert_eq!(out.status.code(), Some(0), "{said}");
-    assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
-    said.lines().for_each(assert_sentence);
-    let different: HashSet<&str> = said.lines().collect();
-    assert_eq!(different.len(), said.lines().count(), "a line was repeated:\n{said}");
-    for word in ["looks at host", "is open", "426", "tunnels opened", "The verdict is", "backend-refused"] {
-        assert!(said.contains(word), "'{word}' is missing in:\n{said}");
+    let mut demo = wspulse();
+    demo.args(["demo", "--plain", "--for", "5m"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = demo.spawn().expect("the binary starts");
+    let told = lines(child.stdout.take().expect("piped"));
+    let (mut said, mut words) = (
+        Vec::new(),
+        HashSet::from(["looks at host", "is open", "426", "tunnels opened", "The verdict is", "backend-refused"]),
+    );
+    while !words.is_empty() {
+        let line = wait_line(&told, &format!("{words:?} after {said:#?}"), |_| true);
+        words.retain(|word| !line.contains(word));
+        said.push(line);
     }
-    assert!(said.lines().last().is_some_and(|l| l[CLOCK..].starts_with("The look ends after")), "{said}");
+    kill_process(Pid::from_child(&child), Signal::INT).expect("ours");
+    said.extend(told.iter());
+    let out = child.wait_with_output().expect("ended");
+    assert_eq!(out.status.code(), Some(130), "{said:#?}");
+    assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+    for line in &said {
+        assert_sentence(line);
+    }
+    let different: HashSet<&String> = said.iter().collect();
+    assert_eq!(different.len(), said.len(), "a line was repeated:\n{said:#?}");
+    assert!(said.last().is_some_and(|l| l[CLOCK..].starts_with("The look ends after")), "{said:#?}");
     let colored = run(&["demo", "--plain", "--for", "1s", "--color", "always"]);
     assert!(String::from_utf8_lossy(&colored.stdout).contains("\x1b["), "colour was asked for");
 }
@@ -355,6 +369,27 @@ fn an_endpoint_that_closes_is_told_with_its_words_made_harmless() {
     assert!(closed.contains("the server sent a close frame"), "{closed}");
     child.kill().expect("ours");
     child.wait().expect("ended");
+}
+
+#[test]
+fn a_reader_that_reads_nothing_more_holds_up_no_signal() {
+    let mut stream = wspulse();
+    // More than a pipe can hold, from a log that never ends.
+    stream.args(["stream", "--error-log", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = stream.spawn().expect("the binary starts");
+    let (mut log, unread) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+    let line =
+        "2026/11/21 14:02:31 [error] 7#7: *1 connect() failed (111: Connection refused) while connecting to upstream\n";
+    let writer = std::thread::spawn(move || while log.write_all(line.as_bytes()).is_ok() {});
+    let mut before = 0;
+    support::eventually("a pipe that is full", || {
+        let held = ioctl_fionread(&unread).expect("its bytes");
+        (std::mem::replace(&mut before, held) == held && held > 32 << 10).then_some(())
+    });
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("ours");
+    let code = support::eventually("the end", || child.try_wait().expect("our child"));
+    assert_eq!(code.code(), Some(143));
+    writer.join().expect("nobody reads it any more");
 }
 
 #[test]
@@ -429,21 +464,10 @@ fn a_redacted_recording_can_still_be_read() {
     let record = folder.path().join("r.jsonl");
     let own = folder.path().join("own.log");
     let (r, o) = (record.to_str().expect("plain ASCII"), own.to_str().expect("plain ASCII"));
-    let out = run(&[
-        "stream",
-        "--redact",
-        "--since",
-        "1h",
-        "--error-log",
-        path,
-        "--for",
-        "1500ms",
-        "--record",
-        r,
-        "--log-file",
-        o,
-        "-vv",
-    ]);
+    // A log that is piped in ends the stream with its own end.
+    let mut command = wspulse();
+    command.args(["stream", "--redact", "--error-log", "-", "--record", r, "--log-file", o, "-vv"]);
+    let out = command.stdin(std::fs::File::open(path).expect("the log")).output().expect("the binary runs");
     let said = String::from_utf8(out.stdout).expect("text");
     assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
     for text in [said, std::fs::read_to_string(&record).expect("recorded")] {

@@ -63,6 +63,21 @@ fn a_wrong_file_at_the_usual_place_is_said_and_the_rest_counts() {
 }
 
 #[test]
+fn what_does_not_count_is_said_beside_what_is_in_force() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("wspulse")).expect("a folder");
+    fs::write(folder.path().join("wspulse/config.toml"), "[output]\nthema = \"light\"\n").expect("a file");
+    let mut command = wspulse();
+    command.arg("--print-config").env("XDG_CONFIG_HOME", folder.path()).env("WSPULSE_THEME", "foo");
+    let out = command.output().expect("the binary starts");
+    assert_eq!(out.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(said.contains("config.toml:2:1: there is no option 'thema'"), "{said}");
+    assert!(said.contains("$WSPULSE_THEME: invalid value 'foo'"), "{said}");
+    assert!(String::from_utf8_lossy(&out.stdout).contains("theme = auto"), "the rest stands on stdout alone");
+}
+
+#[test]
 fn a_named_file_must_be_right() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("c.toml");

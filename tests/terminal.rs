@@ -113,6 +113,19 @@ fn a_dead_terminal_ends_the_program() {
 }
 
 #[test]
+fn signals_end_it_where_the_terminal_takes_nothing_more() {
+    for (signal, code) in [(rustix::process::Signal::TERM, 143), (rustix::process::Signal::INT, 130)] {
+        let mut t = demo(60, 200);
+        t.shows("Handshakes");
+        t.stall();
+        let pid = i32::try_from(t.child.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
+        rustix::process::kill_process(pid, signal).expect("ours");
+        assert_eq!(t.ended().code(), Some(code));
+        assert!(t.is_cooked(), "the modes of the line need no byte");
+    }
+}
+
+#[test]
 fn without_a_terminal_the_dashboard_names_what_to_use_instead() {
     let out = support::run(&[]);
     assert_eq!(out.status.code(), Some(2));
@@ -151,11 +164,16 @@ fn wrong_words_are_told_in_one_line_with_exit_code_2() {
 
 #[test]
 fn the_demo_without_a_screen_shows_the_main_job() {
-    let out = support::run(&["demo", "--for", "11s", "--format", "text"]);
-    let said = String::from_utf8_lossy(&out.stdout);
-    assert_eq!(out.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&out.stderr));
-    for word in ["/ws", "426", "upstream timed out", "connect() failed"] {
-        assert!(said.contains(word), "'{word}' is missing in:\n{said}");
+    const WORDS: [&str; 4] = ["/ws", "426", "upstream timed out", "connect() failed"];
+    let shown = |span: &&str| {
+        let out = support::run(&["demo", "--for", span, "--format", "text"]);
+        let said = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert_eq!(out.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&out.stderr));
+        WORDS.iter().all(|word| said.contains(word)).then_some(()).ok_or(said)
+    };
+    // Its script takes nine seconds, and longer on a machine that lets it wait.
+    if let Err(said) = shown(&"11s").or_else(|_| shown(&"40s")) {
+        panic!("one of {WORDS:?} is missing in:\n{said}");
     }
 }
 
@@ -223,8 +241,8 @@ fn the_past_is_walked_and_the_present_found_again() {
     t.shows("this is the present");
     // In the first moment there is none before it.
     t.insist("[", "the past", |s| s.lines().next().is_some_and(|l| l.contains('−')) && s.contains('▴'));
-    t.send("]");
-    t.until("the present", |s| s.lines().next().is_some_and(|l| l.contains("LIVE")));
+    // Newer moments may have been kept meanwhile; behind the newest of them is the present.
+    t.insist("]", "the present", |s| s.lines().next().is_some_and(|l| l.contains("LIVE")));
     t.send("[");
     t.until("the past", |s| s.lines().next().is_some_and(|l| l.contains('−')));
     t.send("\u{1b}");

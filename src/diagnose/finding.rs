@@ -62,6 +62,15 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// Both are about one location, one backend or one URL, of one server as far as both say which.
+    #[must_use]
+    pub fn shares_place_with(&self, other: &Self) -> bool {
+        let same = |own: &Option<String>, other: &Option<String>| own.is_some() && own == other;
+        let apart = self.server.is_some() && other.server.is_some() && self.server != other.server;
+        let place = same(&self.location, &other.location) || same(&self.upstream, &other.upstream);
+        !apart && (place || same(&self.url, &other.url))
+    }
+
     /// A probed URL.
     #[must_use]
     pub fn url(url: &str) -> Self {

@@ -22,6 +22,7 @@ use super::beside::{Beside, Moment, Order};
 use super::keyboard::Keyboard;
 use super::program::program;
 use super::session::Session;
+use super::stuck;
 use super::suspend::{self, Job, Jobs};
 use super::terminal::{Screen, copy_sequence, watch_for_death};
 
@@ -341,6 +342,7 @@ struct Outside {
 
 impl Outside {
     fn listen() -> std::io::Result<Self> {
+        stuck::ends_all_the_same(&[SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()])?;
         Ok(Self {
             terminated: signal(SignalKind::terminate())?,
             hung_up: signal(SignalKind::hangup())?,

@@ -22,6 +22,7 @@ use super::out;
 use super::program::program;
 use super::session::Session;
 use super::stream::EventWriter;
+use super::stuck;
 use super::terminal::watch_for_reader;
 
 /// The shortest time between two looks at the rules.
@@ -194,6 +195,7 @@ struct Endings {
 
 impl Endings {
     fn listen() -> io::Result<Self> {
+        stuck::ends_all_the_same(&[SignalKind::interrupt(), SignalKind::terminate()])?;
         Ok(Self {
             interrupted: signal(SignalKind::interrupt())?,
             terminated: signal(SignalKind::terminate())?,

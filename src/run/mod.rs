@@ -24,6 +24,7 @@ mod soak_screen;
 pub mod sockets;
 pub mod start;
 pub mod stream;
+mod stuck;
 mod suspend;
 pub mod terminal;
 pub mod when;
@@ -63,6 +64,10 @@ pub const COULD_NOT_LOOK: u8 = 2;
 /// Whatever kept it from looking; the caller prints it and exits with [`COULD_NOT_LOOK`].
 pub fn main(start: Start) -> anyhow::Result<ExitCode> {
     if let Some(text) = printed(&start) {
+        // Whoever asks what is in force wants to know what is not.
+        if start.cli.print_config {
+            start.warnings.iter().for_each(|w| out::complain(&format!("wspulse: {w}")));
+        }
         out::print(&text)?;
         return Ok(ExitCode::SUCCESS);
     }

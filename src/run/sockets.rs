@@ -18,6 +18,7 @@ use crate::time::Clock;
 
 use super::out;
 use super::session::Session;
+use super::stuck;
 use super::wish;
 
 /// How long one look takes when nobody said: rates need two samples and pairs a few.
@@ -174,6 +175,7 @@ struct Look {
 impl Look {
     fn start(settings: Settings) -> anyhow::Result<Self> {
         let ports: BTreeSet<u16> = settings.ports.iter().copied().collect();
+        stuck::ends_all_the_same(&[SignalKind::interrupt(), SignalKind::terminate()])?;
         Ok(Self {
             has_ports: !ports.is_empty(),
             watched: Watched::new(ports),

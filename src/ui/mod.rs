@@ -1,5 +1,6 @@
 //! The screen: draws snapshots, turns keys into choices. Knows no clock, no file and no socket.
 
+mod address;
 pub mod background;
 pub mod colors;
 pub mod copy;
@@ -8,6 +9,7 @@ pub mod draw;
 pub mod drill;
 mod edit;
 pub mod filter;
+mod flow;
 pub mod happenings;
 pub mod hints;
 pub mod ids;

@@ -13,6 +13,7 @@ use ratatui::text::{Line, Span};
 
 use crate::human;
 
+use super::flow::flow;
 use super::keys::{Action, Keymap, MOUSE};
 use super::palette;
 use super::pane::Pane;
@@ -54,9 +55,12 @@ impl Page<'_> {
 
     /// Spans behind a name.
     fn named(&mut self, name: &str, spans: Vec<Span<'static>>) {
-        let mut line = vec![self.look.span(Tone::Faint, format!("{name:<NAME$}"))];
-        line.extend(spans);
-        self.lines.push(Line::from(line));
+        for (i, part) in flow(spans, self.width.saturating_sub(NAME)).into_iter().enumerate() {
+            let name = if i == 0 { name } else { "" };
+            let mut line = vec![self.look.span(Tone::Faint, format!("{name:<NAME$}"))];
+            line.extend(part);
+            self.lines.push(Line::from(line));
+        }
     }
 
     fn pair(&mut self, name: &str, text: &str) {
@@ -71,13 +75,9 @@ impl Page<'_> {
         }
     }
 
-    /// Text with a name that must keep its blanks.
+    /// Text with a name that keeps its blanks, but where a line breaks.
     fn spaced(&mut self, name: &str, text: &str, tone: Tone) {
-        for (i, part) in wrap_exact(text, self.width.saturating_sub(NAME)).into_iter().enumerate() {
-            let name = if i == 0 { name } else { "" };
-            let label = self.look.span(Tone::Faint, format!("{name:<NAME$}"));
-            self.lines.push(Line::from(vec![label, self.look.span(tone, part)]));
-        }
+        self.named(name, vec![self.look.span(tone, text.to_owned())]);
     }
 
     /// Text that must keep its blanks.

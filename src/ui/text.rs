@@ -333,10 +333,16 @@ fn is_place(word: &str) -> bool {
     word.trim_end_matches([')', '.']).rsplit_once(':').is_some_and(|(name, n)| !name.is_empty() && digits(n))
 }
 
+/// `text` as it will be shown: what [`Look::span`] makes visible takes room.
+fn seen(text: &str) -> Cow<'_, str> {
+    if harmless(text) { Cow::Borrowed(text) } else { Cow::Owned(human::visible(text.as_bytes())) }
+}
+
 /// `text` in lines of at most `width` columns, broken between words; a word longer than a line is broken in itself.
 #[must_use]
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
+    let text = &*seen(text);
     let mut lines = Vec::new();
     let mut line = String::new();
     for word in text.split_whitespace() {
@@ -382,6 +388,7 @@ pub fn break_at(word: &str, width: usize) -> usize {
 #[must_use]
 pub fn wrap_exact(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
+    let text = &*seen(text);
     let mut rest = text;
     let mut lines = Vec::new();
     while human::width(rest) > width {
@@ -400,6 +407,7 @@ pub fn wrap_exact(text: &str, width: usize) -> Vec<String> {
 #[must_use]
 pub fn wrap_whole(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
+    let text = &*seen(text);
     let mut out = Vec::new();
     let mut rest = text;
     while human::width(rest) > width {
@@ -520,6 +528,8 @@ mod tests {
         assert_eq!(wrap("日本語", 1), ["日", "本", "語"], "too wide for any line, and still not for ever");
         assert_eq!(wrap_exact("  a  b", 3), ["  a", "  b"]);
         assert_eq!(wrap_exact("", 3), [""]);
+        // What a terminal must not see is longer once it is visible.
+        assert_eq!(wrap("a\u{200d}b said so", 10), ["a\\u{200d}b", "said so"]);
     }
 
     #[test]

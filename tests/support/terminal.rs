@@ -177,11 +177,28 @@ impl Terminal {
 
     /// Closes our end: the terminal dies.
     pub fn kill(&mut self) {
+        self.read_no_more();
+        self.master = None;
+    }
+
+    /// Nobody reads any more what the program writes, as behind an ssh whose network is gone, until not a byte finds room.
+    pub fn stall(&mut self) {
+        self.read_no_more();
+        let name = ptsname(self.master.as_ref().expect("alive"), Vec::new()).expect("named");
+        let line =
+            rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).expect("opened");
+        eventually("a line that is full", || {
+            self.send("\x0c");
+            let mut fds = [PollFd::new(&line, PollFlags::OUT)];
+            matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0)).then_some(())
+        });
+    }
+
+    fn read_no_more(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         if let Some(reader) = self.reader.take() {
             reader.join().expect("the reader ends");
         }
-        self.master = None;
     }
 }
 

@@ -24,8 +24,12 @@ type Key = (&'static str, Subject);
 #[derive(Debug)]
 struct Told {
     severity: Severity,
+    /// When it appeared.
+    at: Timestamp,
     /// Since when it is found no longer.
     gone: Option<Timestamp>,
+    /// Another finding tells of its place instead.
+    replaced: bool,
 }
 
 /// What was told of all.
@@ -62,7 +66,7 @@ impl Findings {
     fn appeared(&mut self, now: Timestamp, diagnosis: &Diagnosis, verb: &str) -> Vec<Said> {
         let new: Vec<&Finding> = diagnosis.findings.iter().filter(|f| !self.told.contains_key(&key(f))).collect();
         for f in &new {
-            self.told.insert(key(f), Told { severity: f.severity, gone: None });
+            self.told.insert(key(f), Told { severity: f.severity, at: now, gone: None, replaced: false });
         }
         let (few, more) = first_few(new, ONE_BY_ONE);
         let mut out: Vec<Said> = few.into_iter().map(|f| one(now, f, verb)).collect();
@@ -76,7 +80,7 @@ impl Findings {
         let mut out = Vec::new();
         for f in &diagnosis.findings {
             let Some(told) = self.told.get_mut(&key(f)) else { continue };
-            told.gone = None;
+            (told.gone, told.replaced) = (None, false);
             let before = std::mem::replace(&mut told.severity, f.severity);
             if before != f.severity && out.len() < ONE_BY_ONE {
                 let words = format!(
@@ -94,12 +98,19 @@ impl Findings {
 
     fn over(&mut self, now: Timestamp, diagnosis: &Diagnosis) -> Vec<Said> {
         let mut over = Vec::new();
+        let is_new = |(_, told): &(&Key, &Told)| told.at == now;
+        let new: Vec<(Subject, Severity)> =
+            self.told.iter().filter(is_new).map(|(key, told)| (key.1.clone(), told.severity)).collect();
         self.told.retain(|key, told| {
             if diagnosis.findings.iter().any(|f| f.id == key.0 && f.subject == key.1) {
                 return true;
             }
+            // What was found of a place is told by another finding from now on, because more is known: nothing was mended.
+            let is_told_anew =
+                |(place, severity): &(Subject, Severity)| *severity <= told.severity && place.shares_place_with(&key.1);
+            told.replaced |= told.gone.is_none() && new.iter().any(is_told_anew);
             let stays = now.since(*told.gone.get_or_insert(now)) < GONE;
-            if !stays {
+            if !stays && !told.replaced {
                 over.push((key.clone(), told.severity));
             }
             stays
@@ -191,4 +202,35 @@ fn about(s: &Subject) -> String {
         let _ = write!(out, "{join} {}", clause(resource));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnose::finding::Confidence;
+
+    fn diagnosis(id: &'static str, location: &str) -> Diagnosis {
+        let subject = Subject { location: Some(location.to_owned()), ..Subject::default() };
+        Diagnosis {
+            verdict: Verdict::Broken,
+            summary: String::new(),
+            findings: vec![Finding::new(id, Severity::Critical, Confidence::Likely, subject, "x")],
+            ignored: Vec::new(),
+        }
+    }
+
+    /// What is told when the finding `a` of `/ws` gives way to the finding `b` of another or the same location.
+    fn told(location: &str) -> String {
+        let (mut findings, at) = (Findings::default(), Timestamp::from_secs);
+        findings.opening(at(0), &diagnosis("a", "/ws"));
+        let said = (1..9).flat_map(|s| findings.changes(at(s), &diagnosis("b", location)));
+        said.map(|s| format!("{s:?}")).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn what_is_told_by_a_better_finding_is_not_over() {
+        assert!(told("/chat").contains("finding a of location /ws is over"));
+        let anew = told("/ws");
+        assert!(anew.contains("finding b of location /ws appeared") && !anew.contains("is over"), "{anew}");
+    }
 }

@@ -51,8 +51,8 @@ fn span(d: Option<Duration>) -> String {
 /// state       ● open for 44s, silent for 49s
 /// time left   ━━━━━╸                                    11s of 60s
 /// cut by      proxy_read_timeout 1m  0s, /etc/nginx/conf.d/feed.conf:12
-/// ↓ to client    0/s   most 1.2k/s    91k in all   ▁▁▃▅▁
-/// ↑ by client    0/s   most  340/s    12k in all   ▁
+/// ↓ to client    0/s   most 3.6k in 3s    91k in all   ▁▁▃▅▁
+/// ↑ by client    0/s   most 1020 in 3s    12k in all   ▁
 /// ```
 pub(super) fn write(page: &mut Page<'_>, snap: &Snapshot, r: &TunnelRow) {
     state(page, r);
@@ -151,8 +151,8 @@ fn flow(page: &mut Page<'_>, r: &TunnelRow) {
             reason = "a rate on a screen, never negative"
         )]
         let now = rate.map_or_else(none, |n| format!("{}/s", human::scaled(n.round() as u64)));
-        let most = series.iter().max().map_or(0, |n| n.div_ceil(CELL_S.unsigned_abs()));
-        let most = format!("{}/s", human::scaled(most));
+        // Not a second: what went in one look at once would be said to be less than what goes now.
+        let most = human::scaled(series.iter().max().copied().unwrap_or(0));
         let all = total.map_or_else(none, human::scaled);
         if page.width < NARROW {
             // Too narrow for all on one line.
@@ -162,7 +162,7 @@ fn flow(page: &mut Page<'_>, r: &TunnelRow) {
             }
             continue;
         }
-        let figures = format!("{now:>6}   most {most:>6}   {all:>4} in all   ");
+        let figures = format!("{now:>6}   most {most:>4} in {CELL_S}s   {all:>4} in all   ");
         let times = if page.width >= WIDE { 2 } else { 1 };
         let strip: String = cell::spark(&series).chars().flat_map(|c| std::iter::repeat_n(c, times)).collect();
         page.named(name, vec![page.look.span(Tone::Plain, figures), page.look.span(Tone::Accent, strip)]);
@@ -250,7 +250,8 @@ fn leg_facts(leg: &Leg, now: Timestamp) -> Facts {
         ("state", row.state.word().to_owned()),
         ("received", format!("{} B, last {}", n(i.bytes_received), ago(i.last_received_ms))),
         ("sent", format!("{} B, last {}", n(i.bytes_sent), ago(i.last_sent_ms))),
-        ("acked", format!("{} B", n(i.bytes_acked))),
+        // The kernel counts the SYN of the side that opened as a byte (tcp_snd_una_update in tcp_input.c).
+        ("acked", format!("{} B", n(i.bytes_acked.map(|b| b.min(i.bytes_sent.unwrap_or(b)))))),
         ("queues", queues(Some(row.recv_q), Some(row.send_q))),
         ("round trip", format!("{}, varying by {}", us(i.rtt_us), us(i.rttvar_us))),
         ("sent again", format!("{}, backed off {}", n(i.retransmits.map(u64::from)), n(i.backoff.map(u64::from)))),

@@ -11,6 +11,7 @@ use crate::model::cadence::{Fare, IdleTimer, fare, idle_timer};
 use crate::model::probes::{Outcome, Phases, Probe, ProbeState, Uptime};
 use crate::time::Timestamp;
 
+use super::super::address::readable;
 use super::super::light::Light;
 use super::outcome;
 use super::seen::{self, SeenPath, SeenRow};
@@ -281,7 +282,7 @@ fn unprobed(url: String, site: String, place: Place) -> EndpointRow {
 fn unknown(url: String) -> EndpointRow {
     EndpointRow {
         id: 0,
-        label: without_scheme(&url).to_owned(),
+        label: readable(without_scheme(&url)).into_owned(),
         endpoint: url.clone(),
         url,
         cadence: None,
@@ -321,7 +322,7 @@ fn probed(target: &TargetId, p: &Probe, now: Timestamp) -> EndpointRow {
         cadence: target.cadence,
         endpoint: target.endpoint.to_string(),
         route: Some(target.route),
-        label: target.cadence.map_or_else(|| label(target).to_owned(), |c| pace(c, &fare(p, now))),
+        label: target.cadence.map_or_else(|| readable(label(target)).into_owned(), |c| pace(c, &fare(p, now))),
         light,
         word,
         held: p.held(now),

@@ -42,7 +42,16 @@ pub fn rows(diagnosis: &Diagnosis, before: &[FindingRow], began: Option<Timestam
             None => row.since.or(is_new.then_some(now)),
         };
     }
-    let gone = before.iter().filter(|b| rows.iter().all(|r| r.id != b.id));
+    let is_first = |r: &&FindingRow| before.iter().all(|b| b.id != r.id || b.over.is_some());
+    let first: Vec<&FindingRow> = rows.iter().filter(is_first).collect();
+    // What was found of a place is told by another finding, because more is known: nothing was mended.
+    let is_told_anew = |b: &FindingRow| {
+        b.over.is_none()
+            && first.iter().any(|r| {
+                r.finding.severity <= b.finding.severity && r.finding.subject.shares_place_with(&b.finding.subject)
+            })
+    };
+    let gone = before.iter().filter(|b| rows.iter().all(|r| r.id != b.id) && !is_told_anew(b));
     let mut over: Vec<FindingRow> = gone
         .map(|row| FindingRow { over: row.over.or(Some(now)), ..row.clone() })
         .filter(|row| row.over.is_some_and(|at| now.since(at) <= REMEMBERED))
@@ -125,6 +134,29 @@ mod tests {
         assert_eq!(gone.len(), 2);
         assert!(rows(&found(&[]), &gone, began, at(200 + 901)).is_empty());
     }
+
+    #[test]
+    fn what_is_told_by_a_better_finding_is_not_over() {
+        let at = |s| Timestamp::from_secs(s);
+        let about = |id, severity, location: &str| {
+            let subject = Subject { location: Some(location.to_owned()), ..Subject::default() };
+            Diagnosis { findings: vec![Finding::new(id, severity, Confidence::Likely, subject, "x")], ..found(&[]) }
+        };
+        let ids = |rows: &[FindingRow]| rows.iter().map(|r| (r.finding.id, r.over.is_some())).collect::<Vec<_>>();
+        let guess = rows(&about("a", Severity::Warning, "/ws"), &[], Some(at(0)), at(20));
+        let known = rows(&about("b", Severity::Critical, "/ws"), &guess, Some(at(0)), at(21));
+        assert_eq!(ids(&known), [("b", false)], "more is known, and nothing was mended");
+        let elsewhere = rows(&about("b", Severity::Critical, "/chat"), &guess, Some(at(0)), at(21));
+        assert_eq!(ids(&elsewhere), [("b", false), ("a", true)]);
+        let less = rows(&about("c", Severity::Warning, "/ws"), &known, Some(at(0)), at(22));
+        assert_eq!(ids(&less), [("c", false), ("b", true)], "what is left hurts less: something was mended");
+        let mut both = about("b", Severity::Critical, "/ws");
+        both.findings.extend(about("a", Severity::Warning, "/ws").findings);
+        let both = rows(&both, &[], Some(at(0)), at(20));
+        let one = rows(&about("a", Severity::Warning, "/ws"), &both, Some(at(0)), at(21));
+        assert_eq!(ids(&one), [("a", false), ("b", true)], "what was there before tells nothing anew");
+    }
+
     #[test]
     fn a_verdict_tells_since_when_it_holds() {
         use Verdict::{Broken, Degraded, Healthy};
