@@ -147,7 +147,7 @@ impl Story {
             workers: vec![worker(101, false)],
             ..Master::default()
         };
-        self.say(SourceKind::Process, Event::Processes(Processes { masters: vec![master] }))
+        self.say(SourceKind::Process, Event::Processes(Processes { masters: vec![master], ..Processes::default() }))
     }
 
     fn stopped(self) -> Self {
@@ -986,6 +986,20 @@ fn a_dead_nginx_is_the_cause_and_the_refused_connection_its_consequence() {
 }
 
 #[test]
+fn an_nginx_that_was_not_found_is_not_said_to_be_none() {
+    let seen = |hidden, wanted| {
+        let processes = Processes { hidden, wanted, ..Processes::default() };
+        Story::new().say(SourceKind::Process, Event::Processes(processes)).seen()
+    };
+    let other = seen(false, Some(4711));
+    other.top("nginx-not-running", Severity::Critical, Verdict::Broken);
+    let finding = &other.diagnosis.findings[0];
+    assert_eq!(finding.said, "no nginx process 4711 runs on this host");
+    assert!(finding.fix.as_ref().is_some_and(|f| f.said.contains("--pid")), "{finding:?}");
+    assert!(seen(true, None).diagnosis.findings.iter().all(|f| f.id != "nginx-not-running"), "it may be hidden");
+}
+
+#[test]
 fn plain_requests_to_a_tls_port_are_told_from_a_tls_backend() {
     let body = "<center>The plain HTTP request was sent to HTTPS port</center>";
     let mut tls = site(vec![location("/ws")]);
@@ -1367,7 +1381,8 @@ fn the_process_table_tells_of_a_reload_where_the_log_is_silent() {
             workers,
             ..Master::default()
         };
-        story = story.say(SourceKind::Process, Event::Processes(Processes { masters: vec![master] }));
+        story = story
+            .say(SourceKind::Process, Event::Processes(Processes { masters: vec![master], ..Processes::default() }));
         ended_together(story.pause(3), 12, None).pause(1).seen()
     };
     story(&[(201, 2), (202, 2)]).top("reload-cuts", Severity::Warning, Verdict::Degraded);

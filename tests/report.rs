@@ -343,7 +343,7 @@ fn every_event() -> Vec<Stamped> {
     let mut all = vec![
         stamped(SourceKind::Clock, Event::Tick),
         stamped(SourceKind::Config, Event::Site(Box::new(a_site()))),
-        stamped(SourceKind::Process, Event::Processes(Processes { masters: vec![master] })),
+        stamped(SourceKind::Process, Event::Processes(Processes { masters: vec![master], ..Processes::default() })),
         stamped(SourceKind::Sockets, Event::Sockets(delta)),
         stamped(SourceKind::ErrorLog, Event::Errors(ErrorBatch::default())),
         stamped(SourceKind::ErrorLog, Event::Errors(ErrorBatch { handshakes: handshakes(), ..ErrorBatch::default() })),

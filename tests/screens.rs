@@ -627,7 +627,7 @@ fn bare(tell: impl Fn(&mut dyn FnMut(SourceKind, Event))) -> Snapshot {
 }
 
 fn processes(masters: Vec<Master>) -> Event {
-    Event::Processes(Processes { masters })
+    Event::Processes(Processes { masters, ..Processes::default() })
 }
 
 /// The first screen says what was looked for, why nothing came and what to run, at every size, and `y` copies the command.

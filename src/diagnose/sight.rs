@@ -25,13 +25,32 @@ pub(super) fn nginx_not_running(model: &Model) -> Vec<Finding> {
     if refused.is_none() && !cases.is_empty() {
         return Vec::new();
     }
-    let said = match refused {
-        Some(case) => format!("{}: no nginx runs on this host", case.symptom()),
+    // What is hidden may be nginx, unless nobody listens where it should.
+    if processes.hidden && refused.is_none() {
+        return Vec::new();
+    }
+    let missing = match processes.wanted {
+        Some(pid) => format!("no nginx process {pid} runs on this host"),
+        None if processes.hidden => "no nginx is to be seen on this host".to_owned(),
         None => "no nginx runs on this host".to_owned(),
     };
-    let confidence = if refused.is_some() { Confidence::Certain } else { Confidence::Likely };
-    let process = Evidence::new(EvidenceKind::Process, "no nginx master in /proc");
-    let fix = Fix { check: Some("systemctl status nginx".into()), ..Fix::new("start nginx: systemctl start nginx") };
+    let said = match refused {
+        Some(case) => format!("{}: {missing}", case.symptom()),
+        None => missing,
+    };
+    let is_certain = refused.is_some() && processes.wanted.is_none() && !processes.hidden;
+    let confidence = if is_certain { Confidence::Certain } else { Confidence::Likely };
+    let (process, fix) = match processes.wanted {
+        Some(pid) => (
+            format!("process {pid} is neither an nginx master nor a worker of one"),
+            Fix::new("leave out --pid, or give it the pid of a master: pgrep -a nginx"),
+        ),
+        None => (
+            "no nginx master in /proc".to_owned(),
+            Fix { check: Some("systemctl status nginx".into()), ..Fix::new("start nginx: systemctl start nginx") },
+        ),
+    };
+    let process = Evidence::new(EvidenceKind::Process, process);
     vec![
         Finding::new("nginx-not-running", Severity::Critical, confidence, Subject::resource("nginx"), said)
             .seen([process])

@@ -13,6 +13,12 @@ use crate::time::Timestamp;
 pub struct Processes {
     /// By pid.
     pub masters: Vec<Master>,
+    /// Processes of others are hidden from us (the `hidepid` option of /proc): there may be more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
+    /// Only the nginx was looked for to which this process belongs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<u32>,
 }
 
 /// One master process (or a single process with `master_process off`) and its workers.

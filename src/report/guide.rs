@@ -221,7 +221,7 @@ mod tests {
 
     fn with(masters: Vec<Master>, process: Sense, config: Sense) -> Model {
         let mut model = Model::new("h");
-        told(&mut model, SourceKind::Process, Event::Processes(Processes { masters }));
+        told(&mut model, SourceKind::Process, Event::Processes(Processes { masters, ..Processes::default() }));
         told(&mut model, SourceKind::Process, Event::Sense(process));
         told(&mut model, SourceKind::Config, Event::Sense(config));
         model

@@ -502,6 +502,7 @@ mod tests {
             |pid, local: &str| Master { pid, listens: local.parse().into_iter().collect(), ..Master::default() };
         let processes = Processes {
             masters: vec![master(10, "0.0.0.0:80"), master(20, "127.0.0.2:8080"), master(30, "[::]:8080")],
+            ..Processes::default()
         };
         let chosen = |urls: &[&str]| chosen_master(&settings(urls), &processes).map(|m| m.pid);
         assert_eq!(chosen(&[]), Some(10));

@@ -89,7 +89,7 @@ fn sense_of(found: &Found, proc: &str, pid: Option<u32>) -> Sense {
             None if found.orphans > 0 => format!("no nginx master found in {proc}, only {orphans} without one"),
             None => format!("no nginx process found in {proc}"),
         };
-        let remedy = if found.hidden {
+        let remedy = if found.processes.hidden {
             "other users' processes are hidden here: run as root"
         } else {
             "start nginx, or run wspulse on the machine where it runs"
@@ -153,7 +153,7 @@ mod tests {
 
     fn found(masters: usize, workers: usize, orphans: u64) -> Found {
         let master = Master { workers: vec![Worker::default(); workers], ..Master::default() };
-        Found { processes: Processes { masters: vec![master; masters] }, orphans, hidden: false }
+        Found { processes: Processes { masters: vec![master; masters], ..Processes::default() }, orphans }
     }
 
     #[test]
@@ -161,7 +161,9 @@ mod tests {
         assert_eq!(sense_of(&found(1, 4, 0), "/proc", None), Sense::seen("1 master, 4 workers"));
         let none = sense_of(&found(0, 0, 0), "/proc", None);
         assert_eq!((none.sight, none.said.as_str()), (Sight::Blind, "no nginx process found in /proc"));
-        let hidden = sense_of(&Found { hidden: true, ..found(0, 0, 0) }, "/proc", None);
+        let mut hidden = found(0, 0, 0);
+        hidden.processes.hidden = true;
+        let hidden = sense_of(&hidden, "/proc", None);
         assert!(hidden.remedy.expect("given").contains("root"));
         assert_eq!(sense_of(&found(0, 0, 0), "/proc", Some(7)).said, "no nginx process 7 found in /proc");
         let orphans = sense_of(&found(1, 2, 1), "/proc", None);
@@ -184,7 +186,8 @@ mod tests {
         let host = Arc::from("h");
         let source = ProcessSource::new(&host).under(dir.path()).every(Duration::from_millis(5)).no_exec(true);
         let task = super::super::supervise(source, tx);
-        assert_eq!(next(&mut rx).await, Event::Processes(Processes::default()));
+        // Without a process 1 there are others that are not shown.
+        assert_eq!(next(&mut rx).await, Event::Processes(Processes { hidden: true, ..Processes::default() }));
         assert!(matches!(next(&mut rx).await, Event::Sense(Sense { sight: Sight::Blind, .. })));
         let process = dir.path().join("10");
         std::fs::create_dir(&process).expect("made");

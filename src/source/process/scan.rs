@@ -28,8 +28,6 @@ pub(super) struct Found {
     pub(super) processes: Processes,
     /// Workers whose master is gone.
     pub(super) orphans: u64,
-    /// Processes of others are hidden from us (the `hidepid` option of /proc).
-    pub(super) hidden: bool,
 }
 
 /// Looks through one /proc again and again, and reads only what may have changed.
@@ -94,7 +92,8 @@ impl Scanner {
             }
             Role::Worker { .. } | Role::Helper => false,
         };
-        let mut found = Found { hidden: !pids.contains(&1), ..Found::default() };
+        let processes = Processes { hidden: !pids.contains(&1), wanted: self.pid, ..Processes::default() };
+        let mut found = Found { processes, ..Found::default() };
         let local_ports = self.local_ports();
         for process in all.iter().filter(leads) {
             let mut master = self.master(process);

@@ -90,7 +90,7 @@ fn a_master_and_its_workers() {
     assert_eq!(workers, [(11, false), (12, true)]);
     let w = &m.workers[0];
     assert_eq!((w.fds, w.fd_limit, w.rss), (Some(3), Some(1024), Some(2 * 1024 * 1024)));
-    assert_eq!((found.orphans, found.hidden), (0, false));
+    assert_eq!((found.orphans, found.processes.hidden), (0, false));
 }
 
 #[test]
