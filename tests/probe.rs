@@ -487,6 +487,37 @@ async fn an_http_proxy_that_refuses_is_told_from_the_server() {
     );
 }
 
+/// In a refusal's body, in an answer that never becomes whole, in one that is no HTTP, and in a close frame's reason.
+#[tokio::test]
+async fn what_a_server_repeats_of_our_secrets_is_hidden() {
+    const SAID: &str = "no: GET /ws?token=s3cret HTTP/1.1, Authorization: Bearer s3cret";
+    let length = u8::try_from(SAID.len() + 2).expect("a short reason");
+    let frame = [&[0x88, length, 0x03, 0xf3][..], SAID.as_bytes()].concat();
+    let answers = [
+        format!("HTTP/1.1 400 No\r\nContent-Length: {}\r\n\r\n{SAID}", SAID.len()),
+        format!("HTTP/1.1 400 No\r\nX-Why: {SAID}"),
+        SAID.to_owned(),
+    ];
+    let headers = vec![("Authorization".to_owned(), "Bearer s3cret".to_owned())];
+    let options = ProbeOptions { headers, ..quick() };
+    let mut seen = Vec::new();
+    for answer in answers {
+        seen.push(look_ws(says(answer).await, &options).await);
+    }
+    let closes = server(move |mut peer| {
+        let frame = frame.clone();
+        async move {
+            peer.upgrade().await;
+            peer.say(frame).await;
+        }
+    });
+    seen.push(look_ws(closes.await, &options).await);
+    for steps in seen {
+        let told = format!("{steps:?}");
+        assert!(told.contains("no: GET /ws?token=***") && !told.contains("s3cret"), "{told}");
+    }
+}
+
 #[tokio::test]
 async fn an_http_proxy_that_cannot_be_reached_is_told_from_the_server() {
     let at = says("SSH-2.0-OpenSSH_9.2\r\n").await;

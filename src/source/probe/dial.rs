@@ -12,6 +12,7 @@ use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use super::answer;
+use super::echo::Secrets;
 use super::fault::{Fault, kind_of, words};
 use super::options::{HttpProxy, ProbeOptions};
 use super::request::Request;
@@ -55,7 +56,8 @@ pub async fn dial(options: &ProbeOptions, url: &WsUrl, steps: &mut Steps<'_>) ->
     match attempt.run().await {
         Ok(opened) => Ok(opened),
         Err(fault) => {
-            let Fault { failure, answer, tls, took } = *fault;
+            let Fault { mut failure, mut answer, tls, took } = *fault;
+            Secrets::of(options, Some(url)).hide_in(&mut failure, answer.as_mut());
             let took = took.unwrap_or_else(|| attempt.started.elapsed());
             let request = std::mem::take(&mut attempt.shown);
             (attempt.steps)(Step::Refused { failure: failure.clone(), took, request, answer, tls });

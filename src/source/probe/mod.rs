@@ -6,6 +6,7 @@ pub mod cadence;
 pub mod dial;
 mod dialogue;
 mod dice;
+mod echo;
 mod fault;
 mod framed;
 mod frames;
