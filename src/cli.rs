@@ -287,7 +287,7 @@ pub struct LookArgs {
     #[arg(long, value_name = "REGEX", requires = "send", help_heading = "Probes")]
     pub expect: Option<String>,
     /// Hold a tunnel more for each pace, side by side: 'silent', or the time between its pings; at most 8. What dies shows
-    /// which silence the path cuts
+    /// which silence the path cuts; with --backend URL the same paces there show whether it is the backend's
     #[arg(long = "cadence", value_name = "silent|TIME,...", value_delimiter = ',', help_heading = "Probes")]
     pub cadences: Vec<String>,
     /// Time between pings [default: 15s]

@@ -145,6 +145,8 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
 pub fn parse_percent(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').unwrap_or(text).trim();
     let percent: Option<f64> = number.parse().ok().filter(|p| (0.0..=100.0).contains(p));
+    // Half a percent, or a half? A threshold that is taken for the wrong one guards nothing.
+    let percent = percent.filter(|p| text.ends_with('%') || *p <= 0.0 || *p > 1.0);
     percent
         .map(|p| p / 100.0)
         .ok_or_else(|| format!("'{}' is no percentage; write it as 99.9%", visible(text.as_bytes())))
@@ -363,6 +365,13 @@ mod tests {
         assert_eq!(parse_span("1h 30m"), Ok(Duration::from_secs(5_400)));
         assert_eq!(parse_span("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(parse_span("15"), Ok(Duration::from_secs(15)));
+        for (text, share) in [("99.9%", 0.999), ("99.9", 0.999), ("0.5 %", 0.005), ("0", 0.0), ("100", 1.0)] {
+            assert!((parse_percent(text).unwrap() - share).abs() < 1e-9, "{text}");
+        }
+        // A share, or a percentage?
+        for wrong in ["0.999", "1", "x", "101%", "-1%", "NaN", "%"] {
+            assert!(parse_percent(wrong).is_err(), "{wrong}");
+        }
         for wrong in ["", "x", "10q", "-1", "1..5s", "9999999999999999999999d"] {
             assert!(parse_span(wrong).is_err(), "{wrong}");
         }

@@ -170,6 +170,13 @@ impl Story {
         self.say(SourceKind::Probe, Event::Probe(Box::new(ProbeEvent { target, step })))
     }
 
+    /// The same straight to the backend.
+    fn paced_directly(self, cadence: Cadence, step: Step) -> Self {
+        let (endpoint, url) = (Arc::from(URL), Arc::from(DIRECT));
+        let target = TargetId { endpoint, route: Route::Direct, url, cadence: Some(cadence) };
+        self.say(SourceKind::Probe, Event::Probe(Box::new(ProbeEvent { target, step })))
+    }
+
     fn at_url(mut self, route: Route, endpoint: &str, url: &str, step: Step) -> Self {
         let target = TargetId { endpoint: Arc::from(endpoint), route, url: Arc::from(url), cadence: None };
         self = self.say(SourceKind::Probe, Event::Probe(Box::new(ProbeEvent { target, step })));
@@ -1073,6 +1080,35 @@ fn tunnels_at_several_paces_prove_a_timer_and_harm_nobody() {
 }
 
 #[test]
+fn the_same_paces_directly_tell_on_which_side_a_timer_sits() {
+    let said = |story: Story, id: &str| {
+        let seen = paced(story, 30.0).seen();
+        seen.healthy();
+        let found = seen.diagnosis.findings.iter().find(|f| f.id == id).unwrap_or_else(|| panic!("no {id}"));
+        let evidence: Vec<&str> = found.evidence.iter().map(|e| e.said.as_str()).collect();
+        format!("{}\n{}", found.said, evidence.join("\n"))
+    };
+    let lives = |story: Story| story.paced_directly(Cadence::Silent, opened());
+    let dies = |story: Story| lives(story).paced_directly(Cadence::Silent, closed(ClosedBy::Fin, None, 30.2, 30.2));
+    let patient = || Story::of(site(vec![location("/ws")]));
+    for story in [patient, Story::new] {
+        let before = said(lives(story()), "middlebox-cuts");
+        assert!(
+            before.contains("it sits before the backend") && before.contains("directly a silent tunnel"),
+            "{before}"
+        );
+        let behind = said(dies(story()), "middlebox-cuts");
+        assert!(behind.contains("it sits in the backend or near it"), "{behind}");
+        assert!(behind.contains("directly a tunnel of ours died after as much silence"), "{behind}");
+    }
+    // Where nginx waits as long, the backend may have such a timer as well.
+    let mut hasty = location("/ws");
+    hasty.read_timeout = set(Duration::from_secs(30), 10);
+    let both = said(dies(Story::of(site(vec![hasty]))), "idle-timeout-cuts");
+    assert!(both.contains("30.0 s is the backend's, too"), "{both}");
+}
+
+#[test]
 fn the_log_and_our_own_tunnel_tell_of_idle_cuts_too() {
     let cut = || line(Level::Info, "upstream timed out", Some(110), "proxying upgraded connection");
     let logged = Story::of(site(vec![location("/ws")])).error(cut()).error(cut()).error(cut()).seen();
@@ -1177,6 +1213,140 @@ fn a_port_that_wants_the_proxy_protocol_says_nothing_to_others() {
     seen.top("proxy-protocol-mismatch", Severity::Critical, Verdict::Broken)
         .only("proxy-protocol-mismatch")
         .points_at(2);
+}
+
+#[test]
+fn an_address_that_fails_beside_one_that_answers_is_worth_knowing_and_no_more() {
+    let connected = |failed: &str| Step::Connected {
+        took: Duration::from_millis(251),
+        local: "127.0.0.1:50000".parse().expect("an address"),
+        peer: "127.0.0.1:18080".parse().expect("an address"),
+        failed: vec![failed.into()],
+    };
+    let cases = [
+        ("[::1]:18080: connection refused", Some("connect-refused")),
+        ("[::1]:18080: no answer within 251ms", Some("connect-timeout")),
+        // This machine has no IPv6: that is nobody's fault.
+        ("[2001:db8::1]:18080: network is unreachable", None),
+    ];
+    for (failed, id) in cases {
+        let seen = Story::of(site(vec![location("/ws")])).proxy(connected(failed)).proxy(opened()).pause(1).seen();
+        seen.healthy();
+        let said = seen.diagnosis.findings.iter().filter(|f| f.id.starts_with("connect-")).map(|f| f.id);
+        assert_eq!(said.collect::<Vec<_>>(), id.into_iter().collect::<Vec<_>>(), "{failed}");
+    }
+}
+
+#[test]
+fn the_remedy_for_a_certificate_is_that_of_its_fault() {
+    let refused = |kind, said: &str, (subject, issuer): (&str, &str)| Step::Refused {
+        failure: Failure { phase: Phase::Tls, kind, said: said.into() },
+        took: Duration::from_millis(3),
+        request: String::new(),
+        answer: None,
+        tls: Some(Tls { chain: 1, subject: Some(subject.into()), issuer: Some(issuer.into()), ..Tls::default() }),
+    };
+    let (own, others) = (("CN=a", "CN=a"), ("CN=a", "CN=ca"));
+    let early = "the certificate of h:443 is not valid before 2027-01-01; check the clocks of both machines";
+    let cases = [
+        (refused(FailureKind::TlsFailed, early, others), "clocks"),
+        (refused(FailureKind::TlsFailed, "h refused TLS with the alert ProtocolVersion", others), "ssl_protocols"),
+        (refused(FailureKind::TlsUntrusted, "it is self-signed", own), "from an authority"),
+        (refused(FailureKind::TlsUntrusted, "its issuer is not trusted", others), "the whole chain"),
+    ];
+    for (step, word) in cases {
+        let seen = Story::of(site(vec![location("/ws")])).proxy(step).pause(1).seen();
+        let fix = seen.diagnosis.findings[0].fix.as_ref().expect("a remedy");
+        assert!(fix.said.contains(word), "{word}: {fix:?}");
+    }
+}
+
+#[test]
+fn a_server_that_answers_no_ping_is_told_though_its_tunnel_is_open() {
+    let story = || Story::of(site(vec![location("/ws")])).proxy(opened()).proxy(Step::Pinged { seq: 1 });
+    let seen = story().proxy(Step::Missed { seq: 1 }).pause(1).seen();
+    seen.top("half-open-tunnels", Severity::Warning, Verdict::Degraded).only("half-open-tunnels");
+    // One that was answered before, or late, is a slow one.
+    let pong = Step::Pong { seq: 1, rtt: Duration::from_millis(3) };
+    story().proxy(pong).proxy(Step::Pinged { seq: 2 }).proxy(Step::Missed { seq: 2 }).pause(1).seen().healthy();
+    story().pause(1).seen().healthy();
+}
+
+#[test]
+fn how_a_server_broke_the_protocol_is_said() {
+    let (held, idle) = (Duration::from_millis(2), Duration::from_millis(1));
+    let reason = "a frame with reserved bits set".to_owned();
+    let end = Step::Closed { by: ClosedBy::ProtocolError, code: None, reason, held, idle };
+    let seen = Story::of(site(vec![location("/ws")])).proxy(opened()).proxy(end).pause(1).seen();
+    seen.top("backend-closed-with-code", Severity::Warning, Verdict::Degraded);
+    let said = &seen.diagnosis.findings[0].said;
+    assert_eq!(said, "/ws: the server broke the protocol at once: a frame with reserved bits set");
+}
+
+#[test]
+fn a_tls_alert_in_place_of_an_answer_is_the_wrong_scheme() {
+    let said = "the server answered a plain request with TLS: the port wants wss://";
+    let step = failed(Phase::Upgrade, FailureKind::NotHttp, said);
+    let seen = Story::new().proxy(step).pause(1).seen();
+    seen.top("plain-to-tls-port", Severity::Critical, Verdict::Broken).only("plain-to-tls-port");
+}
+
+#[test]
+fn what_a_refusal_says_for_itself_is_evidence() {
+    let said = |body: &str| {
+        let seen = Story::of(site(vec![location("/ws")])).proxy(status(400, body)).pause(1).seen();
+        seen.diagnosis.findings[0].evidence.iter().map(|e| e.said.clone()).collect::<Vec<_>>().join("\n")
+    };
+    assert!(said("\r\nmissing subprotocol.\nmore").contains("answered 400: \"missing subprotocol.\""));
+    for page in ["<html>\n<h1>400 Bad Request</h1>", "", " \n "] {
+        assert!(said(page).ends_with("answered 400"), "{page}");
+    }
+}
+
+#[test]
+fn what_an_http_proxy_says_accuses_neither_nginx_nor_the_backend() {
+    let refuses = |kind, answer: Option<Answer>| Step::Refused {
+        failure: Failure { phase: Phase::Proxy, kind, said: "the HTTP proxy p.test:3128: no way".into() },
+        took: Duration::from_millis(3),
+        request: String::new(),
+        answer,
+        tls: None,
+    };
+    let status = |code, body| refuses(FailureKind::HttpStatus, Some(answer(code, "No", body, &[])));
+    let cases = [
+        status(401, ""),
+        status(403, "Request Origin not allowed"),
+        status(404, ""),
+        status(407, ""),
+        status(502, ""),
+        status(504, ""),
+        refuses(FailureKind::NotHttp, None),
+        refuses(FailureKind::Timeout, None),
+        refuses(FailureKind::ClosedEarly, None),
+        refuses(FailureKind::Reset, None),
+        refuses(FailureKind::ConnectionRefused, None),
+        refuses(FailureKind::NameNotFound, None),
+        refuses(FailureKind::Io, None),
+    ];
+    for step in cases {
+        let seen = Story::of(site(vec![location("/ws")])).proxy(step).pause(1).seen();
+        seen.top("http-proxy-failed", Severity::Critical, Verdict::Broken).only("http-proxy-failed");
+    }
+}
+
+#[test]
+fn a_connect_that_fails_on_this_machine_sends_nobody_to_nginx() {
+    let seen = Story::of(site(vec![location("/ws")]))
+        .proxy(failed(
+            Phase::Connect,
+            FailureKind::Io,
+            "no connection to the unix socket /run/a.sock: permission denied",
+        ))
+        .pause(1)
+        .seen();
+    seen.top("connect-refused", Severity::Critical, Verdict::Broken).only("connect-refused");
+    let fix = seen.diagnosis.findings[0].fix.as_ref().expect("a remedy");
+    assert!(fix.said.contains("this machine"), "{fix:?}");
 }
 
 #[test]

@@ -26,8 +26,8 @@ const PUBLIC: &str = "upgrade-header-missing connection-header-missing connectio
     close-wait-pile tls-expired tls-expires-soon tls-untrusted tls-name-mismatch tls-handshake-failed \
     plain-to-tls-port tls-to-plain-port worker-connections-exhausted worker-connections-low fds-exhausted \
     ephemeral-ports-exhausted listen-queue-full limit-conn limit-req headers-too-large reconnect-storm disk-full \
-    dns-failure connect-refused connect-timeout proxy-protocol-mismatch config-invalid config-not-reloaded \
-    ineffective-setting upgrade-any-protocol error-log-hides-evidence error-log-unreadable nginx-not-running \
+    dns-failure connect-refused connect-timeout http-proxy-failed proxy-protocol-mismatch config-invalid \
+    config-not-reloaded ineffective-setting upgrade-any-protocol error-log-hides-evidence error-log-unreadable nginx-not-running \
     blind-without-privilege";
 
 const SECTIONS: [&str; 5] = ["What it means", "How it is recognised", "What to do", "Versions", "By hand"];

@@ -8,18 +8,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use wspulse::event::Event;
-use wspulse::event::probe::{ClosedBy, FailureKind, Phase, Route, Step};
+use wspulse::event::probe::{ClosedBy, Failure, FailureKind, Phase, Route, Step};
 use wspulse::source::probe::{
     ClientCert, HttpProxy, ProbeOptions, ProbeSource, ProxyProtocol, Question, ResolveOverride, WsUrl, look_telling,
     target,
 };
 use wspulse::source::supervise;
 
+use support::free_port;
 use support::scripted::{
     PATIENCE, Peer, Refusal, closed, frame, has_pong, impatient, look_at, look_ws, names, quick, refusal, says, server,
 };
@@ -310,6 +311,56 @@ async fn a_failed_address_is_told_beside_the_one_that_answered() {
     assert!(one.starts_with("127.0.0.77:") && one.contains("connection refused"), "{one}");
 }
 
+/// A listener on `at` that takes no more connections: whoever asks for one hears nothing. What fills it is kept with it.
+fn full(at: SocketAddr) -> (Socket, Vec<Socket>) {
+    let tcp = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let listener = tcp();
+    listener.bind(&at.into()).unwrap();
+    listener.listen(0).unwrap();
+    let fillers = (0..4).map(|_| {
+        let filler = tcp();
+        filler.set_nonblocking(true).unwrap();
+        let _ = filler.connect(&at.into());
+        filler
+    });
+    let fillers = fillers.collect();
+    (listener, fillers)
+}
+
+/// With a patience that only the test's own ends: an address that is waited for to its end fails it.
+#[tokio::test]
+async fn an_address_that_says_nothing_does_not_hide_one_that_answers() {
+    let at = server(|mut peer| async move {
+        peer.upgrade().await;
+        peer.echo_pings().await;
+    })
+    .await;
+    let _full = full(SocketAddr::from(([127, 0, 0, 79], at.port())));
+    let resolve = vec![ResolveOverride::parse(&format!("a.test:{}:127.0.0.79,127.0.0.1", at.port())).unwrap()];
+    let (connect_timeout, total_timeout) = (10 * PATIENCE, 20 * PATIENCE);
+    let options = ProbeOptions { resolve, connect_timeout, total_timeout, ..quick() };
+    let steps = look_at(&format!("ws://a.test:{}/", at.port()), &options, Duration::ZERO).await;
+    let Step::Connected { peer, failed, .. } = &steps[2] else { panic!("{steps:?}") };
+    assert_eq!(*peer, at);
+    let [one] = failed.as_slice() else { panic!("{failed:?}") };
+    assert!(one.starts_with("127.0.0.79:") && one.contains("no answer within"), "{one}");
+    assert!(has_pong(&steps));
+}
+
+#[tokio::test]
+async fn addresses_that_all_say_nothing_share_one_patience() {
+    let port = free_port();
+    let _full: Vec<_> = [81, 82].map(|n| full(SocketAddr::from(([127, 0, 0, n], port)))).into();
+    let resolve = vec![ResolveOverride::parse(&format!("a.test:{port}:127.0.0.81,127.0.0.82")).unwrap()];
+    let connect_timeout = Duration::from_millis(400);
+    let options = ProbeOptions { resolve, connect_timeout, total_timeout: 20 * PATIENCE, ..quick() };
+    let failure = refusal(&look_at(&format!("ws://a.test:{port}/"), &options, Duration::ZERO).await).failure;
+    assert_eq!((failure.phase, failure.kind), (Phase::Connect, FailureKind::Timeout));
+    for address in ["127.0.0.81", "127.0.0.82"] {
+        assert!(failure.said.contains(&format!("{address}:{port}: no answer within")), "{}", failure.said);
+    }
+}
+
 #[tokio::test]
 async fn a_proxy_protocol_header_comes_before_everything() {
     for version in [ProxyProtocol::V1, ProxyProtocol::V2] {
@@ -393,7 +444,8 @@ async fn a_unix_socket_is_dialled_and_named() {
     assert_eq!(told, &path.display().to_string());
     assert!(has_pong(&steps), "{steps:?}");
     let options = ProbeOptions { unix_socket: Some(dir.path().join("none.sock")), ..quick() };
-    let said = refusal(&look_at("ws://app.test/ws", &options, Duration::ZERO).await).failure.said;
+    let Failure { kind, said, .. } = refusal(&look_at("ws://app.test/ws", &options, Duration::ZERO).await).failure;
+    assert_eq!(kind, FailureKind::ConnectionRefused, "nobody listens there");
     assert!(said.contains("none.sock") && said.contains("no such file"), "{said}");
 }
 
@@ -433,6 +485,54 @@ async fn an_http_proxy_that_refuses_is_told_from_the_server() {
         "{}",
         refusal.failure.said
     );
+}
+
+/// In a refusal's body, in an answer that never becomes whole, in one that is no HTTP, and in a close frame's reason.
+#[tokio::test]
+async fn what_a_server_repeats_of_our_secrets_is_hidden() {
+    const SAID: &str = "no: GET /ws?token=s3cret HTTP/1.1, Authorization: Bearer s3cret";
+    let length = u8::try_from(SAID.len() + 2).expect("a short reason");
+    let frame = [&[0x88, length, 0x03, 0xf3][..], SAID.as_bytes()].concat();
+    let answers = [
+        format!("HTTP/1.1 400 No\r\nContent-Length: {}\r\n\r\n{SAID}", SAID.len()),
+        format!("HTTP/1.1 400 No\r\nX-Why: {SAID}"),
+        SAID.to_owned(),
+    ];
+    let headers = vec![("Authorization".to_owned(), "Bearer s3cret".to_owned())];
+    let options = ProbeOptions { headers, ..quick() };
+    let mut seen = Vec::new();
+    for answer in answers {
+        seen.push(look_ws(says(answer).await, &options).await);
+    }
+    let closes = server(move |mut peer| {
+        let frame = frame.clone();
+        async move {
+            peer.upgrade().await;
+            peer.say(frame).await;
+        }
+    });
+    seen.push(look_ws(closes.await, &options).await);
+    for steps in seen {
+        let told = format!("{steps:?}");
+        assert!(told.contains("no: GET /ws?token=***") && !told.contains("s3cret"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn an_http_proxy_that_cannot_be_reached_is_told_from_the_server() {
+    let at = says("SSH-2.0-OpenSSH_9.2\r\n").await;
+    let proxies = [
+        ("127.0.0.1:1".to_owned(), FailureKind::ConnectionRefused),
+        ("nowhere.invalid:3128".to_owned(), FailureKind::NameNotFound),
+        (at.to_string(), FailureKind::NotHttp),
+    ];
+    for (proxy, kind) in proxies {
+        let options = ProbeOptions { http_proxy: Some(HttpProxy::parse(&proxy).unwrap()), ..quick() };
+        let Failure { phase, kind: seen, said } =
+            refusal(&look_at("ws://a.test/ws", &options, Duration::ZERO).await).failure;
+        assert_eq!((phase, seen), (Phase::Proxy, kind), "{said}");
+        assert!(said.starts_with(&format!("the HTTP proxy {proxy}: ")), "{said}");
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::event::backend::{BackendEntry, Fault};
-use crate::event::probe::FailureKind;
+use crate::event::probe::{Failure, FailureKind, Phase};
 use crate::event::site::{Location, Server};
 use crate::model::Model;
 
@@ -13,6 +13,7 @@ use super::headers::faults;
 use super::look::{self, Case, Spot, Url, cases, short};
 use super::matrix::Seat;
 use super::proof;
+use super::reach;
 use super::refusal::{each, refused};
 use super::uri::changed_path;
 use super::witness::backend_evidence;
@@ -261,7 +262,8 @@ fn websocket_form(url: &str) -> String {
 /// Findings from the probe's own reading of the answer.
 fn by_kind(model: &Model, kind: FailureKind, id: &'static str, why: &str, fix: &str) -> Vec<Finding> {
     let cases = cases(model);
-    let failing = cases.iter().filter_map(|c| c.failure().filter(|f| f.kind == kind).map(|f| (c, f)));
+    let of_kind = |f: &&Failure| f.kind == kind && f.phase != Phase::Proxy;
+    let failing = cases.iter().filter_map(|c| c.failure().filter(of_kind).map(|f| (c, f)));
     let found = failing.map(|(case, failure)| {
         let said = format!("{}: {why} ({})", case.path(), failure.said);
         Finding::new(id, Severity::Critical, Confidence::Certain, case.subject(), said)
@@ -291,7 +293,10 @@ pub(super) fn subprotocol_mismatch(model: &Model) -> Vec<Finding> {
 pub(super) fn bad_response(model: &Model) -> Vec<Finding> {
     let fix = "look at what the port really serves; the answer is shown with the probe";
     let mut out = by_kind(model, FailureKind::NotHttp, "bad-handshake-response", "the answer is no HTTP", fix);
-    let why = "the 101 lacks Upgrade: websocket or Connection: upgrade";
+    // TLS in place of an answer has a rule of its own.
+    let tls: Vec<_> = reach::plain_to_tls_port(model).into_iter().map(|f| f.subject).collect();
+    out.retain(|f| !tls.contains(&f.subject));
+    let why = "the 101 opens no WebSocket";
     out.extend(by_kind(model, FailureKind::BadUpgradeHeaders, "bad-handshake-response", why, fix));
     out
 }

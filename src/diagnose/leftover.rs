@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::event::log::{ErrorEntry, Level};
-use crate::event::probe::{ClosedBy, FailureKind};
+use crate::event::probe::{ClosedBy, Failure, FailureKind, Phase};
+use crate::human;
 use crate::model::Model;
 
 use super::finding::{Confidence, Evidence, EvidenceKind, Finding, Fix, Severity};
@@ -11,6 +12,9 @@ use super::handshake::is_the_backends;
 use super::headers::suspected;
 use super::look::{self, Case, cases};
 use super::upstream::gateway_without_log;
+
+/// A tunnel that ends within this time was not held at all.
+const AT_ONCE: Duration = Duration::from_millis(50);
 
 /// A tunnel that the server closes normally within this time was not meant to be held.
 const SHORT: Duration = Duration::from_secs(30);
@@ -27,9 +31,9 @@ pub(super) fn unexplained(model: &Model, known: &[Finding]) -> Vec<Finding> {
         }
         if let Some(failure) = case.failure() {
             let header = suspected(model, &case);
-            out.push(header.unwrap_or_else(|| failed(model, &case, failure.kind, &failure.said)));
+            out.push(header.unwrap_or_else(|| failed(model, &case, failure)));
         } else {
-            out.extend(dropped(&case));
+            out.extend(dropped(&case).or_else(|| mute(&case)));
         }
     }
     out
@@ -55,7 +59,9 @@ fn last_words<'a>(model: &'a Model, case: &Case<'_>) -> Option<&'a ErrorEntry> {
     look::fresh(model, about).filter(near).max_by_key(|e| e.at)
 }
 
-fn failed(model: &Model, case: &Case<'_>, kind: FailureKind, said: &str) -> Finding {
+fn failed(model: &Model, case: &Case<'_>, failure: &Failure) -> Finding {
+    let Failure { phase, kind, said } = failure;
+    let (phase, kind, said) = (*phase, *kind, said.as_str());
     if let Some(status @ (502 | 504)) = case.status() {
         return gateway_without_log(case, status);
     }
@@ -69,6 +75,7 @@ fn failed(model: &Model, case: &Case<'_>, kind: FailureKind, said: &str) -> Find
             ("backend-rejects-handshake", "the backend refuses the handshake")
         }
         (FailureKind::HttpStatus, _) => ("backend-rejects-handshake", "the handshake is refused"),
+        _ if phase == Phase::Connect => ("connect-refused", said),
         (FailureKind::Timeout, _) => ("backend-handshake-timeout", "the handshake is never answered"),
         (FailureKind::ClosedEarly, _) => ("bad-handshake-response", "the connection is closed without an answer"),
         (FailureKind::Reset, _) => ("bad-handshake-response", "the connection is reset without an answer"),
@@ -78,7 +85,11 @@ fn failed(model: &Model, case: &Case<'_>, kind: FailureKind, said: &str) -> Find
     let words = line.map_or_else(String::new, |e| format!("; nginx says: {}", e.message));
     let said = format!("{}: {why}{words}", case.symptom());
     let line = line.map(|e| Evidence::new(EvidenceKind::Log, look::words(e)).at(e.at));
-    let fix = Fix::new("read nginx's error log at level info at the moment of the failure");
+    let fix = Fix::new(if phase == Phase::Connect {
+        "look at this machine: who may use the socket, and whether descriptors and local ports are left"
+    } else {
+        "read nginx's error log at level info at the moment of the failure"
+    });
     // nginx itself answers 500 and above for many reasons of its own.
     let likely = is_the_backends(case) && case.spot.is_some() && case.status().is_some_and(|s| s < 500);
     let confidence = if likely { Confidence::Likely } else { Confidence::Possible };
@@ -88,13 +99,37 @@ fn failed(model: &Model, case: &Case<'_>, kind: FailureKind, said: &str) -> Find
         .fixed_by(fix)
 }
 
+/// The tunnel is open, and not one ping of ours was ever answered in time (RFC 6455 section 5.5.2 wants each answered).
+fn mute(case: &Case<'_>) -> Option<Finding> {
+    let probe = case.probe;
+    if !case.works() || probe.missed == 0 || probe.pongs > 0 {
+        return None;
+    }
+    let pings = human::counted(probe.missed, "ping", "pings");
+    let said = format!("{}: the tunnel opens, but {pings} of ours went unanswered, and none was answered", case.path());
+    let fix = Fix::new(
+        "let the backend answer pings, or look for what holds them back; users who depend on them lose tunnels",
+    );
+    Some(
+        Finding::new("half-open-tunnels", Severity::Warning, Confidence::Possible, case.subject(), said)
+            .seen(case.evidence())
+            .fixed_by(fix),
+    )
+}
+
 fn dropped(case: &Case<'_>) -> Option<Finding> {
     let (_, closed) = case.dropped()?;
-    let after = format!("after {:.1} s", closed.held.as_secs_f64());
+    let after = match closed.held {
+        held if held < AT_ONCE => "at once".to_owned(),
+        held => format!("after {:.1} s", held.as_secs_f64()),
+    };
+    let reason = if closed.reason.is_empty() { String::new() } else { format!(": {}", closed.reason) };
     let (id, why) = match closed.by {
         ClosedBy::Reset => ("backend-reset", format!("the tunnel was reset {after}")),
         ClosedBy::PongTimeout => ("half-open-tunnels", format!("pings were no longer answered {after}")),
-        ClosedBy::ProtocolError => ("backend-closed-with-code", format!("the server broke the protocol {after}")),
+        ClosedBy::ProtocolError => {
+            ("backend-closed-with-code", format!("the server broke the protocol {after}{reason}"))
+        }
         ClosedBy::ServerClose if closed.held >= SHORT => return None,
         _ => ("backend-went-away", format!("the tunnel was closed {after}")),
     };

@@ -9,8 +9,9 @@ use crate::event::log::{AccessEntry, ErrorEntry};
 use crate::event::probe::{Cadence, ClosedBy, Failure, FailureKind, Phase, Route, TargetId};
 use crate::event::route::{pattern, wildcard};
 use crate::event::site::{Location, Server, Site};
+use crate::human;
 use crate::model::Model;
-use crate::model::cadence::{IdleTimer, idle_timer};
+use crate::model::cadence::{IdleTimer, Twin, idle_timer, twin};
 use crate::model::probes::{Closed, Outcome, Probe, ProbeState};
 use crate::time::Timestamp;
 
@@ -26,6 +27,9 @@ pub(super) const NOW: Duration = Duration::from_secs(120);
 const TOGETHER: Duration = Duration::from_secs(61);
 /// A probe that was switched off right after its failure (`check` looks once) still counts.
 const JUST_STOPPED: Duration = Duration::from_secs(60);
+
+/// The most columns of a refusal's own words.
+const REASON: usize = 160;
 
 /// A location with its server.
 #[derive(Clone, Copy)]
@@ -96,6 +100,8 @@ pub(super) struct Case<'a> {
     pub(super) twins: Vec<(&'a TargetId, &'a Probe)>,
     /// The tunnels held at paces of their own beside the probe.
     pub(super) paced: Vec<(Cadence, &'a Probe)>,
+    /// Those that go straight to the backend.
+    pub(super) paced_directly: Vec<(Cadence, &'a Probe)>,
     /// The location that the URL hits; `None` when that cannot be told.
     pub(super) spot: Option<Spot<'a>>,
     now: Timestamp,
@@ -109,7 +115,8 @@ pub(super) fn cases(model: &Model) -> Vec<Case<'_>> {
         probe,
         twin: model.probes.twins(target).next(),
         twins: model.probes.twins(target).collect(),
-        paced: model.probes.paced(&target.endpoint),
+        paced: model.probes.paced(&target.endpoint, Route::Proxy),
+        paced_directly: model.probes.paced(&target.endpoint, Route::Direct),
         spot: if is_ours(model, target, probe) { locate(model, target, probe) } else { None },
         now: model.now,
     })
@@ -148,7 +155,8 @@ pub(super) fn dropped(probe: &Probe, now: Timestamp) -> Option<(Timestamp, &Clos
 }
 
 fn status(probe: &Probe, now: Timestamp) -> Option<u16> {
-    let f = failure(probe, now)?;
+    // What an HTTP proxy answers to CONNECT is no word of the server's.
+    let f = failure(probe, now).filter(|f| f.phase != Phase::Proxy)?;
     (f.kind == FailureKind::HttpStatus).then(|| probe.answer.as_ref().map(|a| a.status))?
 }
 
@@ -197,6 +205,11 @@ impl<'a> Case<'a> {
     /// The timer of silence that the tunnels at different paces prove.
     pub(super) fn idle_timer(&self) -> Option<IdleTimer> {
         idle_timer(&self.paced, self.now)
+    }
+
+    /// What the tunnels straight to the backend say of a silence that the way through the proxy does not survive.
+    pub(super) fn twin_at(&self, after: Duration) -> Option<Twin> {
+        twin(&self.paced_directly, after, self.now)
     }
 
     /// The HTTP status with which the handshake is refused.
@@ -265,7 +278,7 @@ impl<'a> Case<'a> {
         let mut out = Vec::new();
         let mut say = |t: &TargetId, p: &Probe, via: &str| {
             let said = match (last(p, self.now), status(p, self.now)) {
-                (_, Some(s)) => format!("{via}, {} answered {s}", t.url),
+                (_, Some(s)) => format!("{via}, {} answered {s}{}", t.url, reason(p)),
                 (Some((_, Outcome::Failed(f))), _) => format!("{via}, {}: {}", t.url, f.said),
                 (Some((_, Outcome::Opened)), _) => format!("{via}, {} answered 101", t.url),
                 (Some((_, Outcome::Closed(c))), _) if c.by == ClosedBy::Us => format!("{via}, {} answered 101", t.url),
@@ -284,6 +297,16 @@ impl<'a> Case<'a> {
         }
         out
     }
+}
+
+/// What a refusal's body says for itself: `: "missing subprotocol"`. A page for browsers says it too long.
+fn reason(probe: &Probe) -> String {
+    let body = probe.answer.as_ref().map_or("", |a| a.body.trim_start());
+    let line = body.lines().next().unwrap_or_default().trim();
+    if line.is_empty() || line.starts_with('<') {
+        return String::new();
+    }
+    format!(": \"{}\"", human::cut_end(line, REASON))
 }
 
 fn lower(text: &str) -> String {

@@ -159,6 +159,7 @@ pub static RULES: &[Rule] = &[
     rule("dns-failure", reach::dns_failure),
     rule("connect-refused", reach::connect_refused),
     rule("connect-timeout", reach::connect_timeout),
+    rule("http-proxy-failed", reach::http_proxy_failed),
     rule("proxy-protocol-mismatch", reach::proxy_protocol_mismatch),
     rule("config-invalid", sight::config_invalid).alone(lint::config_invalid),
     rule("config-not-reloaded", sight::config_not_reloaded),

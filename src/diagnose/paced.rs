@@ -6,7 +6,7 @@ use crate::event::probe::{Cadence, ClosedBy};
 use crate::event::tally::sessions::WELL_KNOWN;
 use crate::human;
 use crate::model::Model;
-use crate::model::cadence::IdleTimer;
+use crate::model::cadence::{IdleTimer, Twin};
 use crate::model::probes::{Closed, Outcome, Probe};
 use crate::time::Timestamp;
 
@@ -33,7 +33,7 @@ pub(super) fn proof(timer: &IdleTimer) -> Evidence {
 }
 
 /// The deaths of our paced tunnels by FIN after as much silence: how many, the newest, and what they prove.
-pub(super) fn cut_at(model: &Model, case: &Case<'_>, timeout: Duration) -> Option<(usize, Timestamp, Evidence)> {
+pub(super) fn cut_at(model: &Model, case: &Case<'_>, timeout: Duration) -> Option<(usize, Timestamp, Vec<Evidence>)> {
     let of = |(_, probe): &(Cadence, &Probe)| -> Vec<(Timestamp, Closed)> {
         let fresh = probe.history.iter().filter(|(at, _)| model.now.since(*at) <= FRESH);
         let cut = fresh.filter_map(|(at, o)| if let Outcome::Closed(c) = o { Some((*at, c.clone())) } else { None });
@@ -46,7 +46,19 @@ pub(super) fn cut_at(model: &Model, case: &Case<'_>, timeout: Duration) -> Optio
         Evidence::new(EvidenceKind::Probe, said)
     };
     let evidence = case.idle_timer().filter(|t| is_at(t.after, timeout)).map_or_else(seen, |timer| proof(&timer));
-    Some((cut.len(), *at, evidence.at(*at)))
+    let evidence = std::iter::once(evidence.at(*at)).chain(directly(case, timeout));
+    Some((cut.len(), *at, evidence.collect()))
+}
+
+/// What the tunnels straight to the backend say of the same silence.
+pub(super) fn directly(case: &Case<'_>, after: Duration) -> Option<Evidence> {
+    let said = match case.twin_at(after)? {
+        Twin::DiesToo => {
+            format!("directly a tunnel of ours died after as much silence: {} is the backend's, too", measured(after))
+        }
+        Twin::Lives(held) => format!("directly a silent tunnel of ours lives for {}", human::span(held).trim()),
+    };
+    Some(Evidence::new(EvidenceKind::Probe, said))
 }
 
 /// A proven timer that is not nginx's `proxy_read_timeout`, or of a path whose nginx is out of sight. Only our own silence
@@ -67,12 +79,20 @@ fn foreign(case: &Case<'_>, timer: &IdleTimer) -> Option<Finding> {
     let known = WELL_KNOWN.iter().find(near);
     let name = known.and_then(|k| if nginx.is_some() { k.others } else { k.nginx.or(k.others) });
     let fits = name.map(|n| Evidence::new(EvidenceKind::Probe, format!("by its value perhaps {n}")));
-    let said = match nginx {
-        Some(set) => format!(
-            "{path}: a timer cuts tunnels after {after} of silence, though nginx waits {}: it sits before or behind nginx",
-            seconds(set.value)
+    let twin = case.twin_at(timer.after);
+    let side = match twin {
+        Some(Twin::DiesToo) => Some("it sits in the backend or near it: directly tunnels die of it too"),
+        Some(Twin::Lives(_)) => Some("it sits before the backend: directly a silent tunnel lives on"),
+        None => None,
+    };
+    let said = match (nginx, side) {
+        (Some(set), side) => format!(
+            "{path}: a timer cuts tunnels after {after} of silence, though nginx waits {}; {}",
+            seconds(set.value),
+            side.unwrap_or("it sits before or behind nginx")
         ),
-        None => format!("{path}: a timer somewhere on the path cuts tunnels after {after} of silence"),
+        (None, Some(side)) => format!("{path}: a timer cuts tunnels after {after} of silence; {side}"),
+        (None, None) => format!("{path}: a timer somewhere on the path cuts tunnels after {after} of silence"),
     };
     let half = human::span(timer.after / 2);
     let fix = format!(
@@ -83,6 +103,7 @@ fn foreign(case: &Case<'_>, timer: &IdleTimer) -> Option<Finding> {
     Some(
         Finding::new("middlebox-cuts", Severity::Info, Confidence::Likely, case.subject(), said)
             .seen([proof(timer)])
+            .seen(directly(case, timer.after))
             .seen(fits)
             .seen(line)
             .fixed_by(Fix::new(fix)),

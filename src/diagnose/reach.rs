@@ -16,12 +16,22 @@ use super::upstream;
 const SOON: Duration = Duration::from_secs(14 * 86_400);
 
 fn failing(model: &Model, test: impl Fn(Phase, FailureKind) -> bool, id: &'static str, fix: &str) -> Vec<Finding> {
+    failing_by(model, test, id, |_| fix)
+}
+
+/// The same, where the remedy depends on more.
+fn failing_by<'f>(
+    model: &Model,
+    test: impl Fn(Phase, FailureKind) -> bool,
+    id: &'static str,
+    fix: impl Fn(&Case<'_>) -> &'f str,
+) -> Vec<Finding> {
     let cases = cases(model);
     let found = cases.iter().filter_map(|case| {
         let failure = case.failure().filter(|f| test(f.phase, f.kind))?;
         let said = format!("{} cannot be reached: {}", case.path(), failure.said);
         let found = Finding::new(id, Severity::Critical, Confidence::Certain, case.subject(), said);
-        Some(found.seen(case.evidence()).seen(certificate(case)).fixed_by(Fix::new(fix)))
+        Some(found.seen(case.evidence()).seen(certificate(case)).fixed_by(Fix::new(fix(case))))
     });
     found.collect()
 }
@@ -32,14 +42,42 @@ pub(super) fn dns_failure(model: &Model) -> Vec<Finding> {
 }
 
 pub(super) fn connect_refused(model: &Model) -> Vec<Finding> {
-    let fix = "start nginx, or correct the port; no listen line serves it";
-    failing(model, |_, kind| kind == FailureKind::ConnectionRefused, "connect-refused", fix)
+    let refused = |phase, kind| phase == Phase::Connect && kind == FailureKind::ConnectionRefused;
+    let fix = "start nginx, or correct the port or the path of the socket; no listen line serves it";
+    let mut out = failing(model, refused, "connect-refused", fix);
+    let fix = "let nginx listen on this address too, or take it out of the name's DNS records";
+    out.extend(dead_addresses(model, "connection refused", "connect-refused", fix));
+    out
+}
+
+pub(super) fn http_proxy_failed(model: &Model) -> Vec<Finding> {
+    let fix = "correct --http-proxy, or leave it out where the server can be reached without; whether the server works is \
+               not known";
+    failing(model, |phase, _| phase == Phase::Proxy, "http-proxy-failed", fix)
 }
 
 pub(super) fn connect_timeout(model: &Model) -> Vec<Finding> {
     let silent =
         |phase, kind| phase == Phase::Connect && matches!(kind, FailureKind::Timeout | FailureKind::Unreachable);
-    failing(model, silent, "connect-timeout", "look for a firewall that drops packets, a wrong address or a dead host")
+    let fix = "look for a firewall that drops packets, a wrong address or a dead host";
+    let mut out = failing(model, silent, "connect-timeout", fix);
+    out.extend(dead_addresses(model, "no answer within", "connect-timeout", fix));
+    out
+}
+
+/// Addresses of a name that failed before another one answered. Clients that try them first come late, and those that have
+/// no other do not come at all.
+fn dead_addresses(model: &Model, sign: &str, id: &'static str, fix: &str) -> Vec<Finding> {
+    let cases = cases(model);
+    let found = cases.iter().filter(|c| c.works()).filter_map(|case| {
+        let dead: Vec<&str> = case.probe.tried.iter().map(String::as_str).filter(|t| t.contains(sign)).collect();
+        let first = dead.first()?;
+        let said = format!("{}: another address of the name answers, but not {first}", case.path());
+        let seen = dead.iter().map(|d| Evidence::new(EvidenceKind::Probe, (*d).to_owned()));
+        let found = Finding::new(id, Severity::Info, Confidence::Certain, case.subject(), said);
+        Some(found.seen(seen).fixed_by(Fix::new(fix)))
+    });
+    found.collect()
 }
 
 pub(super) fn tls_expired(model: &Model) -> Vec<Finding> {
@@ -56,8 +94,18 @@ pub(super) fn tls_expired(model: &Model) -> Vec<Finding> {
 }
 
 pub(super) fn tls_untrusted(model: &Model) -> Vec<Finding> {
-    let fix = "send the whole chain in ssl_certificate; for a private CA give the probe --cacert";
-    failing(model, |_, kind| kind == FailureKind::TlsUntrusted, "tls-untrusted", fix)
+    let chain = "send the whole chain in ssl_certificate; for a private CA give the probe --cacert";
+    let own = "get a certificate from an authority that clients trust; to go on with this one give the probe --cacert";
+    failing_by(
+        model,
+        |_, kind| kind == FailureKind::TlsUntrusted,
+        "tls-untrusted",
+        |case| {
+            let tls = case.probe.tls.as_ref();
+            let self_signed = tls.is_some_and(|t| t.chain == 1 && t.issuer.is_some() && t.issuer == t.subject);
+            if self_signed { own } else { chain }
+        },
+    )
 }
 
 pub(super) fn tls_name_mismatch(model: &Model) -> Vec<Finding> {
@@ -66,9 +114,17 @@ pub(super) fn tls_name_mismatch(model: &Model) -> Vec<Finding> {
 }
 
 pub(super) fn tls_handshake_failed(model: &Model) -> Vec<Finding> {
-    let fix =
+    let ciphers =
         "compare ssl_protocols and ssl_ciphers with the client's; nginx's error log names the reason at level info";
-    failing(model, |_, kind| kind == FailureKind::TlsFailed, "tls-handshake-failed", fix)
+    let clocks = "compare the clocks of both machines; if they are right, put a certificate in that is valid already";
+    failing_by(
+        model,
+        |_, kind| kind == FailureKind::TlsFailed,
+        "tls-handshake-failed",
+        |case| {
+            if case.failure().is_some_and(|f| f.said.contains(NOT_YET_VALID)) { clocks } else { ciphers }
+        },
+    )
 }
 
 pub(super) fn tls_to_plain_port(model: &Model) -> Vec<Finding> {
@@ -79,12 +135,22 @@ pub(super) fn tls_to_plain_port(model: &Model) -> Vec<Finding> {
 /// nginx's own words for status 497 (http/ngx_http_special_response.c).
 const PLAIN_TO_TLS: &str = "plain HTTP request was sent to HTTPS port";
 
+/// The probe's own words for a certificate whose time has not come.
+const NOT_YET_VALID: &str = " is not valid before ";
+
 /// The probe's own words for a TLS alert in place of an answer.
 const ANSWERED_WITH_TLS: &str = "answered a plain request with TLS";
 
+fn is_answered_with_tls(case: &Case<'_>) -> bool {
+    case.failure().is_some_and(|f| f.phase == Phase::Upgrade && f.said.contains(ANSWERED_WITH_TLS))
+}
+
 pub(super) fn plain_to_tls_port(model: &Model) -> Vec<Finding> {
     let cases = cases(model);
-    let hit = cases.iter().filter(|c| c.body_has(PLAIN_TO_TLS) && Url::read(&c.target.url).is_some_and(|u| !u.tls));
+    let hit = cases.iter().filter(|c| {
+        let says = c.body_has(PLAIN_TO_TLS) || is_answered_with_tls(c);
+        says && Url::read(&c.target.url).is_some_and(|u| !u.tls)
+    });
     let found = hit.filter(|c| !is_behind_plain(model, c)).map(|case| {
         let said = format!("{}: this port speaks TLS, and the URL says ws://", case.symptom());
         let fix = Fix::new(format!("use {}", case.target.url.replacen("ws://", "wss://", 1)));
@@ -116,7 +182,7 @@ pub(super) fn plain_to_tls_backend(model: &Model) -> Vec<Finding> {
             && twin.is_some_and(|u| c.spot.is_some_and(|s| s.location.peers.iter().any(|p| p.port() == Some(u.port))))
     };
     // nginx passes on what it takes for HTTP/0.9: the alert that a TLS server sends.
-    let alert = |c: &Case<'_>| plainly(c) && c.failure().is_some_and(|f| f.said.contains(ANSWERED_WITH_TLS));
+    let alert = |c: &Case<'_>| plainly(c) && is_answered_with_tls(c);
     let behind = |c: &Case<'_>| (c.body_has(PLAIN_TO_TLS) || alert(c)) && is_behind_plain(model, c);
     let hit = cases.iter().filter(|c| wants_tls(c) || behind(c));
     let found = hit.map(|case| {

@@ -149,19 +149,11 @@ fn cuts_of_probes(model: &Model) -> Vec<Cuts<'_>> {
 
 /// Tunnels that we keep silent to see what becomes of them.
 fn cuts_of_paces(model: &Model) -> Vec<Cuts<'_>> {
-    let of = |case: Case<'_>| -> Option<(usize, Timestamp, Evidence)> {
+    let of = |case: Case<'_>| -> Option<(usize, Timestamp, Vec<Evidence>)> {
         paced::cut_at(model, &case, case.spot?.location.read_timeout.value)
     };
     let all = cases(model).into_iter().filter_map(|case| Some((case.spot, of(case)?)));
-    all.map(|(spot, (own, newest, evidence))| Cuts {
-        spot,
-        count: own,
-        own,
-        certain: true,
-        evidence: vec![evidence],
-        newest,
-    })
-    .collect()
+    all.map(|(spot, (own, newest, evidence))| Cuts { spot, count: own, own, certain: true, evidence, newest }).collect()
 }
 
 /// Access-log lifetimes that pile up at a location's read timeout.

@@ -268,7 +268,7 @@ pub enum Phase {
     Resolve,
     /// TCP connect.
     Connect,
-    /// CONNECT through an HTTP proxy.
+    /// Reaching an HTTP proxy, where one is asked for the way and cannot be reached, and its CONNECT.
     Proxy,
     /// TLS handshake.
     Tls,

@@ -36,6 +36,34 @@ pub struct Fare {
     pub longest: Duration,
 }
 
+/// What the tunnels that go straight to the backend tell of a silence that the way through the proxy does not survive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Twin {
+    /// They die of the same silence.
+    DiesToo,
+    /// One outlives it: so long it has been silent on our side, and is open.
+    Lives(Duration),
+}
+
+/// What the direct tunnels `paced` say of the silence `after`; `None` while they say nothing.
+#[must_use]
+pub fn twin(paced: &[(Cadence, &Probe)], after: Duration, now: Timestamp) -> Option<Twin> {
+    let slack = slack(after);
+    let alike = |c: &Closed| c.idle.abs_diff(after) <= slack && c.by != ClosedBy::PongTimeout;
+    if paced.iter().flat_map(|(_, probe)| deaths(probe)).any(alike) {
+        return Some(Twin::DiesToo);
+    }
+    let quiet = paced.iter().filter(|(cadence, _)| cadence.pause().is_none_or(|pause| pause > after + slack));
+    let open = quiet.filter(|(_, probe)| matches!(probe.state, ProbeState::Open(_)));
+    let held = open.filter_map(|(_, probe)| probe.held(now)).filter(|held| *held > after + slack);
+    held.max().map(Twin::Lives)
+}
+
+/// How far two silences may differ that one timer ends.
+fn slack(after: Duration) -> Duration {
+    ALIKE.max(after / 50)
+}
+
 /// The deaths that are still kept, oldest first.
 fn deaths(probe: &Probe) -> impl Iterator<Item = &Closed> {
     probe.history.iter().filter_map(|(_, o)| match o {
@@ -76,7 +104,7 @@ pub fn idle_timer(paced: &[(Cadence, &Probe)], now: Timestamp) -> Option<IdleTim
     let mut silences: Vec<Duration> = silences.collect();
     silences.sort_unstable();
     let after = *silences.get(silences.len() / 2)?;
-    let slack = ALIKE.max(after / 50);
+    let slack = slack(after);
     let alike = silences.iter().filter(|s| s.abs_diff(after) <= slack).count() as u64;
     if alike < AGREE || alike * 5 < silences.len() as u64 * 4 {
         return None;

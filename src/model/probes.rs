@@ -240,13 +240,14 @@ impl Probes {
 
     /// The direct twins of a proxy probe: one where its URL was given, one for each peer where they were discovered.
     pub fn twins(&self, target: &TargetId) -> impl Iterator<Item = (&TargetId, &Probe)> {
-        self.by_target.iter().filter(|(t, _)| t.endpoint == target.endpoint && t.route == Route::Direct)
+        let of = move |t: &TargetId| t.endpoint == target.endpoint && t.route == Route::Direct && t.cadence.is_none();
+        self.by_target.iter().filter(move |(t, _)| of(t))
     }
 
-    /// The tunnels that are held at paces of their own beside the probe of an endpoint.
+    /// The tunnels that are held at paces of their own beside the probe of an endpoint, by one of its two routes.
     #[must_use]
-    pub fn paced(&self, endpoint: &str) -> Vec<(Cadence, &Probe)> {
-        let all = self.by_target.iter().filter(|(t, _)| *t.endpoint == *endpoint);
+    pub fn paced(&self, endpoint: &str, route: Route) -> Vec<(Cadence, &Probe)> {
+        let all = self.by_target.iter().filter(|(t, _)| *t.endpoint == *endpoint && t.route == route);
         all.filter_map(|(t, p)| Some((t.cadence?, p))).collect()
     }
 

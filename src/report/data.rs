@@ -1,6 +1,7 @@
 //! The report as plain data: exactly what `--format json` prints, and all that the texts are drawn from.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -96,6 +97,10 @@ pub struct ProbeFacts {
     pub status: Option<u16>,
     /// What failed, or how the tunnel ended.
     pub said: Option<String>,
+    /// What the name resolved to, in the resolver's order.
+    pub addresses: Vec<SocketAddr>,
+    /// Addresses that failed before another one answered, and how.
+    pub failed_addresses: Vec<String>,
     /// Name to addresses.
     pub resolve_ms: Option<f64>,
     /// TCP connect.
@@ -138,6 +143,8 @@ pub struct ProbeFacts {
     pub request: Option<String>,
     /// The answer's header, as sent.
     pub answer: Option<String>,
+    /// The beginning of its body.
+    pub body: Option<String>,
 }
 
 /// What the socket tables show; `null` when they were not read.
@@ -291,6 +298,8 @@ fn probe_facts(now: Timestamp, target: &TargetId, p: &Probe) -> ProbeFacts {
         state,
         status: p.answer.as_ref().map(|a| a.status),
         said,
+        addresses: p.addresses.clone(),
+        failed_addresses: p.tried.clone(),
         resolve_ms: ms(p.phases.resolve),
         // The way to the server, an HTTP proxy's part with it.
         connect_ms: ms(p.phases.connect.map(|d| d + p.phases.proxy.unwrap_or_default())),
@@ -313,6 +322,7 @@ fn probe_facts(now: Timestamp, target: &TargetId, p: &Probe) -> ProbeFacts {
         certificate_until: p.tls.as_ref().and_then(|t| t.not_after),
         request: Some(p.request.clone()).filter(|r| !r.is_empty()),
         answer: p.answer.as_ref().map(answer_text),
+        body: p.answer.as_ref().map(|a| a.body.clone()).filter(|b| !b.is_empty()),
     }
 }
 

@@ -124,9 +124,15 @@ impl SilenceReport {
                 format!("tunnels end after {}, busy ones too: not silence, their age ends them", seconds(at)),
             ),
             (Some(at), _) => (Ink::Warn, format!("a silent tunnel lives {}, ± {}", seconds(at), s(self.error_s))),
-            (None, _) if self.interrupted => (
+            (None, _) if self.interrupted && self.deaths() == 0 => (
                 Ink::Dim,
-                format!("interrupted; no silent tunnel had died, the longest silence outlived: {}", s(self.survived_s)),
+                match self.survived_s {
+                    Some(outlived) => format!(
+                        "interrupted; no silent tunnel had died, the longest silence outlived: {}",
+                        seconds(outlived)
+                    ),
+                    None => "interrupted before any silence was long enough to tell".to_owned(),
+                },
             ),
             (None, _) if self.deaths() > 0 => (
                 Ink::Warn,
@@ -299,6 +305,11 @@ mod tests {
         assert!(silence_text(&shut, false).contains("no tunnel could be opened: refused \\x1b[2J"));
         let apart = report(vec![trial(Manner::Silent, 7.0, fin()), trial(Manner::Silent, 31.0, fin())]);
         assert!(silence_text(&apart, false).contains("do not agree"));
+        let broken_off = |trials| silence_text(&SilenceReport { interrupted: true, ..report(trials) }, false);
+        assert!(broken_off(vec![trial(Manner::Silent, 0.3, Fate::Unfinished)]).contains("before any silence was long"));
+        assert!(broken_off(vec![trial(Manner::Silent, 5.0, Fate::Alive)]).contains("no silent tunnel had died"));
+        let one_died = broken_off(vec![trial(Manner::Silent, 7.0, fin()), trial(Manner::Silent, 31.0, fin())]);
+        assert!(!one_died.contains("no silent tunnel had died"), "{one_died}");
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub struct SoakReport {
     pub deaths: Vec<Death>,
     /// Why handshakes failed.
     pub failures: Vec<FailedHandshakes>,
-    /// `passed` or `failed`.
+    /// `passed` or `failed`; `unfinished` where it was broken off before all tunnels had their chance.
     pub verdict: &'static str,
     /// What did not hold, one sentence each.
     pub faults: Vec<String>,
@@ -211,7 +211,10 @@ impl SoakReport {
     /// The report on `soak` of `url`, which was held for `held`.
     #[must_use]
     pub fn of(url: &str, soak: &Soak, held: Duration, wishes: &Wishes, interrupted: bool, at: Timestamp) -> Self {
-        let faults = faults(soak, wishes);
+        let unfinished = interrupted && soak.opened + soak.failed < soak.asked;
+        // Nobody survived what never began.
+        let min_survival = wishes.min_survival.filter(|_| !unfinished);
+        let faults = faults(soak, &Wishes { min_survival, ..*wishes });
         Self {
             schema: SOAK_SCHEMA,
             at,
@@ -241,7 +244,11 @@ impl SoakReport {
                     said: f.said.clone(),
                 })
                 .collect(),
-            verdict: if faults.is_empty() { "passed" } else { "failed" },
+            verdict: match (faults.is_empty(), unfinished) {
+                (false, _) => "failed",
+                (true, true) => "unfinished",
+                (true, false) => "passed",
+            },
             faults,
         }
     }
@@ -400,7 +407,11 @@ fn rows(r: &SoakReport) -> Vec<(&'static str, String)> {
 #[must_use]
 pub fn soak_text(r: &SoakReport, color: bool) -> String {
     let mut page = Page::new(color);
-    let (ink, sign, word) = if r.passed() { (Ink::Good, "✔", "PASSED") } else { (Ink::Bad, "✖", "FAILED") };
+    let (ink, sign, word) = match r.verdict {
+        "passed" => (Ink::Good, "✔", "PASSED"),
+        "unfinished" => (Ink::Dim, "·", "UNFINISHED"),
+        _ => (Ink::Bad, "✖", "FAILED"),
+    };
     let early = if r.interrupted { ", broken off" } else { "" };
     let held = human::span_short(Duration::try_from_secs_f64(r.duration_s).unwrap_or_default());
     page.line(&format!(
@@ -412,8 +423,11 @@ pub fn soak_text(r: &SoakReport, color: bool) -> String {
     for fault in &r.faults {
         page.hang("   ", 3, fault);
     }
-    page.line("");
-    for line in curve(r) {
+    let curve = curve(r);
+    if !curve.is_empty() {
+        page.line("");
+    }
+    for line in curve {
         page.line(&line);
     }
     page.line("");
@@ -477,6 +491,21 @@ mod tests {
         let r = report(&soak(10, 10), Wishes::default());
         assert_eq!(r.faults, ["10 of 20 tunnels died"]);
         assert_eq!(r.verdict, "failed");
+    }
+
+    #[test]
+    fn what_was_broken_off_before_all_were_tried_has_passed_nothing() {
+        let broken_off = |soak: &Soak, wishes| {
+            SoakReport::of("ws://h/ws", soak, Duration::ZERO, &wishes, true, Timestamp::default())
+        };
+        let wish = Wishes { min_survival: Some(0.99), ..Wishes::default() };
+        for soak in [Soak::of(20), Soak { asked: 20, ..soak(5, 0) }] {
+            let r = broken_off(&soak, wish);
+            assert_eq!((r.verdict, r.faults.len()), ("unfinished", 0));
+            assert!(soak_text(&r, false).starts_with(" · UNFINISHED  ws://h/ws  held 0s, broken off\n"));
+        }
+        assert_eq!(broken_off(&soak(20, 0), wish).verdict, "passed");
+        assert_eq!(broken_off(&Soak { asked: 20, ..soak(5, 1) }, Wishes::default()).verdict, "failed", "one died");
     }
 
     #[test]

@@ -47,6 +47,7 @@ pub async fn run(args: &CheckArgs, mut settings: Settings) -> anyhow::Result<Exi
     let limit = if args.deep { timeout.saturating_sub(MATRIX.min(timeout / 2)) } else { timeout };
     // A probe that gets no answer must say so itself before the look ends, or nothing would be known of it.
     settings.probe.total_timeout = settings.probe.total_timeout.min(limit * 4 / 5);
+    settings.probe.ping_timeout = settings.probe.ping_timeout.min(limit / 2);
     settings.find_backends = (settings.find_backends || args.deep) && !args.no_probe;
     (settings.no_probe, settings.one_look) = (args.no_probe, true);
     settings.old_logs = settings.since.is_none() && are_old(&settings);
@@ -90,7 +91,9 @@ async fn deep(session: &mut Session, options: &ProbeOptions, end: Instant) -> an
     let clients: Vec<&ProbeJob> =
         jobs.iter().filter(|j| j.target.route == Route::Proxy && j.target.cadence.is_none()).collect();
     for (i, job) in clients.iter().enumerate() {
-        let twins = jobs.iter().filter(|t| t.target.route == Route::Direct && t.target.endpoint == job.target.endpoint);
+        let is_twin =
+            |t: &TargetId| t.route == Route::Direct && t.cadence.is_none() && t.endpoint == job.target.endpoint;
+        let twins = jobs.iter().filter(|t| is_twin(&t.target));
         let backend =
             |t: &ProbeJob| Backend { name: t.target.url.to_string(), url: t.url.clone(), options: t.options(options) };
         let backends = twins.map(backend).collect();

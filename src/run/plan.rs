@@ -83,6 +83,12 @@ pub struct ProbeJob {
 }
 
 impl ProbeJob {
+    /// The same target, held at a pace of its own.
+    fn at(&self, cadence: Cadence) -> Self {
+        let target = TargetId { cadence: Some(cadence), ..self.target.clone() };
+        Self { target, ..self.clone() }
+    }
+
     /// How it is dialled, where `usual` is how probes are dialled at all: a peer gets what nginx would send it.
     #[must_use]
     pub fn options(&self, usual: &ProbeOptions) -> ProbeOptions {
@@ -91,8 +97,9 @@ impl ProbeJob {
             options = options.at_cadence(cadence);
         }
         if self.target.route == Route::Direct {
-            // What a balancer says to nginx's port ends there.
+            // What a balancer says to nginx's port ends there, and so does a socket on which nginx listens.
             options.proxy_protocol = None;
+            options.unix_socket = None;
         }
         let Some(peer) = &self.peer else { return options };
         options.host_header = Some(peer.host.clone());
@@ -376,12 +383,12 @@ pub fn probes(settings: &Settings, known: &Known<'_>) -> Vec<ProbeJob> {
         let given = direct.map(|d| ProbeJob { target: probe::target(&url, &d, Route::Direct), url: d, peer: None });
         let found = if given.is_none() && finds { peers(&url, known.behind) } else { Vec::new() };
         let target = probe::target(&url, &url, Route::Proxy);
-        let paced = |c: &Cadence| TargetId { cadence: Some(*c), ..target.clone() };
-        let paced = settings.cadences.iter().map(paced);
-        let paced: Vec<_> = paced.map(|target| ProbeJob { target, url: url.clone(), peer: None }).collect();
-        jobs.push(ProbeJob { target, url, peer: None });
-        jobs.extend(paced);
-        jobs.extend(given);
+        for job in std::iter::once(ProbeJob { target, url, peer: None }).chain(given) {
+            let paced = settings.cadences.iter().map(|c| job.at(*c));
+            let paced: Vec<ProbeJob> = paced.collect();
+            jobs.push(job);
+            jobs.extend(paced);
+        }
         jobs.extend(found);
     }
     jobs.retain(|j| !known.unwanted.contains(&j.target.endpoint));
@@ -549,6 +556,33 @@ mod tests {
         assert_eq!((options.host_header.as_deref(), options.proxy_protocol), (Some("pool"), None));
         let names: Vec<&str> = options.headers.iter().map(|(n, _)| n.as_str()).collect();
         assert_eq!((names, options.left_out), (vec!["X-Mine", "X-Real"], vec!["Cookie".to_owned()]));
+    }
+
+    #[test]
+    fn a_twin_that_was_given_is_not_dialled_at_nginxs_own_socket() {
+        let (matches, none) = (Matches::new(), BTreeSet::new());
+        let mut asked = settings(&["ws://a.test/ws"]);
+        asked.endpoints[0].1 = WsUrl::parse("ws://10.0.0.9/ws").ok();
+        asked.probe.unix_socket = Some("/run/nginx.sock".into());
+        let jobs = probes(&asked, &known(&matches, &none));
+        let ways: Vec<_> = jobs.iter().map(|j| (j.target.route, j.options(&asked.probe).unix_socket)).collect();
+        assert_eq!(ways, [(Route::Proxy, Some("/run/nginx.sock".into())), (Route::Direct, None)]);
+    }
+
+    #[test]
+    fn a_twin_that_was_given_is_held_at_the_same_paces() {
+        let (matches, none) = (Matches::new(), BTreeSet::new());
+        let mut asked = settings(&["ws://a.test/ws"]);
+        asked.endpoints[0].1 = WsUrl::parse("ws://10.0.0.9/ws").ok();
+        asked.cadences = vec![Cadence::Silent];
+        let jobs = probes(&asked, &known(&matches, &none));
+        let held =
+            |j: &ProbeJob| (j.target.route, j.target.url.to_string(), j.target.cadence, j.options(&asked.probe).silent);
+        let own = |route, url: &str| {
+            [(route, url.to_owned(), None, false), (route, url.to_owned(), Some(Cadence::Silent), true)]
+        };
+        let wanted = [own(Route::Proxy, "ws://a.test/ws"), own(Route::Direct, "ws://10.0.0.9/ws")].concat();
+        assert_eq!(jobs.iter().map(held).collect::<Vec<_>>(), wanted);
     }
 
     #[test]

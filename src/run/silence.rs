@@ -35,6 +35,9 @@ const TERMINATED: u8 = 143;
 /// When what was typed cannot be meant, or stdout cannot be written.
 pub async fn run(args: &IdleTimeoutArgs, mut settings: Settings) -> anyhow::Result<ExitCode> {
     let colored = out::colored(settings.color);
+    if settings.find_backends || settings.endpoints.iter().any(|(_, twin)| twin.is_some()) {
+        bail!("--backend is for the dashboard, check and stream; to measure the way to a backend, give its own URL");
+    }
     if !settings.cadences.is_empty() {
         bail!("--cadence is for the dashboard, check and stream; idle-timeout keeps silences of its own");
     }

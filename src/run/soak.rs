@@ -17,7 +17,7 @@ use crate::human;
 use crate::report::{self, SoakReport, Wishes};
 use crate::settings::Settings;
 use crate::source::probe::soak::{Plan, Standing};
-use crate::source::probe::{Host, WsUrl};
+use crate::source::probe::{Host, ProbeOptions, WsUrl};
 use crate::time::Clock;
 
 use super::out;
@@ -46,10 +46,13 @@ pub async fn run(args: &SoakArgs, mut settings: Settings) -> anyhow::Result<Exit
         bail!("--cadence is for the dashboard, check and stream; a soak's pace is --ping-interval");
     }
     let endpoints = std::mem::take(&mut settings.endpoints);
-    let [(url, _)] = endpoints.as_slice() else {
+    let [(url, twin)] = endpoints.as_slice() else {
         bail!("give one URL: wspulse soak ws://host/path -n 100 --duration 1m");
     };
-    permitted(args, url, settings.probe.unix_socket.is_some())?;
+    if twin.is_some() || settings.find_backends {
+        bail!("--backend is for the dashboard, check and stream; to hold tunnels to a backend, give its own URL");
+    }
+    permitted(args, is_here(url, &settings.probe))?;
     raise_descriptors(args.tunnels)?;
     let plan = Plan {
         url: url.clone(),
@@ -80,14 +83,23 @@ fn is_forgiven(fail_on: FailOn, soak: &Soak, wishes: &Wishes) -> bool {
     fail_on == FailOn::Critical && wishes.min_survival.is_none() && wishes.max_p99.is_none() && soak.alive > 0
 }
 
+/// The tunnels end on this machine for sure. What a proxy or an override calls localhost may be anywhere.
+fn is_here(url: &WsUrl, options: &ProbeOptions) -> bool {
+    if options.unix_socket.is_some() || options.http_proxy.is_some() {
+        return options.unix_socket.is_some();
+    }
+    if let Some(addresses) = options.prescribed(url) {
+        return addresses.iter().all(|a| a.ip().to_canonical().is_loopback());
+    }
+    match url.host() {
+        Host::Ip(ip) => ip.to_canonical().is_loopback(),
+        Host::Name(name) => name == "localhost" || name.ends_with(".localhost"),
+    }
+}
+
 /// A soak is an experiment on one's own machines, not a weapon.
-fn permitted(args: &SoakArgs, url: &WsUrl, is_unix: bool) -> anyhow::Result<()> {
-    let local = is_unix
-        || match url.host() {
-            Host::Ip(ip) => ip.to_canonical().is_loopback(),
-            Host::Name(name) => name == "localhost" || name.ends_with(".localhost"),
-        };
-    if args.yes_i_own_this || local {
+fn permitted(args: &SoakArgs, is_here: bool) -> anyhow::Result<()> {
+    if args.yes_i_own_this || is_here {
         return Ok(());
     }
     if args.tunnels > MANY {

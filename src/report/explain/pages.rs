@@ -107,6 +107,7 @@ pub(super) static FINDINGS: &[Row] = findings! {
         "dns-failure",
         "connect-refused",
         "connect-timeout",
+        "http-proxy-failed",
         "proxy-protocol-mismatch",
     ]
     "Configuration and sight": [

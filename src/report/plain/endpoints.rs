@@ -181,7 +181,11 @@ impl Life {
 fn name(target: &TargetId) -> String {
     let url = clause(&target.url);
     match (target.route, target.cadence) {
-        (Route::Direct, _) => format!("Backend {url}, asked directly,"),
+        (Route::Direct, None) => format!("Backend {url}, asked directly,"),
+        (Route::Direct, Some(Cadence::Silent)) => format!("Backend {url}, asked directly and held in silence,"),
+        (Route::Direct, Some(pace @ Cadence::Every(_))) => {
+            format!("Backend {url}, asked directly and pinged every {pace},")
+        }
         (Route::Proxy, None) => format!("Endpoint {url}"),
         (Route::Proxy, Some(Cadence::Silent)) => format!("Endpoint {url}, held in silence,"),
         (Route::Proxy, Some(pace @ Cadence::Every(_))) => format!("Endpoint {url}, pinged every {pace},"),

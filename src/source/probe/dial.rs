@@ -1,14 +1,18 @@
 //! One attempt: resolve, connect, TLS, upgrade. Each phase is timed, bounded, and told as a step when it ends.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::answer;
+use super::echo::Secrets;
 use super::fault::{Fault, kind_of, words};
 use super::options::{HttpProxy, ProbeOptions};
 use super::request::Request;
@@ -18,6 +22,9 @@ use super::way;
 use super::wire::{Socket, Wire};
 use crate::event::probe::{Answer, Failure, FailureKind, Phase, Step};
 use crate::human::{latency, visible};
+
+/// How long an address may keep the next one waiting: RFC 8305 section 5 recommends 250 ms.
+const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Hears every step of a probe's life.
 pub type Steps<'a> = dyn FnMut(Step) + Send + 'a;
@@ -49,7 +56,8 @@ pub async fn dial(options: &ProbeOptions, url: &WsUrl, steps: &mut Steps<'_>) ->
     match attempt.run().await {
         Ok(opened) => Ok(opened),
         Err(fault) => {
-            let Fault { failure, answer, tls, took } = *fault;
+            let Fault { mut failure, mut answer, tls, took } = *fault;
+            Secrets::of(options, Some(url)).hide_in(&mut failure, answer.as_mut());
             let took = took.unwrap_or_else(|| attempt.started.elapsed());
             let request = std::mem::take(&mut attempt.shown);
             (attempt.steps)(Step::Refused { failure: failure.clone(), took, request, answer, tls });
@@ -101,8 +109,10 @@ impl Attempt<'_, '_> {
             let ends = tcp.local_addr().ok().zip(tcp.peer_addr().ok());
             return Ok((Socket::Tcp(tcp), ends));
         };
-        let addresses = self.resolve(&proxy.host, proxy.port, None).await?;
-        let tcp = self.connect(&addresses).await?;
+        // Whatever fails up to here is about the proxy, and says nothing about the server behind it.
+        let at_proxy = |fault| blame_proxy(fault, &proxy.host_port());
+        let addresses = self.resolve(&proxy.host, proxy.port, None).await.map_err(at_proxy)?;
+        let tcp = self.connect(&addresses).await.map_err(at_proxy)?;
         let ends = tcp.local_addr().ok().zip(tcp.peer_addr().ok());
         Ok((Socket::Tcp(self.ask_proxy(tcp, proxy).await?), ends))
     }
@@ -112,11 +122,13 @@ impl Attempt<'_, '_> {
         let shown = visible(path.as_os_str().as_encoded_bytes());
         match timeout_at(until, UnixStream::connect(path)).await {
             Err(_) => Err(self.late(Phase::Connect, &format!("connecting to the unix socket {shown}"))),
-            Ok(Err(e)) => Err(Fault::new(
-                Phase::Connect,
-                kind_of(&e),
-                format!("no connection to the unix socket {shown}: {}", words(&e)),
-            )),
+            Ok(Err(e)) => {
+                // Where there is no socket, nobody listens.
+                let missing = matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+                let kind = if missing { FailureKind::ConnectionRefused } else { kind_of(&e) };
+                let said = format!("no connection to the unix socket {shown}: {}", words(&e));
+                Err(Fault::new(Phase::Connect, kind, said))
+            }
             Ok(Ok(stream)) => {
                 self.told(Step::Attached { took: self.started.elapsed(), path: shown });
                 Ok(stream)
@@ -133,13 +145,8 @@ impl Attempt<'_, '_> {
             let _ = tcp.write_all(&way::connect_request(proxy, &self.url.host_port())).await;
             answer::read_head(&mut tcp, &mut buffer).await
         };
-        let at_proxy = |mut fault: Box<Fault>| {
-            fault.failure.phase = Phase::Proxy;
-            fault.failure.said = format!("the HTTP proxy {name}: {}", fault.failure.said);
-            fault
-        };
         let mut answer = match timeout_at(until, asked).await {
-            Ok(answer) => answer.map_err(at_proxy)?,
+            Ok(answer) => answer.map_err(|fault| blame_proxy(fault, &name))?,
             Err(_) => return Err(self.late(Phase::Proxy, &format!("the HTTP proxy {name}"))),
         };
         if (200..300).contains(&answer.status) {
@@ -192,28 +199,18 @@ impl Attempt<'_, '_> {
         Ok(addresses)
     }
 
-    /// Tries the addresses in turn; each may take the connect timeout.
+    /// Connects to the first address that answers; see [`race`].
     async fn connect(&mut self, addresses: &[SocketAddr]) -> Result<TcpStream, Box<Fault>> {
-        self.started = Instant::now();
+        let until = self.begin(self.options.connect_timeout);
         let mut failures = Vec::new();
-        for address in addresses {
-            let limit = self.options.connect_timeout.min(self.deadline.saturating_duration_since(Instant::now()));
-            match timeout(limit, TcpStream::connect(address)).await {
-                Ok(Ok(tcp)) => match (tcp.set_nodelay(true), tcp.local_addr()) {
-                    (Ok(()), Ok(local)) => {
-                        let failed = failures.into_iter().map(|(_, said): (FailureKind, String)| said).collect();
-                        self.told(Step::Connected { took: self.started.elapsed(), local, peer: *address, failed });
-                        return Ok(tcp);
-                    }
-                    (Err(e), _) | (_, Err(e)) => failures.push((kind_of(&e), format!("{address}: {}", words(&e)))),
-                },
-                Ok(Err(e)) => failures.push((kind_of(&e), format!("{address}: {}", words(&e)))),
-                Err(_) => {
-                    failures.push((FailureKind::Timeout, format!("{address}: no answer within {}", latency(limit))));
-                }
-            }
-        }
-        Err(unconnected(&failures))
+        let Some((address, tcp)) = race(addresses, until, &mut failures).await else {
+            return Err(unconnected(&failures));
+        };
+        let local = tcp.set_nodelay(true).and_then(|()| tcp.local_addr());
+        let local = local.map_err(|e| unconnected(&[(kind_of(&e), format!("{address}: {}", words(&e)))]))?;
+        let failed = failures.into_iter().map(|(_, said)| said).collect();
+        self.told(Step::Connected { took: self.started.elapsed(), local, peer: address, failed });
+        Ok(tcp)
     }
 
     async fn secure(&mut self, socket: Socket) -> Result<(Wire, crate::event::probe::Tls), Box<Fault>> {
@@ -272,6 +269,13 @@ impl Attempt<'_, '_> {
     }
 }
 
+/// A fault on the way to the HTTP proxy `name`, or in its answer.
+fn blame_proxy(mut fault: Box<Fault>, name: &str) -> Box<Fault> {
+    fault.failure.phase = Phase::Proxy;
+    fault.failure.said = format!("the HTTP proxy {name}: {}", fault.failure.said);
+    fault
+}
+
 /// The addresses in their order, each once; `None` when there are none.
 fn distinct(found: impl Iterator<Item = SocketAddr>) -> Option<Vec<SocketAddr>> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
@@ -281,6 +285,47 @@ fn distinct(found: impl Iterator<Item = SocketAddr>) -> Option<Vec<SocketAddr>> 
         }
     }
     (!addresses.is_empty()).then_some(addresses)
+}
+
+/// The first of `addresses` that takes a connection before `until`. Each has a head start before the next one is tried
+/// beside it, as in browsers (RFC 8305 section 5): an address whose packets are dropped must not hide one that works.
+/// `failures` tells of the others, in the order in which they failed.
+async fn race(
+    addresses: &[SocketAddr],
+    until: Instant,
+    failures: &mut Vec<(FailureKind, String)>,
+) -> Option<(SocketAddr, TcpStream)> {
+    let mut waiting = addresses.iter();
+    let mut running = FuturesUnordered::new();
+    let mut open: Vec<(SocketAddr, Instant)> = Vec::new();
+    let mut won = None;
+    'race: while let Some(address) = waiting.next() {
+        open.push((*address, Instant::now()));
+        running.push(async move { (*address, TcpStream::connect(address).await) });
+        // The last one runs to the end; so does the only one.
+        let next = if waiting.as_slice().is_empty() { until } else { (Instant::now() + HEAD_START).min(until) };
+        while let Ok(Some((address, connected))) = timeout_at(next, running.next()).await {
+            open.retain(|(other, _)| *other != address);
+            match connected {
+                Ok(tcp) => {
+                    won = Some((address, tcp));
+                    break 'race;
+                }
+                Err(e) => failures.push((kind_of(&e), format!("{address}: {}", words(&e)))),
+            }
+            if !waiting.as_slice().is_empty() {
+                break;
+            }
+        }
+        if Instant::now() >= until {
+            break;
+        }
+    }
+    let silent = |(address, since): &(SocketAddr, Instant)| {
+        (FailureKind::Timeout, format!("{address}: no answer within {}", latency(since.elapsed())))
+    };
+    failures.extend(open.iter().map(silent));
+    won
 }
 
 /// The fault of an attempt whose addresses all failed. Where one address cannot be reached at all (IPv6 on a machine

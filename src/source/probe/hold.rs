@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::dial::{Opened, Steps};
 use super::dialogue::{Dialogue, Turn};
 use super::dice::dice;
+use super::echo::Secrets;
 use super::fault::words;
 use super::framed::{Ended, Framed};
 use super::frames::{Heard, code, opcode};
@@ -74,8 +75,9 @@ pub async fn hold(opened: Opened, options: &ProbeOptions, until: &Until, steps: 
     let held = now.saturating_duration_since(at);
     let idle = now.saturating_duration_since(end.quiet_since).min(held);
     let by = end.by;
+    let reason = if end.reason.is_empty() { end.reason } else { Secrets::of(options, None).hide(&end.reason) };
     tunnel.tell_strays();
-    tunnel.tell(Step::Closed { by, code: end.code, reason: end.reason, held, idle });
+    tunnel.tell(Step::Closed { by, code: end.code, reason, held, idle });
     tunnel.part(by, end.goodbye).await;
     Held { held, by, strays: tunnel.heart.strays() }
 }

@@ -6,6 +6,7 @@ pub mod cadence;
 pub mod dial;
 mod dialogue;
 mod dice;
+mod echo;
 mod fault;
 mod framed;
 mod frames;
@@ -89,7 +90,8 @@ impl Source for ProbeSource {
             (Route::Proxy, None) => format!("{endpoint} proxy"),
             (Route::Proxy, Some(cadence)) => format!("{endpoint} proxy {cadence}"),
             // There may be several.
-            (Route::Direct, _) => format!("{endpoint} direct {url}"),
+            (Route::Direct, None) => format!("{endpoint} direct {url}"),
+            (Route::Direct, Some(cadence)) => format!("{endpoint} direct {url} {cadence}"),
         };
         SourceId::named(&self.host, SourceKind::Probe, &name)
     }

@@ -24,7 +24,7 @@ pub struct ProbeOptions {
     pub ping_timeout: Duration,
     /// Missed pongs in a row after which the tunnel is given up.
     pub give_up_after: u32,
-    /// Bounds the resolving of the name, and the connect to each address.
+    /// Bounds the resolving of the name, and the connect to all its addresses together.
     pub connect_timeout: Duration,
     /// Bounds the TLS handshake, and from the request to the end of the answer's header.
     pub handshake_timeout: Duration,
@@ -222,7 +222,7 @@ pub enum OptionError {
     #[error("a header without a colon cannot be sent; write it as --header 'Name: value'")]
     NoColon,
     /// A wrong `--http-proxy`.
-    #[error("this is no HTTP proxy; write it as http://HOST:PORT or http://USER:PASSWORD@HOST:PORT")]
+    #[error("--http-proxy: this is no HTTP proxy; write it as http://HOST:PORT or http://USER:PASSWORD@HOST:PORT")]
     HttpProxy,
     /// A wrong `--expect`.
     #[error("--expect is no regular expression: {0}")]

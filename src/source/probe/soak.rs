@@ -23,6 +23,8 @@ pub const WORKERS: usize = 1;
 const LOOK: Duration = Duration::from_millis(250);
 /// How often the survival curve gets a point.
 const POINT: Duration = Duration::from_secs(1);
+/// How late a handshake may be and still be made up for.
+const SLACK: Duration = Duration::from_millis(100);
 /// How long all tunnels together may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -52,6 +54,30 @@ pub enum Standing {
     Holding(Duration),
 }
 
+/// Whose turn it is to dial, and when: one handshake after the other, first ones and later ones alike. A thousand tunnels that
+/// die in one moment are opened again no faster than they were opened at first.
+#[derive(Debug)]
+struct Pace {
+    spacing: Duration,
+    next: Mutex<Option<Instant>>,
+}
+
+impl Pace {
+    /// `ramp` handshakes a second.
+    fn new(ramp: u32) -> Self {
+        Self { spacing: Duration::from_secs(1) / ramp.max(1), next: Mutex::new(None) }
+    }
+
+    /// The moment at which whoever asks at `now` may dial. What a timer is late is made up for; what this process slept or was
+    /// stopped is not, or all that it missed would come at once.
+    fn turn(&self, now: Instant) -> Instant {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = next.unwrap_or(now).max(now.checked_sub(SLACK).unwrap_or(now));
+        *next = Some(due + self.spacing);
+        due
+    }
+}
+
 /// The sum that all tunnels write to.
 type Shared = Arc<Mutex<Soak>>;
 
@@ -70,10 +96,9 @@ impl Plan {
         let mut lanes = JoinSet::new();
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let spacing = Duration::from_secs(1) / self.ramp.max(1);
-        let started = Instant::now();
-        for n in 0..self.tunnels {
-            let due = started + spacing * n;
+        let pace = Arc::new(Pace::new(self.ramp));
+        for _ in 0..self.tunnels {
+            let due = pace.turn(Instant::now());
             while !stop.is_cancelled() && Instant::now() < due {
                 tokio::select! {
                     () = stop.cancelled() => {}
@@ -84,7 +109,7 @@ impl Plan {
             if stop.is_cancelled() {
                 break;
             }
-            lanes.spawn(lane(Arc::clone(&plan), Arc::clone(&soak), over.clone()));
+            lanes.spawn(lane(Arc::clone(&plan), Arc::clone(&soak), Arc::clone(&pace), over.clone()));
         }
         self.settle(&soak, stop).await;
         self.hold(&soak, stop, &mut looks, tell).await;
@@ -143,7 +168,7 @@ impl Plan {
 }
 
 /// One tunnel, and its later lives.
-async fn lane(plan: Arc<Plan>, soak: Shared, over: CancellationToken) {
+async fn lane(plan: Arc<Plan>, soak: Shared, pace: Arc<Pace>, over: CancellationToken) {
     let mut redial = Redial::default();
     let mut again = false;
     let until = Until { stop: over.clone(), deadline: None };
@@ -162,9 +187,42 @@ async fn lane(plan: Arc<Plan>, soak: Shared, over: CancellationToken) {
                 held.held
             }
         };
-        if !plan.again || over.run_until_cancelled(sleep(redial.pause(held, dice()))).await.is_none() {
+        let turn = async {
+            sleep(redial.pause(held, dice())).await;
+            sleep_until(pace.turn(Instant::now())).await;
+        };
+        if !plan.again || over.run_until_cancelled(turn).await.is_none() {
             return;
         }
         again = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn turns_keep_their_distance_whoever_asks_and_whenever() {
+        let (pace, start) = (Pace::new(100), Instant::now());
+        let turns: Vec<Duration> = (0..4).map(|_| pace.turn(start).duration_since(start)).collect();
+        assert_eq!(turns, [Duration::ZERO, 10 * MS, 20 * MS, 30 * MS]);
+        // Nobody asked for a while: no turns were saved up but those of the last moment.
+        let later = start + 60_000 * MS;
+        let soon = (0..100).filter(|_| pace.turn(later) <= later).count();
+        assert_eq!(soon, 11);
+    }
+
+    #[test]
+    fn a_late_timer_does_not_slow_the_ramp() {
+        let (pace, start) = (Pace::new(10_000), Instant::now());
+        // Ten turns fall due in each millisecond of the runtime's timers.
+        let mut now = start;
+        for _ in 0..10_000 {
+            now = now.max(pace.turn(now));
+        }
+        assert_eq!(now.duration_since(start), 999_900 * MS / 1_000);
     }
 }

@@ -101,12 +101,23 @@ fn load(options: &ProbeOptions) -> Result<(ClientConfig, Arc<Recorder>), String>
         .with_custom_certificate_verifier(Arc::clone(&recorder) as Arc<dyn ServerCertVerifier>);
     let mut config = match &options.client_cert {
         None => config.with_no_client_auth(),
-        Some(ClientCert { cert, key }) => config
-            .with_client_auth_cert(certificates(cert)?, private_key(key)?)
-            .map_err(|e| format!("the certificate {} cannot be used: {e}", cert.display()))?,
+        Some(ClientCert { cert, key }) => {
+            config.with_client_auth_cert(certificates(cert)?, private_key(key)?).map_err(|e| unusable(cert, key, &e))?
+        }
     };
     config.alpn_protocols = options.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     Ok((config, recorder))
+}
+
+fn unusable(cert: &Path, key: &Path, error: &Error) -> String {
+    let (cert, key) = (cert.display(), key.display());
+    match error {
+        Error::InconsistentKeys(_) => format!(
+            "the key {key} does not belong to the certificate {cert}; give the two that were made together, and in \
+             {cert} our own certificate first"
+        ),
+        error => format!("the certificate {cert} cannot be used with the key {key}: {error}"),
+    }
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -262,7 +273,7 @@ impl Leaf {
         let more = self.names.len().saturating_sub(NAMES_SAID);
         let some: Vec<&str> = self.names.iter().take(NAMES_SAID).map(String::as_str).collect();
         match (some.as_slice(), more) {
-            ([], _) => "no name".to_owned(),
+            ([], _) => "no name at all, as nobody reads its common name any more".to_owned(),
             (some, 0) => some.join(", "),
             (some, more) => format!("{} and {more} more", some.join(", ")),
         }
@@ -406,7 +417,8 @@ fn distrust(
         said.push_str("; it is self-signed too");
     }
     if kind != FailureKind::TlsNameMismatch && wrong_name {
-        said = format!("{said}; nor is it for {}", url.host());
+        let nameless = if leaf.names.is_empty() { " (it lists no names; its common name does not count)" } else { "" };
+        said = format!("{said}; nor is it for {}{nameless}", url.host());
     }
     (kind, said)
 }

@@ -67,7 +67,12 @@ pub static COLUMNS: [Column<EndpointRow>; 17] = [
                 return vec![l.span(Tone::Plain, format!("{} {pace}", r.url).trim_end().to_owned())];
             }
             let tone = if r.route.is_none() { Tone::Muted } else { Tone::Plain };
-            let indent = if r.is_twin() { "  " } else { "" };
+            // The paces of a direct twin stand under it, further in.
+            let indent = match (r.is_twin(), r.route, r.cadence) {
+                (true, Some(Route::Direct), Some(_)) => "    ",
+                (true, ..) => "  ",
+                _ => "",
+            };
             // The indent must outlive the cut.
             vec![l.span(tone, format!("{indent}{}", human::cut_front(&r.label, w.saturating_sub(indent.len()))))]
         },

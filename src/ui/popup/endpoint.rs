@@ -66,7 +66,9 @@ fn state(page: &mut Page<'_>, r: &EndpointRow) {
 /// By which sockets, proxies and addresses.
 fn way(page: &mut Page<'_>, r: &EndpointRow) {
     let route = match (r.route, r.cadence) {
-        (Some(Route::Direct), _) => "directly to the backend".to_owned(),
+        (Some(Route::Direct), None) => "directly to the backend".to_owned(),
+        (Some(Route::Direct), Some(Cadence::Silent)) => "directly to the backend, silent: no pings are sent".to_owned(),
+        (Some(Route::Direct), Some(cadence)) => format!("directly to the backend, a ping every {cadence}"),
         (_, Some(Cadence::Silent)) => "as clients come, silent: no pings are sent".to_owned(),
         (_, Some(cadence)) => format!("as clients come, a ping every {cadence}"),
         _ => "as clients come".to_owned(),

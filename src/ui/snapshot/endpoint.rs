@@ -165,7 +165,7 @@ impl EndpointRow {
 #[must_use]
 pub fn rows(model: &Model) -> Vec<EndpointRow> {
     let mut rows: Vec<EndpointRow> = model.probes.by_target.iter().map(|(t, p)| probed(t, p, model.now)).collect();
-    for row in rows.iter_mut().filter(|r| !r.is_twin()) {
+    for row in rows.iter_mut().filter(|r| r.cadence.is_none()) {
         put_paces(model, row);
     }
     let found = model.site.as_ref().map(crate::event::site::Site::endpoints).unwrap_or_default();
@@ -193,7 +193,8 @@ pub fn rows(model: &Model) -> Vec<EndpointRow> {
 
 /// Gives the row of a probe the paces that are held beside it.
 fn put_paces(model: &Model, row: &mut EndpointRow) {
-    let all = model.probes.paced(&row.endpoint);
+    let Some(route) = row.route else { return };
+    let all = model.probes.paced(&row.endpoint, route);
     row.timer = idle_timer(&all, model.now);
     let one = |(cadence, p): &(Cadence, &Probe)| {
         let (light, word) = state(p, model.now);
